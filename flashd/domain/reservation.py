@@ -1,0 +1,50 @@
+"""Reservations: units promised to one buyer for a time."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from flashd.domain.order import Line
+
+
+class HoldState(StrEnum):
+    """Where a hold stands; it leaves HELD exactly once."""
+
+    HELD = "held"
+    SOLD = "sold"
+    RELEASED = "released"
+    EXPIRED = "expired"
+
+
+class HoldCode(StrEnum):
+    """What became of the wish to hold."""
+
+    HELD = "held"
+    REPEAT = "repeat"  # the same id and request were known: the answer tells the state of now
+    CONFLICT = "conflict"  # the same id, another request
+    SHORT = "short"
+    UNKNOWN_SKU = "unknown_sku"
+    GONE = "gone"  # extend or release: there is no such hold, or it is no longer held
+
+
+class HoldRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The wish to set stock aside; all lines or nothing. The same SKU twice is summed before the check."""
+
+    id: str
+    lines: tuple[Line, ...]
+    ttl_ms: int
+    digest: str  # of the request as the caller sent it: the same id with another digest is a conflict
+    channel: str = ""
+    customer: str = ""  # a keyed hash, never the address itself
+    location: str = "main"
+
+
+class HoldReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a wish to hold, extend or release."""
+
+    code: HoldCode
+    state: HoldState | None = None
+    expires_ms: int = 0
+    left: tuple[tuple[str, int], ...] = ()  # SHORT: (SKU, units free); UNKNOWN_SKU: (SKU, 0)

@@ -1,0 +1,62 @@
+"""
+Every key name of flashd, its type and what it holds.
+
+All keys of a pool carry the hash tag ``{<pool>}`` and so stand in one slot; those of a backend carry ``{b:<backend>}``.
+Pool, channel and backend names are ``[a-z0-9_-]+``; ids and SKUs may hold anything from 0x20 up, so 0x1d to 0x1f
+separate what is packed into one value.
+
+Every order record stands in **exactly one** index, the one its state names: that is what `flashd audit` counts.
+
+====================  ======  ==========================================================================================
+key                   type    holds
+====================  ======  ==========================================================================================
+stock                 HASH    ``<sku> 0x1f <location>`` -> ``on_hand held sold exposed safety seq``
+hold                  HASH    hold id -> packed reservation, see includes/reservation.lua; terminal = tombstone
+hold:due              ZSET    live hold id -> deadline ms
+hold:end              ZSET    ended hold id -> when its tombstone may go, ms
+ord:<ch>:<id>         HASH    one outbox item, see includes/record.lua: s i o b n t x r h
+wait                  ZSET    waiting orders -> accepted ms
+q:<backend>           ZSET    queued orders -> not before ms
+fl:<backend>          ZSET    sending -> end of the in-flight lease ms; in doubt -> next look-up ms
+desk                  ZSET    orders a human must decide (parked, shortfall, manual) -> since ms
+dead                  ZSET    dead letters -> since ms
+done                  ZSET    delivered, cancelled, ignored -> since ms
+pending               ZSET    orders with a newer version that waits (field n) -> since ms
+fence:<backend>       STRING  highest epoch seen: a lower one is refused
+quarantine            HASH    id -> packed body that was not understood
+j                     STREAM  journal and change feed: fields k (kind), d (JSON members)
+checkpoint            HASH    the folded counters of all that was trimmed from j, and the id up to which
+meta                  HASH    schema, generation, created_ms, backends ever used
+====================  ======  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+from flashd.domain.order import OrderRef
+
+SCHEMA = "1"
+
+
+def pool_key(pool: str, name: str) -> str:
+    """Return the key *name* of *pool*."""
+    return f"fd:{{{pool}}}:{name}"
+
+
+def order_key(pool: str, ref: OrderRef) -> str:
+    """Return the key of one outbox item; its text behind ``:ord:`` is the member in every index."""
+    return f"fd:{{{pool}}}:ord:{ref}"
+
+
+def backend_key(backend: str, name: str) -> str:
+    """Return the key *name* of *backend*: lease, epoch, tat, pause or rate."""
+    return f"fd:{{b:{backend}}}:{name}"
+
+
+def event_channel(pool: str, topic: str) -> str:
+    """Return the pub/sub channel of a topic."""
+    return f"fd:events:{pool}:{topic}"
+
+
+def generation_key(pool: str) -> str:
+    """Return the key that says which life of the store this is."""
+    return pool_key(pool, "meta")

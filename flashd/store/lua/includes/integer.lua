@@ -1,0 +1,11 @@
+-- Whole numbers as text. tonumber alone would take 0x10, 1e3, " 5 " and nan; beyond 2^53 digits are lost.
+local function integer(text)
+  if type(text) ~= 'string' or #text > 16 or not string.find(text, '^%d+$') then
+    return nil
+  end
+  return tonumber(text)
+end
+
+local function whole(number)
+  return string.format('%.0f', number)
+end

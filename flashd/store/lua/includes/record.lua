@@ -1,0 +1,81 @@
+-- One outbox item: HASH with s (head, packed), i (items), o (canonical order), b (raw body), n (a newer version that
+-- waits, cmsgpack), t (timeline, "ms text" lines), x (reason), r (backend's own id), h (hold id).
+-- Needs integer.lua, clock.lua.
+local HEAD = '^(%S+) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+)$'
+
+-- The member of every index is the key's text behind ":ord:".
+local function member_of(key)
+  return string.match(key, '^fd:{[^}]*}:ord:(.*)$')
+end
+
+-- Returns the head as a table, or nil where there is no such record.
+local function read_head(key)
+  local packed = redis.call('HGET', key, 's')
+  if not packed then
+    return nil
+  end
+  local state, version, digest, kind, backend, sends, refusals, epoch, revision, absences, accepted, changed, flags =
+    string.match(packed, HEAD)
+  return {
+    state = state, version = tonumber(version), digest = digest, kind = kind, backend = backend ~= '-' and backend or '',
+    sends = tonumber(sends), refusals = tonumber(refusals), epoch = tonumber(epoch), revision = tonumber(revision),
+    absences = tonumber(absences), accepted = tonumber(accepted), changed = tonumber(changed),
+    released = string.find(flags, 'r', 1, true) ~= nil, final = string.find(flags, 'f', 1, true) ~= nil,
+  }
+end
+
+local function pack_head(head)
+  local flags = (head.released and 'r' or '') .. (head.final and 'f' or '')
+  return table.concat({
+    head.state, whole(head.version), head.digest, head.kind, head.backend ~= '' and head.backend or '-', whole(head.sends),
+    whole(head.refusals), whole(head.epoch), whole(head.revision), whole(head.absences), whole(head.accepted),
+    whole(head.changed), flags ~= '' and flags or '-',
+  }, ' ')
+end
+
+-- Items "<sku> 0x1f <location> 0x1f <quantity> 0x1f <taken>", joined by 0x1e.
+local function read_items(packed)
+  local items = {}
+  for sku, location, quantity, taken in string.gmatch(packed or '', '([^\030\031]*)\031([^\031]*)\031(%d+)\031(%d+)') do
+    items[#items + 1] = { sku = sku, location = location, quantity = tonumber(quantity), taken = tonumber(taken) }
+  end
+  return items
+end
+
+local function pack_items(items)
+  local packed = {}
+  for index, item in ipairs(items) do
+    packed[index] = item.sku .. '\031' .. item.location .. '\031' .. whole(item.quantity) .. '\031' .. whole(item.taken)
+  end
+  return table.concat(packed, '\030')
+end
+
+-- Which index a state stands in; *keys* maps wait, desk, dead, done to keys, and q and fl to tables by backend.
+local INDEX = {
+  waiting = 'wait', queued = 'q', sending = 'fl', in_doubt = 'fl', dead = 'dead', manual = 'desk', parked = 'desk',
+  shortfall = 'desk', delivered = 'done', cancelled = 'done', ignored = 'done',
+}
+
+local function index_of(keys, state, backend)
+  local index = keys[INDEX[state]]
+  if type(index) == 'table' then
+    return index[backend]
+  end
+  return index
+end
+
+-- Moves an item from the index of its old state to that of its new one: always in exactly one.
+local function move(keys, member, old_state, old_backend, head, score)
+  local from = old_state and index_of(keys, old_state, old_backend)
+  local to = index_of(keys, head.state, head.backend)
+  if from and from ~= to then
+    redis.call('ZREM', from, member)
+  end
+  redis.call('ZADD', to, whole(score), member)
+end
+
+local function remember(key, text)
+  local line = whole(now_ms) .. ' ' .. text .. '\n'
+  local old = redis.call('HGET', key, 't')
+  redis.call('HSET', key, 't', (old or '') .. line)
+end

@@ -1,0 +1,72 @@
+-- Counters of one SKU and location, packed; every change of a call is collected and written once, at its end.
+-- Needs integer.lua, journal.lua. Read with level_of, change with shift, write with write_levels.
+local levels, touched = {}, {}
+
+local function field_of(sku, location)
+  return sku .. '\031' .. location
+end
+
+-- Returns the level, or nil where the SKU is unknown at that location.
+local function level_of(stock, sku, location)
+  local field = field_of(sku, location)
+  local level = levels[field]
+  if level == nil then
+    local packed = redis.call('HGET', stock, field)
+    if not packed then
+      levels[field] = false
+      return nil
+    end
+    local on_hand, held, sold, exposed, safety, seq =
+      string.match(packed, '^(%-?%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+    level = {
+      sku = sku, location = location, on_hand = tonumber(on_hand), held = tonumber(held), sold = tonumber(sold),
+      exposed = tonumber(exposed), safety = tonumber(safety), seq = tonumber(seq),
+    }
+    level.was = level.on_hand - level.held - level.sold - level.safety - level.exposed
+    levels[field] = level
+  end
+  return level or nil
+end
+
+local function free_of(level)
+  return math.max(0, level.on_hand - level.held - level.sold - level.safety - level.exposed)
+end
+
+-- Changes counters in memory and returns the move as JSON text: [sku, location, on_hand, held, sold, exposed, safety].
+local function shift(level, on_hand, held, sold, exposed, safety)
+  level.on_hand = level.on_hand + on_hand
+  level.held = level.held + held
+  level.sold = level.sold + sold
+  level.exposed = level.exposed + exposed
+  level.safety = level.safety + safety
+  if not level.dirty then
+    level.dirty = true
+    touched[#touched + 1] = level
+  end
+  return '[' .. quoted(level.sku) .. ',' .. quoted(level.location) .. ',' .. whole(on_hand) .. ',' .. whole(held) .. ','
+    .. whole(sold) .. ',' .. whole(exposed) .. ',' .. whole(safety) .. ']'
+end
+
+-- Writes every touched level once and says what it is now; the crossing of zero is its own kind.
+local function write_levels(stock, journal)
+  for _, level in ipairs(touched) do
+    redis.call(
+      'HSET', stock, field_of(level.sku, level.location),
+      whole(level.on_hand) .. ' ' .. whole(level.held) .. ' ' .. whole(level.sold) .. ' ' .. whole(level.exposed) .. ' '
+        .. whole(level.safety) .. ' ' .. whole(level.seq)
+    )
+    local is = level.on_hand - level.held - level.sold - level.safety - level.exposed
+    local kind = 'stock.changed'
+    if is <= 0 and level.was > 0 then
+      kind = 'stock.sold_out'
+    elseif is > 0 and level.was <= 0 then
+      kind = 'stock.came_back'
+    end
+    announce(
+      journal, kind,
+      '"sku":' .. quoted(level.sku) .. ',"location":' .. quoted(level.location) .. ',"on_hand":' .. whole(level.on_hand)
+        .. ',"held":' .. whole(level.held) .. ',"sold":' .. whole(level.sold) .. ',"exposed":' .. whole(level.exposed)
+        .. ',"safety":' .. whole(level.safety) .. ',"seq":' .. whole(level.seq) .. ',"free":' .. whole(math.max(0, is))
+    )
+  end
+end
