@@ -1,0 +1,160 @@
+"""
+The configuration: one strict Struct per room, read from TOML, overridden by FLASHD__ variables, checked before anything starts.
+
+Adapters bring their own Structs, extending :class:`ChannelConfig` or :class:`BackendConfig`; :func:`load` is handed them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+PositiveInt = Annotated[int, Meta(ge=1)]
+NotNegative = Annotated[int, Meta(ge=0)]
+
+
+class SecretText(str):
+    """A secret that does not show itself: its repr is ``***``."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a secret lies; exactly one of the three. Secrets never stand inline."""
+
+    file: str | None = None  # relative to the configuration file
+    env: str | None = None
+    credential: str | None = None  # a name under $CREDENTIALS_DIRECTORY (systemd LoadCredential=)
+
+    def __repr__(self) -> str:
+        return f"Secret(file={self.file!r}, env={self.env!r}, credential={self.credential!r})"
+
+
+class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who may call: a name for the audit trail and where the token lies. Only its hash stays in memory."""
+
+    name: str
+    secret: Secret
+    scopes: tuple[Literal["read", "operate", "admin"], ...] = ("read",)
+
+
+class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Certificate and key files, PEM."""
+
+    cert: str
+    key: str
+
+
+class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where Redis or Valkey is, and how durable it must be."""
+
+    url: str = "embedded"  # embedded | redis:// | rediss:// | unix://
+    durability: Literal["fsync", "everysec", "none"] = "fsync"
+    state_dir: str = ""  # default: $STATE_DIRECTORY, else ~/.local/state/flashd
+    password: Secret | None = None
+    username: str = ""
+    ca_file: str = ""
+    timeout_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
+    connections: Annotated[int, Meta(ge=2, le=1000)] = 32
+    journal_entries: Annotated[int, Meta(ge=1000)] = 1_000_000
+    retention_days: Annotated[int, Meta(ge=30)] = 30
+
+
+class IntakeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The listener that sales channels call."""
+
+    listen: str = "127.0.0.1:8787"
+    tls: TlsConfig | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    body_bytes: PositiveInt = 262_144  # native bodies
+    webhook_bytes: PositiveInt = 4_194_304
+    budget_bytes: PositiveInt = 268_435_456  # of all bodies in flight together
+    header_timeout_s: Annotated[float, Meta(gt=0)] = 5.0
+    body_timeout_s: Annotated[float, Meta(gt=0)] = 5.0
+    connections: PositiveInt = 4096
+
+
+class AdminConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The listener of the operator: loopback or a unix socket (``unix:/run/flashd/admin.sock``)."""
+
+    listen: str = "127.0.0.1:8788"
+    tokens: tuple[Token, ...] = ()
+    hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")  # Host headers that are answered
+
+
+class PoolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """SKUs whose stock changes together."""
+
+    safety_stock: NotNegative = 0
+    location: str = "main"
+    hold_ttl_s: PositiveInt = 600
+    hold_max_s: PositiveInt = 1800
+
+
+class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the channel is told of stock; publishing itself comes with the stock issue."""
+
+    mode: Literal["mirror", "escrow", "none"] = "none"
+    buffer: NotNegative = 0
+
+
+class ChannelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every sales channel has; an adapter's own Struct extends it."""
+
+    kind: str
+    pool: Name = "main"
+    secrets: Annotated[tuple[Secret, ...], Meta(max_length=3)] = ()
+    tokens: tuple[Token, ...] = ()  # native API calls; scopes are not used there
+    since: datetime | None = None  # cut-over: older orders never reserve
+    publish: PublishConfig = PublishConfig()
+
+
+class BackendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every backend has; an adapter's own Struct extends it."""
+
+    kind: str
+    url: str = ""
+    rate: str = "60/min"
+    burst: PositiveInt = 1
+    max_in_flight: PositiveInt = 4
+    timeout_s: Annotated[float, Meta(gt=0)] = 30.0
+    settle_s: Annotated[float, Meta(ge=0)] = 60.0
+    max_refusals: PositiveInt = 5
+    at_least_once: bool = False
+
+
+class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """First match wins; a filter that is left out matches all."""
+
+    backend: Name
+    channel: str = ""
+    sku: str = ""  # a shell pattern; matches if every line's SKU does
+    country: str = ""
+    tag: str = ""
+
+
+class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How much is said."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole file. Channels and backends are decoded by their adapters' own Structs."""
+
+    store: StoreConfig = StoreConfig()
+    intake: IntakeConfig = IntakeConfig()
+    admin: AdminConfig = AdminConfig()
+    logs: LogConfig = LogConfig()
+    pools: dict[str, PoolConfig] = {}
+    channels: dict[str, ChannelConfig] = {}
+    backends: dict[str, BackendConfig] = {}
+    routes: tuple[RouteConfig, ...] = ()
