@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from tests.servers import KINDS, Server, find_server, missing
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[dict[str, Server]]:
+    """The servers that this session started, by kind; started when first asked for."""
+    running: dict[str, Server] = {}
+    yield running
+    for server in running.values():
+        server.close()
+
+
+@pytest.fixture(params=KINDS)
+def server(request: pytest.FixtureRequest, servers: dict[str, Server]) -> Server:
+    """An emptied server of each kind that the machine has."""
+    kind: str = request.param
+    if find_server(kind) is None:
+        pytest.skip(missing(kind))
+    if kind not in servers:
+        servers[kind] = Server(kind).start()
+    return servers[kind]
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[Redis]:
+    """A client of an emptied server that never repeats a command by itself."""
+    redis = Redis(unix_socket_path=server.socket_path, retry=Retry(NoBackoff(), 0))
+    await redis.flushall()
+    yield redis
+    await redis.aclose()

@@ -1,0 +1,1 @@
+"""Fakes that pass the same conformance suites as the real things."""

@@ -1,0 +1,27 @@
+"""The state that the fakes of one pool share: what Redis would hold, as Python objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from flashd.domain.event import Event
+from flashd.domain.order import Incoming, OrderRecord, OrderRef
+from flashd.domain.stock import StockLevel
+from tests.fakes.clock import FakeClock
+
+
+@dataclass
+class FakePool:
+    """Everything of one pool; the record's state says which index it stands in, `due_ms` its score there."""
+
+    name: str = "main"
+    clock: FakeClock = field(default_factory=FakeClock)
+    levels: dict[tuple[str, str], StockLevel] = field(default_factory=dict)
+    records: dict[OrderRef, OrderRecord] = field(default_factory=dict)
+    raws: dict[OrderRef, bytes] = field(default_factory=dict)
+    due_ms: dict[OrderRef, int] = field(default_factory=dict)
+    waiting: dict[OrderRef, Incoming] = field(default_factory=dict)  # newer versions that wait for an outcome
+    holds: dict[str, Any] = field(default_factory=dict)
+    fences: dict[str, int] = field(default_factory=dict)
+    journal: list[Event] = field(default_factory=list)
