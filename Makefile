@@ -1,0 +1,57 @@
+# Everything starts from Python 3.11+, make and the package registries; each target installs what it needs into .venv.
+VENV   ?= .venv
+PYTHON ?= python3
+BIN     = $(VENV)/bin
+PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint types imports e2e bench clean
+
+help:  ## this list
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[test]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.demo  ## the real daemon against simulated shops and a simulated ERP, with a verdict
+	$(BIN)/flashd demo
+
+test: $(VENV)/.test  ## the default tests: real servers, under ten minutes
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev lint types imports test  ## what CI runs: format, lint, types, import contract, tests
+
+format: $(VENV)/.dev  ## rewrite the sources in the house's format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+e2e: $(VENV)/.test  ## the long runs: a real Tryton on PostgreSQL, processes killed in the middle
+	$(BIN)/python -m pytest tests/e2e tests/promises -m "slow or not slow" --override-ini timeout=1500
+
+bench: $(VENV)/.test  ## ratios, measured side by side in one run
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info
