@@ -1,0 +1,197 @@
+"""
+The way in of one sales channel: verify, decode, and make durable together what arrived together.
+
+Groups need no timer. While calls are in flight new wishes wait in the mailbox, and the next call takes them all; without
+load an order goes out alone at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flashd.domain.order import Accepted, Incoming, Order, OrderState
+from flashd.domain.reservation import HoldReply, HoldRequest
+from flashd.errors import Busy, FlashdError, Unauthenticated
+from flashd.ports import Channel, Clock, Receipt, StockLedger, Unreadable, Unrelated
+from flashd.runtime.actor import Actor
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+GROUP = 256
+CALLS_IN_FLIGHT = 8
+
+
+@dataclass(slots=True)
+class _Wish:
+    """One order or hold that waits to become durable, and whoever waits for it."""
+
+    what: Incoming | HoldRequest
+    answer: asyncio.Future[Accepted | HoldReply]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntakeRules:
+    """What a reload may change while the channel goes on."""
+
+    since_ms: int = 0  # cut-over: unknown orders placed before it are recorded as ignored
+    route: Callable[[Order], str] = field(default=lambda _: "")  # the backend's name
+    closed: Callable[[bool], str] = field(default=lambda _is_hold: "")  # why nothing may come in now, or ""
+
+
+class ChannelIntake(Actor[_Wish]):
+    """Implements the port Intake for one channel; each public method returns after the store's answer."""
+
+    batch_limit = GROUP
+
+    def __init__(
+        self,
+        channel: Channel,
+        ledger: StockLedger,
+        rules: IntakeRules,
+        *,
+        clock: Clock,
+        wake: Callable[[str], None] = lambda _backend: None,
+        mailbox_size: int = 4096,
+    ) -> None:
+        super().__init__(f"intake:{channel.name}", clock=clock, mailbox_size=mailbox_size)
+        self.channel = channel
+        self.rules = rules
+        self.counts: Counter[str] = Counter()  # webhooks and orders by result
+        self.last_event_ms = 0
+        self._ledger = ledger
+        self._wake_backend = wake
+        self._slots = asyncio.Semaphore(CALLS_IN_FLIGHT)
+        self._outstanding: set[asyncio.Future[Accepted | HoldReply]] = set()
+
+    async def webhook(self, headers: Mapping[str, str], body: bytes) -> Receipt:
+        """Take one webhook; see the port."""
+        if self.channel.is_ping(headers, body):
+            self.counts["pong"] += 1
+            return Receipt(state="pong")
+        if not self.channel.verify(headers, body, now_s=self.clock.now_ms() / 1000):
+            self.counts["unauthenticated"] += 1
+            raise Unauthenticated("the signature does not match")
+        self.last_event_ms = self.clock.now_ms()
+        decoded = self.channel.decode(headers, body)
+        if isinstance(decoded, Unrelated):
+            self.counts["unrelated"] += 1
+            return Receipt(state="unrelated", reason=decoded.subject)
+        if isinstance(decoded, Unreadable):
+            self._refuse_if_closed(is_hold=False)
+            await self._ledger.quarantine(self.channel.name, headers, body, decoded.reason)
+            self.counts["quarantined"] += 1
+            return Receipt(state="quarantined", reason=decoded.reason)
+        accepted = await self.admit(decoded)
+        return Receipt(
+            state=accepted.state,
+            code=accepted.code,
+            order=str(decoded.ref),
+            reason=decoded.reason,
+            short=accepted.short,
+        )
+
+    async def admit(self, incoming: Incoming) -> Accepted:
+        """Take one decoded order; see the port."""
+        accepted = await self._wish(incoming)
+        assert isinstance(accepted, Accepted)  # noqa: S101  # _commit pairs each wish with its kind of answer
+        self.counts[accepted.code] += 1
+        return accepted
+
+    async def hold(self, request: HoldRequest) -> HoldReply:
+        """Set stock aside; see the port."""
+        reply = await self._wish(request)
+        assert isinstance(reply, HoldReply)  # noqa: S101  # as above
+        self.counts[f"hold_{reply.code}"] += 1
+        return reply
+
+    async def receive_many(self, messages: Sequence[_Wish]) -> Sequence[None]:
+        """Send what waits as one call, as soon as a call may start."""
+        await self._slots.acquire()
+        self.spawn(self._commit([wish for wish in messages if not wish.answer.done()]), name="commit")
+        return [None] * len(messages)
+
+    async def stop(self, timeout_s: float = 5.0) -> None:
+        """Finish the calls in flight, then refuse whoever still waits: nothing was done for them."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        if self._outstanding:
+            await asyncio.wait(set(self._outstanding), timeout=timeout_s)
+        await super().stop(max(0.1, deadline - loop.time()))
+        for answer in list(self._outstanding):
+            if not answer.done():
+                answer.set_exception(Busy(f"{self.name} is stopping"))
+
+    async def _wish(self, what: Incoming | HoldRequest) -> Accepted | HoldReply:
+        self._refuse_if_closed(is_hold=isinstance(what, HoldRequest))
+        answer: asyncio.Future[Accepted | HoldReply] = asyncio.get_running_loop().create_future()
+        self.offer(_Wish(what, answer))
+        self._outstanding.add(answer)
+        answer.add_done_callback(self._outstanding.discard)
+        return await answer
+
+    def _refuse_if_closed(self, *, is_hold: bool) -> None:
+        reason = self.rules.closed(is_hold)
+        if reason:
+            raise Busy(reason)
+
+    async def _commit(self, wishes: list[_Wish]) -> None:
+        orders = [(wish.what, wish.answer) for wish in wishes if isinstance(wish.what, Incoming)]
+        holds = [(wish.what, wish.answer) for wish in wishes if isinstance(wish.what, HoldRequest)]
+        try:
+            if orders:
+                await self._accept([order for order, _ in orders], [answer for _, answer in orders])
+            if holds:
+                await self._hold([request for request, _ in holds], [answer for _, answer in holds])
+        finally:
+            self._slots.release()
+
+    async def _accept(self, orders: list[Incoming], answers: list[asyncio.Future[Accepted | HoldReply]]) -> None:
+        try:
+            backends = [self.rules.route(incoming.order) for incoming in orders]
+            replies = await self._ledger.accept(orders, backends, since_ms=self.rules.since_ms)
+        except FlashdError as error:
+            _fail(answers, error)
+            return
+        except Exception as error:
+            _fail(answers, error)
+            raise
+        _tell(answers, replies)
+        for backend in {
+            name for name, reply in zip(backends, replies, strict=True) if reply.state is OrderState.QUEUED
+        }:
+            self._wake_backend(backend)
+
+    async def _hold(self, requests: list[HoldRequest], answers: list[asyncio.Future[Accepted | HoldReply]]) -> None:
+        try:
+            replies = await self._ledger.hold(requests)
+        except FlashdError as error:
+            _fail(answers, error)
+            return
+        except Exception as error:
+            _fail(answers, error)
+            raise
+        _tell(answers, replies)
+
+
+def _tell(
+    answers: Sequence[asyncio.Future[Accepted | HoldReply]], replies: Sequence[Accepted] | Sequence[HoldReply]
+) -> None:
+    for answer, reply in zip(answers, replies, strict=True):
+        if not answer.done():  # done: the caller went away
+            answer.set_result(reply)
+
+
+def _fail(answers: Sequence[asyncio.Future[Accepted | HoldReply]], error: Exception) -> None:
+    for answer in answers:
+        if not answer.done():
+            answer.set_exception(error)
+
+
+def cut_over_ms(since: datetime | None) -> int:
+    """Return the cut-over instant in ms since 1970, 0 where none is set."""
+    return 0 if since is None else int(since.timestamp() * 1000)

@@ -1,0 +1,1 @@
+"""The demo: simulated shops and a simulated ERP around the real daemon, and an oracle that trusts none of them."""

@@ -1,0 +1,1 @@
+"""Arithmetic: pure rules over frozen Structs; no I/O, no clock, no loop."""

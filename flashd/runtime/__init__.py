@@ -1,0 +1,1 @@
+"""How anything lives: actors, their supervisor, tickers and clocks. No domain words here."""
