@@ -1,17 +1,18 @@
 """
 The way in of one sales channel: verify, decode, and make durable together what arrived together.
 
-Groups need no timer. While calls are in flight new wishes wait in the mailbox, and the next call takes them all; without
-load an order goes out alone at once.
+Groups need no timer. While calls are in flight new wishes wait in the mailbox, and the next call takes them all;
+without load an order goes out alone at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import Any
 
 from flashd.domain.order import Accepted, Incoming, Order, OrderState
 from flashd.domain.reservation import HoldReply, HoldRequest
@@ -19,8 +20,7 @@ from flashd.errors import Busy, FlashdError, Unauthenticated
 from flashd.ports import Channel, Clock, Receipt, StockLedger, Unreadable, Unrelated
 from flashd.runtime.actor import Actor
 
-if TYPE_CHECKING:
-    from datetime import datetime
+_Reply = Accepted | HoldReply
 
 GROUP = 256
 CALLS_IN_FLIGHT = 8
@@ -31,7 +31,7 @@ class _Wish:
     """One order or hold that waits to become durable, and whoever waits for it."""
 
     what: Incoming | HoldRequest
-    answer: asyncio.Future[Accepted | HoldReply]
+    answer: asyncio.Future[_Reply]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class ChannelIntake(Actor[_Wish]):
         self._ledger = ledger
         self._wake_backend = wake
         self._slots = asyncio.Semaphore(CALLS_IN_FLIGHT)
-        self._outstanding: set[asyncio.Future[Accepted | HoldReply]] = set()
+        self._outstanding: set[asyncio.Future[_Reply]] = set()
 
     async def webhook(self, headers: Mapping[str, str], body: bytes) -> Receipt:
         """Take one webhook; see the port."""
@@ -126,9 +126,9 @@ class ChannelIntake(Actor[_Wish]):
             if not answer.done():
                 answer.set_exception(Busy(f"{self.name} is stopping"))
 
-    async def _wish(self, what: Incoming | HoldRequest) -> Accepted | HoldReply:
+    async def _wish(self, what: Incoming | HoldRequest) -> _Reply:
         self._refuse_if_closed(is_hold=isinstance(what, HoldRequest))
-        answer: asyncio.Future[Accepted | HoldReply] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[_Reply] = asyncio.get_running_loop().create_future()
         self.offer(_Wish(what, answer))
         self._outstanding.add(answer)
         answer.add_done_callback(self._outstanding.discard)
@@ -140,56 +140,36 @@ class ChannelIntake(Actor[_Wish]):
             raise Busy(reason)
 
     async def _commit(self, wishes: list[_Wish]) -> None:
-        orders = [(wish.what, wish.answer) for wish in wishes if isinstance(wish.what, Incoming)]
-        holds = [(wish.what, wish.answer) for wish in wishes if isinstance(wish.what, HoldRequest)]
         try:
-            if orders:
-                await self._accept([order for order, _ in orders], [answer for _, answer in orders])
-            if holds:
-                await self._hold([request for request, _ in holds], [answer for _, answer in holds])
+            await self._answer([wish for wish in wishes if isinstance(wish.what, Incoming)], self._accept)
+            await self._answer([wish for wish in wishes if isinstance(wish.what, HoldRequest)], self._ledger.hold)
         finally:
             self._slots.release()
 
-    async def _accept(self, orders: list[Incoming], answers: list[asyncio.Future[Accepted | HoldReply]]) -> None:
-        try:
-            backends = [self.rules.route(incoming.order) for incoming in orders]
-            replies = await self._ledger.accept(orders, backends, since_ms=self.rules.since_ms)
-        except FlashdError as error:
-            _fail(answers, error)
+    async def _answer(self, group: list[_Wish], call: Callable[[list[Any]], Awaitable[Sequence[_Reply]]]) -> None:
+        """Make one group durable in one call; whatever comes of it, nobody is left waiting."""
+        if not group:
             return
+        try:
+            replies = await call([wish.what for wish in group])
         except Exception as error:
-            _fail(answers, error)
+            for wish in group:
+                if not wish.answer.done():  # done: the caller went away
+                    wish.answer.set_exception(error)
+            if isinstance(error, FlashdError):
+                return
             raise
-        _tell(answers, replies)
-        for backend in {
-            name for name, reply in zip(backends, replies, strict=True) if reply.state is OrderState.QUEUED
-        }:
+        for wish, reply in zip(group, replies, strict=True):
+            if not wish.answer.done():
+                wish.answer.set_result(reply)
+
+    async def _accept(self, orders: list[Incoming]) -> list[Accepted]:
+        backends = [self.rules.route(incoming.order) for incoming in orders]
+        replies = await self._ledger.accept(orders, backends, since_ms=self.rules.since_ms)
+        queued = {name for name, reply in zip(backends, replies, strict=True) if reply.state is OrderState.QUEUED}
+        for backend in queued:
             self._wake_backend(backend)
-
-    async def _hold(self, requests: list[HoldRequest], answers: list[asyncio.Future[Accepted | HoldReply]]) -> None:
-        try:
-            replies = await self._ledger.hold(requests)
-        except FlashdError as error:
-            _fail(answers, error)
-            return
-        except Exception as error:
-            _fail(answers, error)
-            raise
-        _tell(answers, replies)
-
-
-def _tell(
-    answers: Sequence[asyncio.Future[Accepted | HoldReply]], replies: Sequence[Accepted] | Sequence[HoldReply]
-) -> None:
-    for answer, reply in zip(answers, replies, strict=True):
-        if not answer.done():  # done: the caller went away
-            answer.set_result(reply)
-
-
-def _fail(answers: Sequence[asyncio.Future[Accepted | HoldReply]], error: Exception) -> None:
-    for answer in answers:
-        if not answer.done():
-            answer.set_exception(error)
+        return replies
 
 
 def cut_over_ms(since: datetime | None) -> int:
