@@ -65,6 +65,34 @@ class Channel(Protocol):
         """Return the headers with which the platform would send this body: for `flashd send-test` and the demo."""
 
 
+class NativeChannel(Channel, Protocol):
+    """A sales channel that calls the native API with a bearer token: an unclear body is refused, not quarantined."""
+
+    def decode_hold(
+        self, body: bytes, *, default_ttl_ms: int = 600_000, max_ttl_ms: int = 1_800_000, location: str = "main"
+    ) -> HoldRequest:
+        """
+        Understand the body of ``POST /v1/holds``.
+
+        Args:
+            body: JSON in UTF-8.
+            default_ttl_ms: How long the hold lives if the body does not say; the pool's ``hold_ttl_s``.
+            max_ttl_ms: The longest time the body may ask for; the pool's ``hold_max_s``.
+            location: Where the pool's stock lies.
+
+        Raises:
+            Refused: The detail names the path, what was found and what is allowed.
+        """
+
+    def decode_order(self, body: bytes) -> Incoming:
+        """
+        Understand the body of ``POST /v1/orders`` (or one line of ``/v1/orders:batch``); the result is ``strict``.
+
+        Raises:
+            Refused: As above.
+        """
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a webhook or a native order: 2xx, and a named state."""
 
