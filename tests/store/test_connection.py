@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from flashd.config import Secret, SecretText, StoreConfig
+from flashd.errors import ConfigError
+from flashd.store.connection import Address, connect, listen, read_address
+from tests.servers import Server
+
+
+def reveal(secret: Secret) -> SecretText:
+    return SecretText(secret.env or "")
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://db:7000/3", Address("redis", "db", 7000, db=3)),
+        ("redis://db", Address("redis", "db", 6379)),
+        ("rediss://flashd@db:7000/1", Address("rediss", "db", 7000, db=1, username="flashd")),
+        ("unix:///run/valkey.sock", Address("unix", path="/run/valkey.sock")),
+        ("unix:///run/valkey.sock?db=2", Address("unix", path="/run/valkey.sock", db=2)),
+    ],
+)
+def test_an_address_is_read_as_it_is_written(url: str, address: Address) -> None:
+    assert read_address(url) == address
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("sentinel://a,b/mymaster", "not supported in this version"),
+        ("cluster://a", "not supported in this version"),
+        ("http://a", "'http' is not known"),
+        ("redis://:hunter2@db", "secrets never stand inline"),
+        ("redis://db/main", "'main' is not a database number"),
+        ("redis://:hunter2@db:port", "secrets never stand inline"),
+        ("redis://db:port", "Port could not be cast"),
+        ("unix://valkey.sock", "absolute path"),
+    ],
+)
+def test_an_address_of_no_use_is_refused_with_the_reason(url: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        read_address(url)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_the_password_and_the_database_reach_the_server(server: Server) -> None:
+    config = StoreConfig(
+        url=f"{server.url}?db=3", username="flashd-test", password=Secret(env="opensesame"), connections=2
+    )
+    admin = connect(StoreConfig(url=server.url), reveal)
+    await admin.acl_setuser("flashd-test", enabled=True, passwords=["+opensesame"], categories=["+@all"], keys=["*"])
+    client = connect(config, reveal)
+    try:
+        assert await client.acl_whoami() == "flashd-test"
+        await client.set("where", "3")
+        assert (await admin.info("keyspace"))["db3"]["keys"] == 1
+    finally:
+        await client.flushdb()
+        await admin.acl_deluser("flashd-test")
+        await client.aclose()
+        await admin.aclose()
+
+
+async def test_a_lost_reply_is_not_asked_for_again(server: Server) -> None:
+    client = connect(StoreConfig(url=server.url, timeout_s=0.1), reveal)
+    admin = connect(StoreConfig(url=server.url), reveal)
+    try:
+        await client.ping()
+        await admin.config_resetstat()
+        await admin.client_pause(300, all=False)  # writes wait; the reply comes too late
+        with pytest.raises(RedisTimeoutError):
+            await client.incr("n")
+        await asyncio.sleep(0.5)
+        assert await admin.get("n") in (None, b"1")
+        assert (await admin.info("commandstats")).get("cmdstat_incr", {"calls": 0})["calls"] <= 1
+    finally:
+        await admin.delete("n")
+        await client.aclose()
+        await admin.aclose()
+
+
+async def test_more_callers_than_connections_wait_for_their_turn(server: Server) -> None:
+    client = connect(StoreConfig(url=server.url, connections=2), reveal)
+    try:
+        assert all(await asyncio.gather(*(client.ping() for _ in range(300))))
+    finally:
+        await client.aclose()
+
+
+async def test_subscribers_do_not_take_the_connections_of_commands(server: Server) -> None:
+    config = StoreConfig(url=server.url, connections=2)
+    client, listener = connect(config, reveal), listen(config, reveal)
+    pubsubs = [listener.pubsub() for _ in range(5)]
+    try:
+        for pubsub in pubsubs:
+            await pubsub.subscribe("topic")
+        assert await client.ping()
+    finally:
+        for pubsub in pubsubs:
+            await pubsub.aclose()  # type: ignore[no-untyped-call]
+        await client.aclose()
+        await listener.aclose()
+
+
+async def test_a_server_that_is_not_there_is_said_at_once() -> None:
+    client = connect(StoreConfig(url="unix:///nonexistent/sock"), reveal)
+    with pytest.raises(RedisConnectionError):
+        await client.ping()
+    await client.aclose()
