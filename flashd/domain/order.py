@@ -112,10 +112,10 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class OrderRef(msgspec.Struct, frozen=True, order=True):
-    """
+    r"""
     Which outbox item: an order of a channel, or what followed it after delivery.
 
-    Its text form is ``<channel>:<order id>`` and, for a follow-up, ``\\x1f<kind>`` behind it. Ids hold nothing below
+    Its text form is ``<channel>:<order id>`` and, for a follow-up, ``\x1f<kind>`` behind it. Ids hold nothing below
     0x20, so the text form is unambiguous.
     """
 
@@ -191,6 +191,7 @@ class OrderRecord(msgspec.Struct, frozen=True, kw_only=True):
     changed_ms: int = 0
     released: bool = False  # a human let it go although it was parked: it is not parked again
     final: bool = False  # a human cancelled it: no later version revives it
+    waits: bool = False  # the version that was applied last said: do not deliver yet
     items: tuple[Item, ...] = ()
     order: Order | None = None
     backend_ref: str = ""
@@ -209,10 +210,15 @@ class AcceptCode(StrEnum):
     STALE = "stale"  # a newer version was known
     LATER = "later"  # kept; applied when the outcome of the sending is known
     CONFLICT = "conflict"  # strict: the same id, other content
+    UNKNOWN_SKU = "unknown_sku"  # strict: a SKU that this pool does not know; nothing was written
 
 
 class Accepted(msgspec.Struct, frozen=True):
-    """The answer to one :class:`Incoming`: what became of it, and where the order stands now."""
+    """
+    The answer to one :class:`Incoming`: what became of it, and where the order stands now.
+
+    Of UNKNOWN_SKU the state means nothing (it reads IGNORED: nothing was written), and *short* names the SKUs.
+    """
 
     code: AcceptCode
     state: OrderState

@@ -22,7 +22,10 @@ class HoldCode(StrEnum):
     """What became of the wish to hold."""
 
     HELD = "held"
-    REPEAT = "repeat"  # the same id and request were known: the answer tells the state of now
+    RELEASED = "released"  # release: its stock is free again
+    REPEAT = (
+        "repeat"  # the same id and request were known (or it was released already): the answer tells the state of now
+    )
     CONFLICT = "conflict"  # the same id, another request
     SHORT = "short"
     UNKNOWN_SKU = "unknown_sku"

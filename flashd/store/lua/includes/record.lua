@@ -21,11 +21,12 @@ local function read_head(key)
     sends = tonumber(sends), refusals = tonumber(refusals), epoch = tonumber(epoch), revision = tonumber(revision),
     absences = tonumber(absences), accepted = tonumber(accepted), changed = tonumber(changed),
     released = string.find(flags, 'r', 1, true) ~= nil, final = string.find(flags, 'f', 1, true) ~= nil,
+    waits = string.find(flags, 'w', 1, true) ~= nil,
   }
 end
 
 local function pack_head(head)
-  local flags = (head.released and 'r' or '') .. (head.final and 'f' or '')
+  local flags = (head.released and 'r' or '') .. (head.final and 'f' or '') .. (head.waits and 'w' or '')
   return table.concat({
     head.state, whole(head.version), head.digest, head.kind, head.backend ~= '' and head.backend or '-', whole(head.sends),
     whole(head.refusals), whole(head.epoch), whole(head.revision), whole(head.absences), whole(head.accepted),
@@ -74,8 +75,11 @@ local function move(keys, member, old_state, old_backend, head, score)
   redis.call('ZADD', to, whole(score), member)
 end
 
+-- Adds a line to the timeline; one that grew beyond 8 kB loses its older half, behind its first line.
 local function remember(key, text)
-  local line = whole(now_ms) .. ' ' .. text .. '\n'
-  local old = redis.call('HGET', key, 't')
-  redis.call('HSET', key, 't', (old or '') .. line)
+  local old = redis.call('HGET', key, 't') or ''
+  if #old > 8192 then
+    old = (string.match(old, '^[^\n]*\n') or '') .. (string.match(old, '\n(.*)$', 4096) or '')
+  end
+  redis.call('HSET', key, 't', old .. whole(now_ms) .. ' ' .. text .. '\n')
 end

@@ -1,0 +1,115 @@
+"""How records, items and raw bodies are packed into Redis; the Lua side stands in lua/includes/record.lua."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from flashd.domain.order import Item, Line, Order, OrderRecord, OrderRef, OrderState
+from flashd.errors import InvariantBroken
+
+RECORD_FIELDS = ("s", "i", "o", "t", "x", "r", "h")
+"""The fields that `unpack_record` wants, in this order; b (raw body) and n (a waiting version) are asked for apart."""
+
+_ITEM, _FIELD = "\x1e", "\x1f"
+_ZLIB, _PLAIN = b"z", b"-"
+_ORDER = msgspec.json.Decoder(Order)
+
+
+def pack_items(items: Iterable[Item]) -> str:
+    """Pack items as ``<sku> 0x1f <location> 0x1f <quantity> 0x1f <taken>``, joined by 0x1e."""
+    return _ITEM.join(_FIELD.join((item.sku, item.location, str(item.quantity), str(item.taken))) for item in items)
+
+
+def unpack_items(packed: bytes) -> tuple[Item, ...]:
+    """Read what `pack_items` or the scripts wrote."""
+    if not packed:
+        return ()
+    items: list[Item] = []
+    for text in packed.decode().split(_ITEM):
+        sku, location, quantity, taken = text.split(_FIELD)
+        items.append(Item(sku, location, int(quantity), int(taken)))
+    return tuple(items)
+
+
+def items_of(lines: Iterable[Line], location: str) -> tuple[Item, ...]:
+    """Sum lines to items: one per SKU, in the order of their first line; lines of no units want nothing."""
+    wanted: dict[str, int] = {}
+    for line in lines:
+        wanted[line.sku] = wanted.get(line.sku, 0) + line.quantity
+    return tuple(Item(sku, location, quantity) for sku, quantity in wanted.items() if quantity > 0)
+
+
+def pack_raw(body: bytes) -> bytes:
+    """Compress a raw body; the first byte says whether that helped."""
+    if not body:
+        return b""
+    small = zlib.compress(body, 1)
+    return _ZLIB + small if len(small) < len(body) else _PLAIN + body
+
+
+def unpack_raw(packed: bytes) -> bytes:
+    """Return the body that `pack_raw` was given."""
+    return zlib.decompress(packed[1:]) if packed[:1] == _ZLIB else packed[1:]
+
+
+def pack_order(order: Order) -> bytes:
+    """Write the canonical order as JSON."""
+    return msgspec.json.encode(order)
+
+
+def unpack_order(packed: bytes) -> Order:
+    """Read the canonical order."""
+    return _ORDER.decode(packed)
+
+
+def clean(text: str, limit: int = 500) -> str:
+    """Make a human text fit for one line of a timeline: no control characters, at most *limit* characters."""
+    return "".join(max(sign, " ") for sign in text[:limit])
+
+
+def unpack_record(ref: OrderRef, values: Sequence[bytes | None], *, has_next: bool = False) -> OrderRecord | None:
+    """
+    Read one outbox item from its RECORD_FIELDS, or None where there is no such record.
+
+    Raises:
+        InvariantBroken: The head is damaged.
+    """
+    head, items, order, timeline, reason, backend_ref, hold_id = values
+    if head is None:
+        return None
+    parts = head.decode().split(" ")
+    if len(parts) != 13:  # the head of includes/record.lua
+        raise InvariantBroken(f"the head of {ref} is damaged: {head!r}")
+    sends, refusals, epoch, revision, absences, accepted_ms, changed_ms = (int(part) for part in parts[5:12])
+    return OrderRecord(
+        ref=ref,
+        state=OrderState(parts[0]),
+        version=int(parts[1]),
+        digest=parts[2],
+        backend="" if parts[4] == "-" else parts[4],
+        sends=sends,
+        refusals=refusals,
+        epoch=epoch,
+        revision=revision,
+        absences=absences,
+        accepted_ms=accepted_ms,
+        changed_ms=changed_ms,
+        released="r" in parts[12],
+        final="f" in parts[12],
+        waits="w" in parts[12],
+        items=unpack_items(items or b""),
+        order=unpack_order(order) if order else None,
+        backend_ref=(backend_ref or b"").decode(),
+        reason=(reason or b"").decode(),
+        hold_id=(hold_id or b"").decode(),
+        timeline=_unpack_timeline(timeline or b""),
+        has_next=has_next,
+    )
+
+
+def _unpack_timeline(packed: bytes) -> tuple[tuple[int, str], ...]:
+    pairs = (line.partition(" ") for line in packed.decode().split("\n") if line)
+    return tuple((int(ms), text) for ms, _, text in pairs)
