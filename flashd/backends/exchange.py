@@ -1,0 +1,242 @@
+"""
+One HTTP request of a backend adapter, and what may be concluded from how it ended. Not an adapter itself.
+
+The law (docs/lifecycle.md, "Delivering"): only where no connection was ready has nothing reached the wire. Whatever
+goes wrong after that leaves the outcome open, and 2xx alone proves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import unicodedata
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from flashd import __version__
+from flashd.domain.delivery import Away, Doubtful, Later, Throttled
+from flashd.domain.order import Order
+from flashd.errors import ConfigError
+
+LARGEST_ANSWER = 1_048_576
+LONGEST_REASON = 200
+_CONNECT_S = 10.0
+# Shorter than the two seconds after which gunicorn, and with it most Python backends, drops an idle connection: a POST
+# into a connection that is being dropped would leave an order in doubt for nothing.
+_KEEP_ALIVE_S = 1.5
+_SECONDS = re.compile(r"^\d{1,9}(\.\d{1,6})?$")
+_EMAIL = re.compile(r"[^\s@\"'<>]+@[^\s@\"'<>]+")
+
+Trouble = Later | Throttled | Away | Doubtful
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A complete answer, whatever it says."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = ""
+    retry_after_s: float | None = None
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON, or None where it is of another type, broken or too deep."""
+        if self.content_type != "application/json" and not self.content_type.endswith("+json"):
+            return None
+        try:
+            return msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+            return None
+
+
+class Link:
+    """
+    The connections to one backend, opened at the first request.
+
+    It follows no redirect, keeps no cookie, reads no proxy from the environment, and never sends a request twice by
+    itself as long as writing is done by POST: aiohttp repeats PUT and DELETE on a dropped connection.
+    """
+
+    def __init__(self, *, headers: Mapping[str, str], max_in_flight: int, timeout_s: float) -> None:
+        self._headers = {
+            "User-Agent": f"flashd/{__version__}",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+            **headers,
+        }
+        self._limit = max_in_flight
+        self._session: aiohttp.ClientSession | None = None
+        self.timeout_s = timeout_s
+
+    async def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> Answer | Later | Doubtful:
+        """Ask for *url*, whose query is already percent-encoded."""
+        return await self._send("GET", url, None, headers or {})
+
+    async def post(
+        self, url: str, content: object, *, headers: Mapping[str, str] | None = None
+    ) -> Answer | Later | Doubtful:
+        """Send *content* as JSON."""
+        return await self._send("POST", url, msgspec.json.encode(content), headers or {})
+
+    async def close(self) -> None:
+        """Close the connections; fine to call twice. A later request opens them again."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _send(
+        self, method: Literal["GET", "POST"], url: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> Answer | Later | Doubtful:
+        wire: dict[str, bool] = {}
+        more = {"Content-Type": "application/json"} if body is not None else {}
+        try:
+            async with self._open().request(
+                method,
+                URL(url, encoded=True),
+                data=body,
+                headers={**more, **headers},
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(
+                    total=self.timeout_s, connect=None, sock_connect=min(_CONNECT_S, self.timeout_s)
+                ),
+                trace_request_ctx=wire,
+            ) as response:
+                content = await _read(response)
+                if content is None:
+                    return Doubtful(reason=f"HTTP {response.status} with more than {LARGEST_ANSWER} bytes")
+                return Answer(
+                    status=response.status,
+                    body=content,
+                    content_type=response.content_type,
+                    retry_after_s=retry_after_s(response.headers.get("Retry-After"), response.headers.get("Date")),
+                )
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RuntimeError) as error:
+            return _after(error, connected=bool(wire))
+
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            trace = aiohttp.TraceConfig()
+            trace.on_connection_create_end.append(_connected)
+            trace.on_connection_reuseconn.append(_connected)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._limit, keepalive_timeout=_KEEP_ALIVE_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=self._headers,
+                trace_configs=[trace],
+            )
+        return self._session
+
+
+async def _connected(_session: aiohttp.ClientSession, context: Any, _params: object) -> None:
+    # From here on a byte may have gone out. TLS is part of creating the connection, so its failure comes before.
+    context.trace_request_ctx["connected"] = True
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes | None:
+    content = bytearray()
+    async for chunk in response.content.iter_chunked(65_536):
+        content += chunk
+        if len(content) > LARGEST_ANSWER:
+            response.close()
+            return None
+    return bytes(content)
+
+
+def _after(error: Exception, *, connected: bool) -> Later | Doubtful:
+    what = "timed out" if isinstance(error, asyncio.TimeoutError) else type(error).__name__
+    if connected:
+        return Doubtful(reason=f"{what} after the request may have gone out")
+    return Later(reason=plain(f"no connection: {what}: {error}" if str(error) else f"no connection: {what}"))
+
+
+def by_status(answer: Answer) -> Throttled | Away | None:
+    """Return what the status alone decides: 429 and 503 slow down; 401, 403 and 404 speak of the endpoint."""
+    if answer.status in {429, 503}:
+        return Throttled(reason=f"HTTP {answer.status}", retry_after_s=answer.retry_after_s)
+    if answer.status in {401, 403, 404}:
+        what = {401: "the login was refused", 403: "the login may not do this", 404: "nothing answers at this address"}
+        return Away(reason=f"HTTP {answer.status}: {what[answer.status]}")
+    return None
+
+
+def unread(answer: Answer) -> Doubtful:
+    """Say that *answer* was not of the form that proves anything."""
+    if 300 <= answer.status < 400:
+        return Doubtful(reason=f"HTTP {answer.status}: a redirect, and none is followed")
+    form = plain(answer.content_type) or "no content type"
+    return Doubtful(reason=f"HTTP {answer.status} with {len(answer.body)} bytes of {form} that prove nothing")
+
+
+def retry_after_s(value: str | None, date: str | None = None) -> float | None:
+    """
+    Read a Retry-After header: seconds, or an HTTP date, measured by the backend's own *date* where it sent one.
+
+    Returns:
+        Raw seconds, never negative and never clamped; None where nothing can be read.
+    """
+    text = (value or "").strip()
+    if _SECONDS.match(text):
+        return float(text)
+    until = _instant(text)
+    if until is None:
+        return None
+    now = _instant(date or "")
+    return max(0.0, until - (time.time() if now is None else now))
+
+
+def _instant(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def checked_url(key: str, url: str, *, allowed: frozenset[str] = frozenset()) -> str:
+    """
+    Return *url*, if it can be called.
+
+    Args:
+        key: Its full name in the configuration, for the message.
+        url: What stands there.
+        allowed: The placeholders that it may have, such as ``key`` for ``{key}``.
+
+    Raises:
+        ConfigError: It is not an http or https address with a host, or has another placeholder.
+    """
+    bare = url
+    for name in allowed:
+        bare = bare.replace("{" + name + "}", "x")
+    try:
+        parsed = URL(bare)
+    except ValueError:
+        parsed = URL()
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        raise ConfigError(f"{key} = {url!r}: write an address with its scheme, such as https://erp.example.com/orders")
+    if "{" in bare or "}" in bare:
+        names = " and ".join("{" + name + "}" for name in sorted(allowed)) or "none"
+        raise ConfigError(f"{key} = {url!r}: it has a placeholder that is not known; allowed here: {names}")
+    if parsed.user or parsed.password:
+        raise ConfigError(f"{key}: a login does not belong into an address; use the secret of this backend")
+    return url
+
+
+def plain(text: str) -> str:
+    """Return *text* fit for a log and a terminal: one line, no control and no direction characters, not long."""
+    kept = "".join(" " if unicodedata.category(mark)[0] in "CZ" else mark for mark in text[: LONGEST_REASON * 4])
+    return " ".join(kept.split())[:LONGEST_REASON]
+
+
+def plain_refusal(text: object, order: Order) -> str:
+    """Return a backend's own words about *order* without what it repeats of the customer."""
+    said = _EMAIL.sub("***", text if isinstance(text, str) else "refused without a word")
+    private = {*msgspec.structs.astuple(order.customer), *msgspec.structs.astuple(order.ship_to), order.note}
+    private -= {order.ship_to.country, order.ship_to.region}
+    for word in sorted((word for word in private if len(word) > 2), key=len, reverse=True):
+        said = re.sub(re.escape(word), "***", said, flags=re.IGNORECASE)
+    return plain(said)
