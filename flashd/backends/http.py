@@ -98,7 +98,7 @@ def encode_cancel(delivery: Delivery) -> dict[str, Any]:
     }
 
 
-def decode_answer(answer: Answer, delivery: Delivery, config: Config) -> Outcome:
+def decode_answer(answer: Answer, delivery: Delivery, config: Config) -> Outcome:  # noqa: PLR0911  # a decision table
     """Conclude what became of a request from its complete answer."""
     trouble = by_status(answer)
     if trouble is not None:
@@ -186,7 +186,7 @@ def compare(record: dict[str, Any], order: Order) -> str:
 
 def _is_ours(record: dict[str, Any], delivery: Delivery, config: Config) -> bool:
     order = delivery.order
-    if record.get("order_id", order.id) != order.id or record.get("channel", order.channel) != order.channel:
+    if str(record.get("order_id", order.id)) != order.id or record.get("channel", order.channel) != order.channel:
         return False
     key = record.get(config.answer_key)
     if key is not None:

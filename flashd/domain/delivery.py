@@ -88,7 +88,14 @@ class Found(msgspec.Struct, frozen=True, tag="found"):
 
 
 class Absent(msgspec.Struct, frozen=True, tag="absent"):
-    """An authoritative look-up says the backend does not have it."""
+    """
+    An authoritative look-up says the backend does not have it, or has only a part of it (*half_done* names that part).
+
+    Sending a half-done one again under the same key finishes it. It proves no absence to a human who mends: a mended
+    order has another key, and the part would stay beside it.
+    """
+
+    half_done: str = ""
 
 
 class Mismatch(msgspec.Struct, frozen=True, tag="mismatch"):
