@@ -1,0 +1,5 @@
+"""``python -m flashd``."""
+
+from flashd.cli import main
+
+main()

@@ -1,0 +1,79 @@
+"""Watching the store: whether an order could be made durable right now, and closing the way in while it could not."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from flashd.errors import FlashdError
+from flashd.ports import Clock, StoreHealth, StoreWatch
+from flashd.runtime.actor import Actor
+from flashd.runtime.ticker import tick
+
+NO_NEW_SALES = 0.8  # of the server's memory: holds are refused, paid orders still come in
+NO_INTAKE = 0.9
+
+log = structlog.get_logger()
+
+
+async def _nothing_to_revive() -> bool:
+    return False
+
+
+class StoreSentry(Actor[None]):
+    """
+    Probes the store every *interval_s* and remembers the answer.
+
+    Args:
+        revive: Starts an embedded server again that died; says whether it had to.
+    """
+
+    def __init__(
+        self,
+        watch: StoreWatch,
+        *,
+        clock: Clock,
+        interval_s: float = 1.0,
+        revive: Callable[[], Awaitable[bool]] = _nothing_to_revive,
+    ) -> None:
+        super().__init__("store sentry", clock=clock, mailbox_size=4)
+        self.health = StoreHealth(ok=False, reason="not probed yet")
+        self._watch = watch
+        self._interval_s = interval_s
+        self._revive = revive
+
+    async def on_start(self) -> None:
+        """Probe once before anybody is let in, then go on."""
+        await self.look()
+        self.spawn(tick(self.look, self._interval_s, clock=self.clock), name="probe")
+
+    async def look(self) -> None:
+        """Probe now; revive an embedded server that died."""
+        health = await self._watch.probe()
+        if not health.ok and await self._try_to_revive():
+            health = await self._watch.probe()
+        if health.ok != self.health.ok or health.reason != self.health.reason:
+            say = log.info if health.ok else log.error
+            say("store.health_changed", ok=health.ok, reason=health.reason)
+        self.health = health
+
+    def closed(self, is_hold: bool) -> str:  # noqa: FBT001  # the shape of IntakeRules.closed
+        """Say why nothing (or no new hold) may come in now, or ""."""
+        if not self.health.ok:
+            return f"nothing can be made durable now: {self.health.reason}"
+        if not self.health.max_bytes:
+            return ""
+        used = self.health.used_bytes / self.health.max_bytes
+        if used >= NO_INTAKE:
+            return f"the store is {used:.0%} full: raise its maxmemory or let the backlog drain"
+        if is_hold and used >= NO_NEW_SALES:
+            return f"the store is {used:.0%} full: no new holds until the backlog has drained"
+        return ""
+
+    async def _try_to_revive(self) -> bool:
+        try:
+            return await self._revive()
+        except FlashdError as error:
+            log.error("store.not_revived", reason=str(error))  # noqa: TRY400  # its message says all
+            return False
