@@ -1,0 +1,134 @@
+"""The admin API, as the commands call it: one small HTTP client on the standard library, TCP or unix socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import click
+import msgspec
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class ApiError(click.ClickException):
+    """The daemon answered no; its own words are shown."""
+
+    def __init__(self, status: int, problem: dict[str, Any]) -> None:
+        self.status = status
+        self.problem = problem
+        words = problem.get("detail") or problem.get("title") or "no reason given"
+        hint = {
+            401: "set FLASHD_TOKEN to an admin token of this daemon",
+            403: "this token's scope is not enough: use one with the scope named above",
+        }.get(status)
+        super().__init__(f"{words} ({status})" + (f"\n  {hint}" if hint else ""))
+
+
+class AdminClient:
+    """
+    Speaks to the admin listener of a running daemon.
+
+    Args:
+        listen: ``host:port``, ``unix:/path`` or a full ``http://`` address.
+        token: An admin token, or "" where the daemon has none configured.
+    """
+
+    def __init__(self, listen: str, token: str = "") -> None:
+        self.listen = listen
+        self._token = token
+
+    def get(self, path: str, **query: object) -> Any:
+        """Return the decoded answer of a GET."""
+        return self.call("GET", path, query=query)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        query: dict[str, object] | None = None,
+        timeout: float = 30,
+    ) -> Any:
+        """
+        Return the decoded answer.
+
+        Raises:
+            ApiError: The daemon refused.
+            click.ClickException: No daemon answers there.
+        """
+        with closing(self._open(timeout)) as connection:
+            answer = self._send(connection, method, _target(path, query), body)
+            data = answer.read()
+            if answer.status >= 400:
+                raise ApiError(answer.status, _decoded(data))
+            return _decoded(data) if data else None
+
+    def lines(self, path: str, *, query: dict[str, object] | None = None, last_event_id: str = "") -> Iterator[str]:
+        """Hand out the lines of an answer as they come: NDJSON exports and event streams."""
+        with closing(self._open(None)) as connection:
+            headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
+            answer = self._send(connection, "GET", _target(path, query), None, headers)
+            if answer.status >= 400:
+                raise ApiError(answer.status, _decoded(answer.read()))
+            for raw in answer:
+                yield raw.decode("utf-8").rstrip("\r\n")
+
+    def _open(self, timeout: float | None) -> http.client.HTTPConnection:
+        if self.listen.startswith("unix:"):
+            return _UnixConnection(self.listen.removeprefix("unix:").removeprefix("//"), timeout or 3600)
+        parts = urlsplit(self.listen if "://" in self.listen else f"http://{self.listen}")
+        return http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 8788, timeout=timeout)
+
+    def _send(
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        target: str,
+        body: object,
+        headers: dict[str, str] | None = None,
+    ) -> http.client.HTTPResponse:
+        sent = {"Accept": "application/json"} | (headers or {})
+        if self._token:
+            sent["Authorization"] = f"Bearer {self._token}"
+        data: bytes | None = None
+        if isinstance(body, bytes):
+            data = body
+        elif body is not None:
+            data = json.dumps(body).encode()
+            sent["Content-Type"] = "application/json"
+        try:
+            connection.request(method, target, body=data, headers=sent)
+            return connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise click.ClickException(
+                f"no daemon answers at {self.listen} ({error}).\n  Start it with `flashd run`, or name another address"
+                " with --url or a configuration with -c."
+            ) from None
+
+
+def _target(path: str, query: dict[str, object] | None) -> str:
+    given = {key: value for key, value in (query or {}).items() if value not in (None, "", ())}
+    return path + ("?" + urlencode(given, doseq=True) if given else "")
+
+
+def _decoded(data: bytes) -> Any:
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return {"detail": data[:500].decode("utf-8", "replace")}

@@ -1,0 +1,125 @@
+"""`flashd init`: a first configuration, and what to do next on each platform."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+CHANNELS = ("shopify", "woocommerce", "standard_webhooks", "native")
+BACKENDS = ("http", "tryton", "odoo")
+
+_STEPS = {
+    "shopify": """\
+Shopify: put the app's client secret (Dev Dashboard -> your app -> Settings -> Client secret) into {file}, then subscribe
+the topics orders/create, orders/updated, orders/paid, orders/cancelled to
+    {address}
+Webhooks made in the shop's admin (Settings -> Notifications -> Webhooks) are signed with the key shown on that page instead.""",
+    "woocommerce": """\
+WooCommerce: Settings -> Advanced -> Webhooks -> Add webhook, once each for "Order created", "Order updated", "Order deleted":
+status Active, delivery URL
+    {address}
+secret: the content of {file} (made for you), API version WP REST API v3. WooCommerce never repeats a webhook.""",
+    "standard_webhooks": """\
+{name}: sign each order as https://www.standardwebhooks.com says, with the secret in {file} (made for you), and POST it to
+    {address}""",
+    "native": """\
+{name}: your storefront or till calls POST /v1/holds and POST /v1/orders on {listen} with
+    Authorization: Bearer <the content of {file}> (made for you)""",
+}
+
+_BACKEND = {
+    "http": """\
+url = "http://127.0.0.1:9000/orders"      # POST, JSON, with an Idempotency-Key
+lookup_url = "http://127.0.0.1:9000/orders?key={key}"   # without it a lost answer needs a human or an idempotent backend
+""",
+    "tryton": """\
+url = "http://127.0.0.1:8000/erp"         # the server and its database
+key = { file = "tryton.key" }             # a user application key of the application "rest"
+web_shop = 1
+""",
+    "odoo": """\
+url = "https://erp.example.com"           # Odoo 19 or newer
+database = "erp"
+key = { file = "odoo.key" }
+""",
+}
+
+
+@click.command("init")
+@click.option(
+    "--channel", "channels", type=click.Choice(CHANNELS), multiple=True, default=("shopify",), show_default=True
+)
+@click.option("--backend", type=click.Choice(BACKENDS), default="http", show_default=True)
+@click.option(
+    "--public-url",
+    default="https://flashd.example.com",
+    show_default=True,
+    help="Where the platforms reach the intake listener.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("flashd.toml"), show_default=True
+)
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+def init(channels: tuple[str, ...], backend: str, public_url: str, output: Path, *, force: bool) -> None:
+    """Write a commented flashd.toml and say what to do on each platform."""
+    if output.exists() and not force:
+        raise click.ClickException(f"{output} exists: choose another name with -o, or overwrite it with --force")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    names = {kind: "shop" if kind == "shopify" else kind.replace("_", "-") for kind in dict.fromkeys(channels)}
+    for kind, name in names.items():
+        _make_secret(kind, output.parent / _file_of(kind, name))
+    output.write_text(_toml(names, backend))
+    click.echo(f"Wrote {output}.\n")
+    for kind, name in names.items():
+        address = f"{public_url.rstrip('/')}/webhooks/{name}"
+        file = output.parent / _file_of(kind, name)
+        click.echo(_STEPS[kind].format(address=address, file=file, name=name, listen="127.0.0.1:8787") + "\n")
+    click.echo(f"Then: flashd check -c {output} --online, and flashd run -c {output}")
+
+
+def _file_of(kind: str, name: str) -> str:
+    return f"{name}.token" if kind == "native" else f"{name}.secret"
+
+
+def _make_secret(kind: str, path: Path) -> None:
+    """Make a secret where it is ours to choose; Shopify gives its own."""
+    if kind == "shopify" or path.exists():
+        return
+    text = secrets.token_urlsafe(32)
+    if kind == "standard_webhooks":
+        import base64  # noqa: PLC0415  # one kind needs it
+
+        text = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
+    path.touch(mode=0o600)
+    path.write_text(text + "\n")
+
+
+def _toml(names: dict[str, str], backend: str) -> str:
+    since = datetime.now(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
+    parts = [
+        "# flashd: the configuration. Every key with its default and its reason: config/flashd.toml in the source,\n"
+        "# or `flashd config schema`. Secrets never stand here, only where they lie.\n\n"
+        "[store]\n"
+        'url = "embedded"            # a server of flashd\'s own; or redis://, rediss://, unix://\n\n'
+        "[intake]\n"
+        'listen = "127.0.0.1:8787"   # platforms want HTTPS: put a proxy in front, or give tls = { cert, key }\n\n'
+        "[admin]\n"
+        'listen = "127.0.0.1:8788"   # loopback only\n\n'
+        "[pools.main]\n"
+        "safety_stock = 0            # units that are never promised\n"
+    ]
+    for kind, name in names.items():
+        head = f'\n[channels.{name}]\nkind = "{kind}"\npool = "main"\nsince = {since}   # cut-over: older orders never reserve\n'
+        if kind == "native":
+            head += f'tokens = [{{ name = "{name}", secret = {{ file = "{_file_of(kind, name)}" }} }}]\n'
+        else:
+            head += f'secrets = [{{ file = "{_file_of(kind, name)}" }}]\n'
+        parts.append(head)
+    parts.append(
+        f'\n[backends.erp]\nkind = "{backend}"\n{_BACKEND[backend]}rate = "60/min"             # what it can take; never more\n'
+    )
+    parts.append('\n[[routes]]\nbackend = "erp"             # first match wins; the last one catches all\n')
+    return "".join(parts)
