@@ -1,0 +1,107 @@
+"""
+What a server must be set to, as arithmetic: from what it says of itself to refusals with their mends.
+
+The start-up contract refuses by it, the watch compares with it again while the daemon runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+# XTRIM MINID, ZMSCORE (6.2); `#!lua flags=allow-oom` and XINFO's max-deleted-entry-id (7.0): the scripts need them.
+_OLDEST = {"redis": (7, 0), "valkey": (7, 2)}
+_STRENGTH = {"no": "none", "everysec": "everysec", "always": "fsync"}
+_FSYNC = {"fsync": ("always",), "everysec": ("always", "everysec"), "none": ("always", "everysec", "no")}
+
+NAMES = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory", "maxmemory-policy")
+
+ACL_LINE = "ACL SETUSER {user} ~fd:* &fd:events:* +@all -@dangerous +info +role +config|get"
+
+
+class ServerKind(msgspec.Struct, frozen=True):
+    """Which server it is; Valkey calls itself redis 7.2 for old clients, so its own field is read first."""
+
+    name: str
+    version: str
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The version as numbers."""
+        return tuple(int(part) for part in re.findall(r"\d+", self.version)[:3])
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+def server_kind(info: Mapping[str, Any]) -> ServerKind:
+    """Read INFO's server section."""
+    if "valkey_version" in info:
+        return ServerKind("valkey", str(info["valkey_version"]))
+    return ServerKind("redis", str(info.get("redis_version", "0")))
+
+
+def durability_of(settings: Mapping[str, str]) -> str:
+    """Return what the server really keeps: fsync, everysec or none."""
+    if settings.get("appendonly") != "yes":
+        return "none"
+    kept = _STRENGTH.get(settings.get("appendfsync", ""), "none")
+    if kept == "fsync" and settings.get("no-appendfsync-on-rewrite") != "no":
+        return "everysec"  # during a rewrite nothing is fsynced
+    return kept
+
+
+def refuse_kind(kind: ServerKind, info: Mapping[str, Any]) -> list[str]:
+    """Return why this server is of no use, with the mend."""
+    refusals = []
+    oldest = _OLDEST[kind.name]
+    if kind.numbers[:2] < oldest:
+        wanted = ".".join(map(str, oldest))
+        refusals.append(
+            f"the server is {kind}; flashd's scripts need {kind.name} {wanted} or later: upgrade it, "
+            'or set [store] url = "embedded"'
+        )
+    if str(info.get("redis_mode", info.get("server_mode", "standalone"))) == "cluster":
+        refusals.append(
+            "the server is part of a Cluster, which is not supported in this version: name a standalone primary"
+        )
+    return refusals
+
+
+def refuse_role(role: str) -> list[str]:
+    """Return why a server in this role is of no use: only the primary takes writes."""
+    if role == "master":
+        return []
+    return [f"the server's role is {role}; wanted: master. Mend: point [store] url at the primary, or REPLICAOF NO ONE"]
+
+
+def refuse_settings(settings: Mapping[str, str], durability: str) -> list[str]:
+    """Return every setting that breaks what the configuration promises, with the command and the line that mend it."""
+    wanted: dict[str, tuple[str, ...]] = {"maxmemory-policy": ("noeviction",)}
+    if durability != "none":
+        wanted |= {
+            "appendonly": ("yes",),
+            "appendfsync": _FSYNC[durability],
+            "no-appendfsync-on-rewrite": ("no",),
+        }
+    refusals = []
+    for name, allowed in wanted.items():
+        found = settings.get(name, "")
+        if found not in allowed:
+            weaker = ""
+            if name == "appendfsync" and found in _STRENGTH:
+                weaker = f' (or accept less: [store] durability = "{_STRENGTH[found]}")'
+            refusals.append(
+                f"{name} is {found or 'unknown'}; wanted: {allowed[0]}. Mend: CONFIG SET {name} {allowed[0]}, "
+                f"and the line `{name} {allowed[0]}` in the server's configuration file{weaker}"
+            )
+    return refusals
+
+
+def watermark(used: int, maximum: int) -> str:
+    """Say which of 70, 80 and 90 % of maxmemory is passed, or ""; what follows from it is the actors' business."""
+    passed = [limit for limit in (90, 80, 70) if 0 < maximum * limit <= used * 100]
+    return f"memory is above {passed[0]} % of maxmemory" if passed else ""

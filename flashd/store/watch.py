@@ -1,0 +1,120 @@
+"""Whether an order could be made durable right now: asked by writing, as an order would be written."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from flashd.config import StoreConfig
+from flashd.errors import FlashdError
+from flashd.ports import Clock, StoreHealth
+from flashd.store import settings
+from flashd.store.contract import Contract, read_settings
+from flashd.store.embedded import state_dir
+from flashd.store.generation import GenerationFile, Met
+from flashd.store.keys import generation_key, pool_key
+from flashd.store.scripts import load
+
+log = structlog.get_logger()
+
+_RECHECK_S = 3.0  # settings, role and memory
+_NOTE_S = 60.0  # the journal's last id goes to the generation file
+
+
+class _Seen(msgspec.Struct):
+    """What the last re-check found."""
+
+    reason: str = ""
+    broken: bool = False
+    durability: str = ""
+    used: int = 0
+    maximum: int = 0
+
+
+class RedisWatch:
+    """
+    A StoreWatch: each probe writes durably in every pool, and compares which life of the store answered.
+
+    Every few seconds it also asks for the role, the settings and the memory again: somebody may CONFIG SET them, or a
+    failover may have made the server a replica.
+    """
+
+    def __init__(self, client: Redis, config: StoreConfig, contract: Contract, clock: Clock) -> None:
+        self._client = client
+        self._config = config
+        self._contract = contract
+        self._clock = clock
+        self._file = GenerationFile(state_dir(config.state_dir))
+        self._script = load("probe")
+        self._seen = _Seen(durability=contract.durability)
+        self._checked_s = self._noted_s = float("-inf")
+
+    async def probe(self) -> StoreHealth:
+        """Write and verify; never raises."""
+        try:
+            async with asyncio.timeout(self._config.timeout_s * 2):
+                reason = await self._probe()
+        except (RedisError, OSError, TimeoutError, FlashdError) as error:
+            self._checked_s = float("-inf")  # whoever answers next may be another
+            reason = f"{type(error).__name__}: {error}".rstrip(": ")
+        seen = self._seen
+        return StoreHealth(
+            ok=not reason and not seen.broken,
+            reason=reason or seen.reason,
+            durability=seen.durability,
+            server=self._contract.server,
+            used_bytes=seen.used,
+            max_bytes=seen.maximum,
+        )
+
+    async def _probe(self) -> str:
+        now_s = self._clock.monotonic_s()
+        answers = await asyncio.gather(*(self._write(pool) for pool in self._contract.generations))
+        for (pool, wanted), (generation, _) in zip(self._contract.generations.items(), answers, strict=True):
+            if generation != wanted:
+                return (
+                    f"pool {pool!r} is another life of the store (generation {generation or 'none'}; wanted: {wanted}):"
+                    " it was emptied or replaced; stop flashd and restore the data"
+                )
+        if now_s - self._checked_s >= _RECHECK_S:
+            self._seen = await self._recheck()
+            self._checked_s = now_s
+        if now_s - self._noted_s >= _NOTE_S:
+            self._noted_s = now_s
+            await asyncio.to_thread(self._note, answers)
+        return ""
+
+    async def _write(self, pool: str) -> tuple[str, str]:
+        keys = [pool_key(pool, "probe"), generation_key(pool), pool_key(pool, "j")]
+        generation, last, _ = await self._script.call(self._client, keys, [])
+        return generation.decode(), last.decode()
+
+    def _note(self, answers: Sequence[tuple[str, str]]) -> None:
+        try:
+            for pool, (generation, last) in zip(self._contract.generations, answers, strict=True):
+                self._file.note(self._contract.store, pool, Met(generation, last), durable=False)
+        except FlashdError as error:  # a full disk of the state folder does not make an order less durable
+            log.warning("store.generation_not_noted", error=str(error))
+
+    async def _recheck(self) -> _Seen:
+        found = await read_settings(self._client)
+        info: dict[str, Any] = await self._client.info()
+        used = int(info.get("used_memory", 0)) - int(info.get("mem_not_counted_for_evict", 0))
+        maximum = int(found.get("maxmemory") or 0)
+        broken = settings.refuse_role(str(info.get("role", "")))
+        broken += settings.refuse_settings(found, self._config.durability)
+        if info.get("aof_last_write_status", "ok") != "ok":
+            broken.append("the server could not write its append-only file: look at its disk and its log")
+        return _Seen(
+            reason="; ".join(broken) or settings.watermark(used, maximum),
+            broken=bool(broken),
+            durability=settings.durability_of(found),
+            used=used,
+            maximum=maximum,
+        )
