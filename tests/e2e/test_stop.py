@@ -1,0 +1,129 @@
+"""SIGTERM under load: back in ten seconds, nothing lost, and an open event stream does not delay it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from flashd.demo.simulated_erp import SimulatedErp
+from tests.e2e.process import Flashd
+from tests.until import until
+
+CONFIG = """
+[store]
+state_dir = "state"
+[intake]
+listen = "127.0.0.1:{intake}"
+[admin]
+listen = "127.0.0.1:{admin}"
+[channels.till]
+kind = "native"
+tokens = [{ name = "till", secret = { file = "till.token" } }]
+[backends.erp]
+kind = "http"
+url = "ERP"
+lookup_url = "ERP?key={key}"
+rate = "100/s"
+settle_s = 0.5
+timeout_s = 5
+[[routes]]
+backend = "erp"
+"""
+HEADERS = {"Authorization": "Bearer till-token-of-the-test"}
+
+
+@pytest.fixture
+def erp(tmp_path: Path) -> Iterator[SimulatedErp]:
+    erp = SimulatedErp(tmp_path, limit=5000).start()
+    yield erp
+    erp.close()
+
+
+@pytest.fixture
+def flashd(tmp_path: Path, erp: SimulatedErp) -> Iterator[Flashd]:
+    """A daemon with an embedded store of its own."""
+    (tmp_path / "till.token").write_text("till-token-of-the-test\n")
+    (tmp_path / "till.token").chmod(0o600)
+    text = CONFIG.replace("ERP", erp.url).replace('"state"', f'"{tmp_path / "state"}"')
+    daemon = Flashd(tmp_path, text).start()
+    yield daemon
+    daemon.close()
+
+
+class Load:
+    """Orders from four clients until told to stop; remembers what was answered 2xx."""
+
+    def __init__(self, flashd: Flashd) -> None:
+        self.flashd = flashd
+        self.acknowledged: set[str] = set()
+        self.refused = 0
+        self.enough = asyncio.Event()
+
+    async def run(self, clients: int = 4) -> None:
+        async with aiohttp.ClientSession(headers=HEADERS, timeout=aiohttp.ClientTimeout(5)) as session:
+            await asyncio.gather(*(self._client(session, number) for number in range(clients)))
+
+    async def _client(self, session: aiohttp.ClientSession, number: int) -> None:
+        serial = 0
+        while True:
+            serial += 1
+            order_id = f"{number}-{serial}"
+            body = {
+                "id": order_id,
+                "status": "paid",
+                "currency": "EUR",
+                "lines": [{"sku": "TEE", "quantity": 1, "unit_price": 1000}],
+                "total": 1000,
+            }
+            try:
+                async with session.post(f"http://127.0.0.1:{self.flashd.intake}/v1/orders", json=body) as answer:
+                    if answer.status < 300:
+                        self.acknowledged.add(order_id)
+                    else:
+                        self.refused += 1
+            except (aiohttp.ClientError, TimeoutError):
+                return  # it is gone
+            if len(self.acknowledged) >= 200:
+                self.enough.set()
+
+
+async def test_sigterm_under_load_returns_in_ten_seconds_and_loses_nothing(flashd: Flashd, erp: SimulatedErp) -> None:
+    flashd.ask_admin("PUT", "/admin/v1/stock/TEE", {"on_hand": 100_000})
+    stream = threading.Thread(
+        target=flashd.call, args=("GET", "/events"), kwargs={"port": flashd.admin, "timeout": 30}, daemon=True
+    )
+    stream.start()
+    load = Load(flashd)
+    running = asyncio.create_task(load.run())
+    await asyncio.wait_for(load.enough.wait(), 30)
+    code, took_s = await asyncio.to_thread(flashd.terminate)
+    await running
+    assert code == 0, flashd.log.read_text()[-3000:]
+    assert took_s < 10
+    flashd.start()
+    await until(lambda: len(erp.bookings()) >= len(load.acknowledged), "every acknowledged order is booked", 60)
+    booked = [entry["order"]["order_id"] for entries in erp.bookings().values() for entry in entries]
+    assert len(booked) == len(set(booked))
+    assert load.acknowledged <= set(booked)
+    flashd.terminate()
+    report = flashd.run("audit", "--json")
+    assert report.returncode == 0, report.stdout + report.stderr
+
+
+async def test_sigkill_under_load_loses_nothing_that_was_acknowledged(flashd: Flashd, erp: SimulatedErp) -> None:
+    flashd.ask_admin("PUT", "/admin/v1/stock/TEE", {"on_hand": 100_000})
+    load = Load(flashd)
+    running = asyncio.create_task(load.run())
+    await asyncio.wait_for(load.enough.wait(), 30)
+    flashd.kill()
+    await running
+    flashd.start()
+    await until(lambda: len(erp.bookings()) >= len(load.acknowledged), "every acknowledged order is booked", 60)
+    booked = [entry["order"]["order_id"] for entries in erp.bookings().values() for entry in entries]
+    assert len(booked) == len(set(booked))
+    assert load.acknowledged <= set(booked)
