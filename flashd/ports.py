@@ -270,10 +270,11 @@ class Outbox(Protocol):
 
 
 class Drop(msgspec.Struct, frozen=True):
-    """The bucket's answer: go now (wait_ms 0), or ask again after *wait_ms*."""
+    """The bucket's answer: the drop is yours (wait_ms 0), to be used *after_us* from now, or ask after *wait_ms*."""
 
     wait_ms: int
     reason: str = ""  # "rate", "paused", "retry_after"
+    after_us: int = 0  # above 0 only where the caller took it ahead
 
 
 class BackendGate(Protocol):
@@ -287,8 +288,8 @@ class BackendGate(Protocol):
     async def resign(self, owner: str) -> None:
         """Give the leadership up, if it is ours."""
 
-    async def drop(self, spacing_us: int, *, burst: int = 1) -> Drop:
-        """Take one drop from the leaky bucket."""
+    async def drop(self, spacing_us: int, *, burst: int = 1, ahead_us: int = 0) -> Drop:
+        """Take one drop from the leaky bucket, at most *ahead_us* before it may be used."""
 
     async def pause(self, *, until_ms: int = 0, reason: str, by: str) -> None:
         """Let nothing out until *until_ms*, or until resumed (0)."""

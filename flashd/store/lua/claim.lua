@@ -1,0 +1,63 @@
+#!lua flags=allow-oom
+-- claim -- Take queued items into flight for one leader: counted before the first byte goes out.
+-- KEYS[1] fence STRING highest epoch seen
+-- KEYS[2] queue ZSET q:<backend>
+-- KEYS[3] flight ZSET fl:<backend>
+-- KEYS[4..] items HASH for each item its record and the record of the order it belongs to (the same for a create)
+-- ARGV[1] epoch the caller's term
+-- ARGV[2] lease_ms how long the items may stay in flight
+-- ARGV[3] backend whose queue this is
+-- RETURNS per item {code, order, revision, backend_ref, sends}: `claimed`, `fenced`, `not_due`, `not_queued`, `changed`
+-- KEEPS every item in exactly one index; a claimed one counts one send more
+-- CLOCK server
+
+-- @include integer
+-- @include clock
+-- @include journal
+-- @include record
+-- @include fence
+
+local epoch, lease_ms, backend = integer(ARGV[1]), integer(ARGV[2]), ARGV[3]
+local indexes = { q = { [backend] = KEYS[2] }, fl = { [backend] = KEYS[3] } }
+
+local function claim(key, parent)
+  -- Read.
+  local head, member = read_head(key), member_of(key)
+  local due = redis.call('ZSCORE', KEYS[2], member)
+
+  -- Refuse.
+  if not head or head.state ~= 'queued' or head.backend ~= backend or not due then
+    return { 'not_queued' }
+  end
+  if tonumber(due) > now_ms then
+    return { 'not_due' }
+  end
+  if redis.call('HEXISTS', key, 'n') == 1 then
+    return { 'changed' }
+  end
+
+  -- Write.
+  local old = head.state
+  head.state, head.sends, head.epoch, head.changed = 'sending', head.sends + 1, epoch, now_ms
+  redis.call('HSET', key, 's', pack_head(head))
+  move(indexes, member, old, backend, head, now_ms + lease_ms)
+  remember(key, 'sending')
+  local reference = redis.call('HGET', parent, 'r') or ''
+  return { 'claimed', redis.call('HGET', key, 'o') or '', whole(head.revision), reference, whole(head.sends) }
+end
+
+-- Read, Refuse.
+if not epoch or not lease_ms then
+  return redis.error_reply('ERR flashd: claim wants whole numbers')
+end
+local stale = is_stale(KEYS[1], epoch)
+local replies = {}
+if not stale then
+  raise_fence(KEYS[1], epoch)
+end
+
+-- Write, item by item.
+for index = 4, #KEYS, 2 do
+  replies[#replies + 1] = stale and { 'fenced' } or claim(KEYS[index], KEYS[index + 1])
+end
+return replies

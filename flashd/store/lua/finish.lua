@@ -1,0 +1,175 @@
+#!lua flags=allow-oom
+-- finish -- Settle what became of claimed items; delivered is a fact and is taken from anyone.
+-- KEYS[1] fence STRING highest epoch seen
+-- KEYS[2] queue ZSET q:<backend>
+-- KEYS[3] flight ZSET fl:<backend>
+-- KEYS[4] desk ZSET what a human must decide
+-- KEYS[5] dead ZSET dead letters
+-- KEYS[6] done ZSET settled items
+-- KEYS[7] stock HASH counters
+-- KEYS[8] journal STREAM j
+-- KEYS[9..] items HASH one record for each result
+-- ARGV[1] epoch the caller's term
+-- ARGV[2] backend whose results these are
+-- ARGV[3..] results for each: kind, reason, backend's own id, delay in ms, whether a refusal counts (0 or 1), most refusals
+-- RETURNS per item `done`, `fenced`, `not_in_flight` or `unknown_order`
+-- KEEPS every item in exactly one index; delivered stays delivered; units of a delivered cancel go back to free stock once
+-- CLOCK server
+
+-- @include integer
+-- @include clock
+-- @include journal
+-- @include record
+-- @include stock
+-- @include fence
+
+local epoch, backend = integer(ARGV[1]), ARGV[2]
+local indexes = {
+  q = { [backend] = KEYS[2] }, fl = { [backend] = KEYS[3] }, desk = KEYS[4], dead = KEYS[5], done = KEYS[6],
+}
+-- From where a fact may come late: the lease ended, the item was looked up, queued again or given up meanwhile.
+local MAY_ARRIVE = { queued = true, sending = true, in_doubt = true, dead = true, manual = true }
+
+local function settle(key, head, state, score, reason, note)
+  local old = head.state
+  head.state, head.changed = state, now_ms
+  redis.call('HSET', key, 's', pack_head(head))
+  if reason == '' then
+    redis.call('HDEL', key, 'x')
+  else
+    redis.call('HSET', key, 'x', reason)
+  end
+  move(indexes, member_of(key), old, backend, head, score)
+  remember(key, note .. (reason ~= '' and ': ' .. string.gsub(reason, '[%c]', ' ') or ''))
+end
+
+local function say(key, head, kind, result, more)
+  announce(KEYS[8], kind, order_members(member_of(key), head, result.reason, result.backend_ref, more or ''))
+end
+
+-- The units of a cancelled order travelled with its cancel; the backend knows of it now, so they may be sold again.
+local function give_back(key)
+  local items, moves = read_items(redis.call('HGET', key, 'i')), {}
+  for _, item in ipairs(items) do
+    local level = item.taken > 0 and level_of(KEYS[7], item.sku, item.location)
+    if level then
+      moves[#moves + 1] = shift(level, 0, 0, -item.taken, 0, 0)
+      item.taken = 0
+    end
+  end
+  redis.call('HSET', key, 'i', pack_items(items))
+  return ',"moves":[' .. table.concat(moves, ',') .. ']'
+end
+
+local write = {}
+
+function write.delivered(key, head, result)
+  local more = head.kind == 'cancel' and give_back(key) or ''
+  head.absences = 0
+  redis.call('HDEL', key, 'b')
+  if result.backend_ref ~= '' then
+    redis.call('HSET', key, 'r', result.backend_ref)
+  end
+  settle(key, head, 'delivered', now_ms, '', 'delivered')
+  say(key, head, 'order.delivered', result, more)
+end
+
+function write.later(key, head, result)
+  head.absences = 0
+  settle(key, head, 'queued', now_ms + result.delay_ms, result.reason, 'queued')
+  say(key, head, 'order.requeued', result)
+end
+
+function write.doubt(key, head, result)
+  local fresh = head.state == 'sending'
+  if fresh then
+    head.absences = 0
+  end
+  settle(key, head, 'in_doubt', now_ms + result.delay_ms, result.reason, 'in_doubt')
+  if fresh then
+    say(key, head, 'order.doubted', result)
+  end
+end
+
+write.unknown = write.doubt
+
+function write.absent(key, head, result)
+  head.absences = head.absences + 1
+  if head.absences < 2 then
+    return settle(key, head, 'in_doubt', now_ms + result.delay_ms, result.reason, 'absent')
+  end
+  head.absences = 0
+  head.refusals = head.refusals + result.count_refusal
+  if head.refusals >= result.max_refusals then
+    settle(key, head, 'dead', now_ms, result.reason, 'dead')
+    return say(key, head, 'order.buried', result)
+  end
+  settle(key, head, 'queued', now_ms, result.reason, 'queued')
+  say(key, head, 'order.requeued', result)
+end
+
+function write.declined(key, head, result)
+  head.refusals = head.refusals + 1
+  settle(key, head, 'dead', now_ms, result.reason, 'dead')
+  say(key, head, 'order.buried', result)
+end
+
+function write.manual(key, head, result)
+  if result.backend_ref ~= '' then
+    redis.call('HSET', key, 'r', result.backend_ref)
+  end
+  settle(key, head, 'manual', now_ms, result.reason, 'manual')
+  say(key, head, 'order.left_to_human', result)
+end
+
+local function finish(key, result, stale)
+  -- Read.
+  local head = read_head(key)
+  local fact = result.kind == 'delivered'
+
+  -- Refuse.
+  if stale and not fact then
+    return 'fenced'
+  end
+  if not head then
+    return 'unknown_order'
+  end
+  local in_flight = head.state == 'sending' or head.state == 'in_doubt'
+  if head.backend ~= backend or not (in_flight or (fact and MAY_ARRIVE[head.state] and head.sends > 0)) then
+    return 'not_in_flight'
+  end
+  -- A repeated call must not count one absence twice: the second look-up is not due yet.
+  if result.kind == 'absent' and tonumber(redis.call('ZSCORE', KEYS[3], member_of(key)) or 0) > now_ms then
+    return 'done'
+  end
+
+  -- Write.
+  write[result.kind](key, head, result)
+  return 'done'
+end
+
+-- Read, Refuse: every argument, before the first item is written.
+local results = {}
+for index = 9, #KEYS do
+  local at = 3 + (index - 9) * 6
+  local result = {
+    kind = ARGV[at], reason = ARGV[at + 1], backend_ref = ARGV[at + 2], delay_ms = integer(ARGV[at + 3]),
+    count_refusal = integer(ARGV[at + 4]), max_refusals = integer(ARGV[at + 5]),
+  }
+  if not epoch or not write[result.kind] or not result.delay_ms or not result.count_refusal or not result.max_refusals then
+    return redis.error_reply('ERR flashd: finish wants a known kind and whole numbers')
+  end
+  results[#results + 1] = result
+end
+
+-- Write, item by item.
+local stale = is_stale(KEYS[1], epoch)
+if not stale then
+  raise_fence(KEYS[1], epoch)
+end
+local replies = {}
+for index, result in ipairs(results) do
+  replies[index] = finish(KEYS[8 + index], result, stale)
+end
+write_levels(KEYS[7], KEYS[8])
+return replies
