@@ -1,41 +1,24 @@
 """
-The configuration: one strict Struct per room, read from TOML, overridden by FLASHD__ variables, checked before anything starts.
+The shapes of the configuration: one strict Struct per room, every default in one place.
 
-Adapters bring their own Structs, extending :class:`ChannelConfig` or :class:`BackendConfig`; :func:`load` is handed them.
+Adapters bring their own Structs, extending :class:`ChannelConfig` or :class:`BackendConfig`.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
+
+from flashd.config.secret import Secret
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 PositiveInt = Annotated[int, Meta(ge=1)]
 NotNegative = Annotated[int, Meta(ge=0)]
-
-
-class SecretText(str):
-    """A secret that does not show itself: its repr is ``***``."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
-
-
-class Secret(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where a secret lies; exactly one of the three. Secrets never stand inline."""
-
-    file: str | None = None  # relative to the configuration file
-    env: str | None = None
-    credential: str | None = None  # a name under $CREDENTIALS_DIRECTORY (systemd LoadCredential=)
-
-    def __repr__(self) -> str:
-        return f"Secret(file={self.file!r}, env={self.env!r}, credential={self.credential!r})"
 
 
 class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -109,6 +92,8 @@ class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 class ChannelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every sales channel has; an adapter's own Struct extends it."""
 
+    proven_by: ClassVar[tuple[str, ...]] = ("secrets",)  # which of secrets and tokens must be there
+
     kind: str
     pool: Name = "main"
     secrets: Annotated[tuple[Secret, ...], Meta(max_length=3)] = ()
@@ -119,6 +104,8 @@ class ChannelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
 class BackendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every backend has; an adapter's own Struct extends it."""
+
+    url_schemes: ClassVar[tuple[str, ...]] = ("http", "https")  # of url, which is then needed; () if it has none
 
     kind: str
     url: str = ""
@@ -158,3 +145,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     channels: dict[str, ChannelConfig] = {}
     backends: dict[str, BackendConfig] = {}
     routes: tuple[RouteConfig, ...] = ()
+
+
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A checked configuration, and where it comes from."""
+
+    config: Config
+    path: str
+    origins: dict[str, str]  # key path -> the file, or the environment variable; a default where it is not here
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def base(self) -> Path:
+        """The folder that relative paths of the file start from."""
+        return Path(self.path).resolve().parent
