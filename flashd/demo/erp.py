@@ -2,9 +2,9 @@
 A simulated ERP, as a process of its own: it books orders, limits its callers, and fails on purpose.
 
 ``POST /orders`` with an ``Idempotency-Key`` books the order: 201 with its id, and 200 with the same id when the key
-comes again. ``GET /orders?key=`` looks one up. More than ``--limit`` requests in any second are answered 429. Every
-request and every booking stands in its ledger before it is answered, so SIGKILL at any moment loses nothing that was
-told to anybody; a restart on the same ledger goes on where it died.
+comes again. ``GET /orders?key=`` looks one up, ``POST /orders/{id}/cancel`` cancels one. More than ``--limit`` requests
+in any second are answered 429. Every request and every booking stands in its ledger before it is answered, so SIGKILL
+at any moment loses nothing that was told to anybody; a restart on the same ledger goes on where it died.
 
 SIGUSR1 makes it refuse connections for ``--outage-s`` seconds.
 """
@@ -56,14 +56,19 @@ class Erp:
         self._deck = deck
         self._bookings = 0
         self._by_key: dict[str, Booking] = {}
+        self._by_id: dict[str, Booking] = {}
+        self._cancelled: set[str] = set()
         self._recent: deque[int] = deque()
         for entry in read(ledger.path):
             if entry["kind"] == "booked":
                 self._remember(Booking(id=entry["id"], key=entry["key"], order=entry["order"]))
+            elif entry["kind"] == "cancelled":
+                self._cancelled.add(entry["id"])
 
     def _remember(self, booking: Booking) -> None:
         self._bookings += 1
         self._by_key.setdefault(booking.key, booking)
+        self._by_id[booking.id] = booking
 
     def _retry_after(self) -> int | None:
         """Count this request; return how long to stay away where it is one too many for the last second."""
@@ -77,25 +82,44 @@ class Erp:
 
     async def book(self, request: web.Request) -> web.StreamResponse:
         """Answer ``POST /orders``."""
-        key = request.headers.get("Idempotency-Key", "")
-        wait_s = self._retry_after()
-        fault = None if wait_s is not None else self._deck.deal()
-        self._ledger.note("request", method="POST", key=key, over_limit=wait_s is not None, fault=fault)
-        if wait_s is not None:
-            return await self._refuse_for_now(429, "rate_limit", wait_s)
-        if fault in {Fault.RESET, Fault.HANG, Fault.ERROR_BEFORE, Fault.UNAVAILABLE}:
-            return await self._fail_before(request, fault)
+        key, fault, failed = await self._receive(request)
+        if failed is not None:
+            return failed
         problem, order = _understand(await request.read(), key)
         if order is None:
             return await self._answer(400, {"error": "invalid", "detail": problem})
         poison = sorted(self.options.poison & {str(line["sku"]) for line in order["lines"]})
         if poison:
-            return await self._answer(422, {"error": "refused", "detail": f"the article {poison[0]} is blocked"})
+            return await self._answer(422, {"error": f"the article {poison[0]} is blocked"})
         booking, is_new = self._book(key, order)
         await self._ledger.flushed()
-        if fault is not None:
-            return await self._fail_after(request, fault, booking)
-        return _json(201 if is_new else 200, {"id": booking.id, "key": booking.key})
+        return await self._end(request, fault, 201 if is_new else 200, {"id": booking.id, "key": key})
+
+    async def cancel(self, request: web.Request) -> web.StreamResponse:
+        """Answer ``POST /orders/{id}/cancel``; cancelling twice is cancelling once."""
+        key, fault, failed = await self._receive(request)
+        if failed is not None:
+            return failed
+        booking = self._by_id.get(request.match_info["id"])
+        if booking is None:
+            return await self._answer(422, {"error": "there is no such order"})
+        if booking.id not in self._cancelled:
+            self._cancelled.add(booking.id)
+            self._ledger.note("cancelled", id=booking.id, key=key)
+        await self._ledger.flushed()
+        return await self._end(request, fault, 200, {"id": booking.id, "key": key})
+
+    async def _receive(self, request: web.Request) -> tuple[str, Fault | None, web.StreamResponse | None]:
+        """Count a POST and deal its fault; the last member is the answer, where it ends here."""
+        key = request.headers.get("Idempotency-Key", "")
+        wait_s = self._retry_after()
+        fault = None if wait_s is not None else self._deck.deal()
+        self._ledger.note("request", method="POST", key=key, over_limit=wait_s is not None, fault=fault)
+        if wait_s is not None:
+            return key, None, await self._refuse_for_now(429, "rate_limit", wait_s)
+        if fault in {Fault.RESET, Fault.HANG, Fault.ERROR_BEFORE, Fault.UNAVAILABLE}:
+            return key, fault, await self._fail_before(request, fault)
+        return key, fault, None
 
     def _book(self, key: str, order: dict[str, Any]) -> tuple[Booking, bool]:
         known = self._by_key.get(key)
@@ -140,15 +164,19 @@ class Erp:
             await asyncio.sleep(self.options.hang_s)
         return _hang_up(request)
 
-    async def _fail_after(self, request: web.Request, fault: Fault, booking: Booking) -> web.StreamResponse:
+    async def _end(
+        self, request: web.Request, fault: Fault | None, status: int, body: dict[str, Any]
+    ) -> web.StreamResponse:
+        """Answer what was committed, or fail to."""
         if fault is Fault.ERROR_AFTER:
             return _json(500, {"error": "internal"})
         if fault is Fault.GARBAGE:
             return web.Response(text="<html><body>Please log in</body></html>", content_type="text/html")
+        if fault is Fault.DROP_REPLY:
+            return _hang_up(request)
         if fault is Fault.SLOW:
             await asyncio.sleep(self.options.slow_s)
-            return _json(201, {"id": booking.id, "key": booking.key})
-        return _hang_up(request)
+        return _json(status, body)
 
 
 def _understand(body: bytes, key: str) -> tuple[str, dict[str, Any] | None]:
@@ -192,6 +220,7 @@ class Door:
         app = web.Application(client_max_size=4 * 1024 * 1024)
         app.router.add_post("/orders", self._erp.book)
         app.router.add_get("/orders", self._erp.find)
+        app.router.add_post("/orders/{id}/cancel", self._erp.cancel)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01, handle_signals=False)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)

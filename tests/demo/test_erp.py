@@ -76,6 +76,24 @@ async def test_one_request_too_many_in_a_second_is_429_and_recorded(tmp_path: Pa
     assert len(erp.bookings()) == 5
 
 
+async def test_cancelling_twice_is_cancelling_once_also_after_sigkill(tmp_path: Path, erps: list[SimulatedErp]) -> None:
+    erps.append(erp := SimulatedErp(tmp_path).start())
+
+    async def cancel(booked: str) -> tuple[int, Any]:
+        headers = {"Idempotency-Key": "c1"}
+        async with aiohttp.ClientSession() as http, http.post(f"{erp.url}/{booked}/cancel", headers=headers) as reply:
+            return reply.status, await reply.json()
+
+    async with aiohttp.ClientSession() as http:
+        await post(http, erp, "k1")
+    assert await cancel("SO-000001") == (200, {"id": "SO-000001", "key": "c1"})
+    erp.kill()
+    erp.start()
+    assert await cancel("SO-000001") == (200, {"id": "SO-000001", "key": "c1"})
+    assert (await cancel("SO-000009"))[0] == 422
+    assert [entry["id"] for entry in erp.entries("cancelled")] == ["SO-000001"]
+
+
 @pytest.mark.parametrize("fault", [Fault.DROP_REPLY, Fault.RESET])
 async def test_a_cut_connection_commits_only_when_the_reply_was_dropped(
     tmp_path: Path, erps: list[SimulatedErp], fault: Fault

@@ -1,0 +1,367 @@
+"""
+The oracle: what really happened, from the shops' ledger, the ERP's ledger and what flashd shows over HTTP.
+
+It shares no code with the daemon and believes none of the three alone. ``python -m flashd.demo.oracle EVIDENCE.json``
+prints the verdict and exits with 1 if a promise was broken.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, defaultdict, deque
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from flashd.demo.ledger import Entry, read
+
+SECOND_US = 1_000_000
+UNSETTLED = frozenset({"queued", "sending", "in_doubt"})
+NEVER_SENT = frozenset({"waiting", "parked", "shortfall", "cancelled", "ignored", "dead"})
+HOLDS_NOTHING = frozenset({"cancelled", "ignored"})
+MANY = 50  # problems that are spelled out
+
+
+class FlashdOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """One record as flashd's admin API shows it."""
+
+    channel: str
+    id: str
+    kind: str
+    state: str
+    sends: int = 0
+    taken: dict[str, int] = {}  # units of stock it holds, by SKU
+    wanted: dict[str, int] = {}
+
+
+class FlashdStock(msgspec.Struct, frozen=True, kw_only=True):
+    """One article's counters as flashd's admin API shows them."""
+
+    sku: str
+    on_hand: int
+    held: int
+    sold: int
+    safety: int = 0
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """All that the verdict is computed from."""
+
+    stock: dict[str, int]  # units that there really are, by SKU
+    limit: int  # requests that the ERP takes in any second
+    shops: list[Entry]
+    erp: list[Entry]
+    orders: list[FlashdOrder]
+    counters: list[FlashdStock]
+
+
+class Verdict(msgspec.Struct, kw_only=True):
+    """How many times each promise was broken, and what was seen."""
+
+    oversold: int = 0  # units
+    lost: int = 0  # acknowledged orders that are not where they should be
+    duplicated: int = 0  # bookings too many
+    over_limit: int = 0  # requests too many
+    wrong: int = 0  # other content, or books and flashd contradict each other
+    problems: list[str] = []
+    acknowledged: int = 0
+    never_acknowledged: int = 0
+    booked: int = 0
+    units_booked: int = 0
+    requests: int = 0
+    max_in_a_second: int = 0
+    states: dict[str, int] = {}
+    faults: dict[str, int] = {}
+
+    @property
+    def passed(self) -> bool:
+        """Whether every promise was kept."""
+        return not (self.oversold or self.lost or self.duplicated or self.over_limit or self.wrong)
+
+    @property
+    def line(self) -> str:
+        """The verdict in one line."""
+        wrong = f"  wrong {self.wrong}" if self.wrong else ""
+        return (
+            f"oversold {self.oversold}  lost {self.lost}  duplicated {self.duplicated}  over limit {self.over_limit}"
+            f"{wrong}  {'PASS' if self.passed else 'FAIL'}"
+        )
+
+
+Ref = tuple[str, str]  # channel, order id
+
+
+class _Sold(msgspec.Struct):
+    """One order as the shops know it: every version that was sent, and which were acknowledged."""
+
+    versions: dict[int, Entry] = {}
+    acknowledged: set[int] = set()
+    states: list[tuple[int, str]] = []  # (when, state) of every 2xx answer
+    held_until_us: int = 0
+
+    @property
+    def candidates(self) -> list[Entry]:
+        """Versions that may be the last word: the newest acknowledged one, and newer ones that may have arrived."""
+        newest = max(self.acknowledged, default=0)
+        return [entry for number, entry in self.versions.items() if number >= newest]
+
+
+class _Booked(msgspec.Struct):
+    """One booking of the ERP."""
+
+    id: str
+    key: str
+    order: Entry
+    is_cancelled: bool = False
+
+
+def judge(evidence: Evidence) -> Verdict:
+    """Compute the verdict."""
+    case = _Case(evidence)
+    case.count_requests()
+    case.find_duplicates()
+    case.follow_every_order()
+    case.count_units()
+    return case.verdict
+
+
+class _Case:
+    def __init__(self, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self.verdict = Verdict()
+        self.sold = _read_shops(evidence.shops)
+        self.booked = _read_erp(evidence.erp)
+        self.records: dict[tuple[str, str, str], list[FlashdOrder]] = defaultdict(list)
+        for order in evidence.orders:
+            self.records[order.channel, order.id, order.kind].append(order)
+        self.verdict.states = dict(Counter(order.state for order in evidence.orders if order.kind == "create"))
+
+    def _say(self, problem: str) -> None:
+        if len(self.verdict.problems) < MANY:
+            self.verdict.problems.append(problem)
+
+    def _lost(self, ref: Ref, problem: str) -> None:
+        self.verdict.lost += 1
+        self._say(f"lost: order {ref[0]}:{ref[1]} {problem}")
+
+    def _wrong(self, ref: Ref, problem: str) -> None:
+        self.verdict.wrong += 1
+        self._say(f"wrong: order {ref[0]}:{ref[1]} {problem}")
+
+    # ---------------------------------------------------------------------------------------------------- the limit
+
+    def count_requests(self) -> None:
+        """Slide a half-open second over the ERP's arrivals."""
+        requests = [entry for entry in self.evidence.erp if entry["kind"] == "request"]
+        self.verdict.requests = len(requests)
+        self.verdict.faults = dict(Counter(entry["fault"] for entry in requests if entry["fault"]))
+        window: deque[int] = deque()
+        for at_us in sorted(entry["at_us"] for entry in requests):
+            while window and at_us - window[0] >= SECOND_US:
+                window.popleft()
+            window.append(at_us)
+            self.verdict.max_in_a_second = max(self.verdict.max_in_a_second, len(window))
+            self.verdict.over_limit += len(window) > self.evidence.limit
+        if self.verdict.over_limit:
+            limit, most = self.evidence.limit, self.verdict.max_in_a_second
+            self._say(f"over limit: {most} requests in one second, the limit is {limit}")
+        sends = sum(order.sends for order in self.evidence.orders)
+        posts = sum(entry["method"] == "POST" for entry in requests)
+        if posts > sends:
+            self.verdict.wrong += posts - sends
+            self._say(f"wrong: the ERP saw {posts} sendings, flashd counted {sends}: one left before it was counted")
+
+    # ------------------------------------------------------------------------------------------------------- orders
+
+    def find_duplicates(self) -> None:
+        """One booking per order, and per key."""
+        self.verdict.booked = sum(len(bookings) for bookings in self.booked.values())
+        for ref, bookings in self.booked.items():
+            if len(bookings) > 1:
+                self.verdict.duplicated += len(bookings) - 1
+                self._say(f"duplicated: order {ref[0]}:{ref[1]} is {', '.join(found.id for found in bookings)}")
+            if ref not in self.sold:
+                self._wrong(ref, "is in the ERP, and no shop ever sent it")
+        keys = Counter(found.key for bookings in self.booked.values() for found in bookings)
+        shared = {key for key, count in keys.items() if count > 1}
+        for bookings in self.booked.values():
+            if len(bookings) == 1 and bookings[0].key in shared:
+                self.verdict.duplicated += 1
+                self._say(f"duplicated: key {bookings[0].key} stands under two orders")
+
+    def follow_every_order(self) -> None:
+        """Every acknowledged order is in exactly one visible state, and the ERP's books agree with it."""
+        for ref, sold in self.sold.items():
+            records = self.records.get((*ref, "create"), [])
+            if not sold.acknowledged:
+                self.verdict.never_acknowledged += 1
+            else:
+                self.verdict.acknowledged += 1
+            if len(records) > 1:
+                self._lost(ref, f"is in {len(records)} states: {', '.join(record.state for record in records)}")
+            elif records:
+                self._follow(ref, sold, records[0])
+            elif sold.acknowledged:
+                self._lost(ref, "was acknowledged and is unknown to flashd")
+            elif self.booked.get(ref):
+                self._wrong(ref, "is in the ERP and unknown to flashd")
+
+    def _follow(self, ref: Ref, sold: _Sold, record: FlashdOrder) -> None:
+        bookings = self.booked.get(ref, [])
+        stages = {entry["stage"] for entry in sold.candidates}
+        if record.state in UNSETTLED:
+            self._lost(ref, f"is still {record.state}")
+        elif record.state == "ignored":
+            self._lost(ref, "was ignored")
+        elif record.state == "waiting" and "pending" not in stages:
+            self._lost(ref, "was paid and still waits for its payment")
+        elif record.state == "cancelled" and "cancelled" not in stages:
+            self._lost(ref, "is cancelled, and its shop never said so")
+        elif record.state == "delivered" and not bookings:
+            self._lost(ref, "is delivered by flashd's word, and not in the ERP")
+        elif record.state in NEVER_SENT and bookings:
+            self._wrong(ref, f"is {record.state} by flashd's word, and in the ERP as {bookings[0].id}")
+        elif stages == {"cancelled"} and record.state not in {"cancelled", "delivered", "manual"}:
+            self._lost(ref, f"was cancelled by its shop and is {record.state}")
+        if bookings:
+            self._compare(ref, sold, bookings[0])
+
+    def _compare(self, ref: Ref, sold: _Sold, booking: _Booked) -> None:
+        """What the ERP booked is what the shop said last; what it said later is a follow-up that can be seen."""
+        said = {number for number, entry in sold.versions.items() if _content(entry) == _content(booking.order)}
+        if not said:
+            self._wrong(ref, f"is in the ERP as {booking.id} with other lines, prices or total than its shop said")
+            return
+        stages = {entry["stage"] for entry in sold.candidates}
+        cancels = self.records.get((*ref, "cancel"), [])
+        if stages == {"cancelled"} and not cancels:
+            self._lost(ref, f"is booked as {booking.id}, and its cancellation is nowhere")
+        if any(cancel.state in UNSETTLED for cancel in cancels):
+            self._lost(ref, f"its cancellation is still {cancels[0].state}")
+        if any(cancel.state == "delivered" for cancel in cancels) != booking.is_cancelled:
+            self._wrong(ref, "its cancellation: the ERP and flashd contradict each other")
+        latest = {entry["version"] for entry in sold.candidates}
+        has_last_word = bool(said & latest) or stages == {"cancelled"}
+        if not has_last_word and not self.records.get((*ref, "amend")):
+            self._wrong(ref, f"is in the ERP as {booking.id} in an old version, and its change is nowhere")
+
+    # -------------------------------------------------------------------------------------------------------- units
+
+    def count_units(self) -> None:
+        """Nothing was sold twice: by the ERP's books, by flashd's counters, and by what holds promised."""
+        booked: Counter[str] = Counter()
+        for bookings in self.booked.values():
+            for line in bookings[0].order["lines"] if not bookings[0].is_cancelled else ():
+                booked[line["sku"]] += line["quantity"]
+        self.verdict.units_booked = booked.total()
+        taken: Counter[str] = Counter()
+        for record in self.evidence.orders:
+            if record.state not in HOLDS_NOTHING:
+                taken.update(record.taken)
+        for sku, units in self.evidence.stock.items():
+            self._oversold(booked[sku] - units, f"the ERP shall ship {booked[sku]} of {sku}, there are {units}")
+            self._oversold(taken[sku] - units, f"flashd's orders hold {taken[sku]} of {sku}, there are {units}")
+        for sku in set(booked) - set(self.evidence.stock):
+            self._oversold(booked[sku], f"the ERP shall ship {booked[sku]} of {sku}, which nobody has")
+        for counter in self.evidence.counters:
+            self._check_counter(counter, taken[counter.sku])
+        for record in self.evidence.orders:
+            self._check_cover(record)
+        self._check_holds()
+
+    def _oversold(self, units: int, problem: str) -> None:
+        if units > 0:
+            self.verdict.oversold += units
+            self._say(f"oversold: {problem}")
+
+    def _check_counter(self, counter: FlashdStock, taken: int) -> None:
+        left = counter.on_hand - counter.held - counter.sold - counter.safety
+        self._oversold(-left, f"{left} of {counter.sku} are left by flashd's counters")
+        self._oversold(-min(counter.held, counter.sold), f"a counter of {counter.sku} is negative")
+        units = self.evidence.stock.get(counter.sku, 0)
+        if counter.on_hand != units or counter.sold != taken:
+            self.verdict.wrong += 1
+            self._say(
+                f"wrong: {counter.sku}: flashd counts {counter.on_hand} on hand and {counter.sold} sold, "
+                f"there are {units} and its orders hold {taken}"
+            )
+
+    def _check_cover(self, record: FlashdOrder) -> None:
+        """What is delivered or on its way has its units; they move to the cancellation when there is one."""
+        if record.kind != "create" or record.state not in {"delivered", *UNSETTLED}:
+            return
+        if self.records.get((record.channel, record.id, "cancel")):
+            return
+        for sku, wanted in record.wanted.items():
+            missing = wanted - record.taken.get(sku, 0)
+            ref = f"{record.channel}:{record.id}"
+            self._oversold(missing, f"order {ref} is {record.state} without {missing} of its {sku}")
+
+    def _check_holds(self) -> None:
+        """An order that came while its hold lived is never short."""
+        for ref, sold in self.sold.items():
+            for at_us, state in sold.states:
+                if state == "shortfall" and at_us < sold.held_until_us:
+                    self._oversold(1, f"order {ref[0]}:{ref[1]} had a live hold and was told of a shortfall")
+
+
+def _read_shops(entries: list[Entry]) -> dict[Ref, _Sold]:
+    found: dict[Ref, _Sold] = defaultdict(_Sold)
+    for entry in entries:
+        if entry["kind"] == "order_sent":
+            sold = found[entry["channel"], entry["order"]]
+            sold.versions[entry["version"]] = entry
+            sold.held_until_us = entry["held_until_us"]
+        elif entry["kind"] == "order_answered" and 200 <= entry["status"] < 300:
+            sold = found[entry["channel"], entry["order"]]
+            sold.acknowledged.add(entry["version"])
+            sold.states.append((entry["at_us"], entry["state"]))
+    return found
+
+
+def _read_erp(entries: list[Entry]) -> dict[Ref, list[_Booked]]:
+    found: dict[Ref, list[_Booked]] = defaultdict(list)
+    by_id: dict[str, _Booked] = {}
+    for entry in entries:
+        if entry["kind"] == "booked":
+            booking = by_id[entry["id"]] = _Booked(entry["id"], entry["key"], entry["order"])
+            found[entry["order"]["channel"], entry["order"]["order_id"]].append(booking)
+        elif entry["kind"] == "cancelled":
+            by_id[entry["id"]].is_cancelled = True
+    return found
+
+
+def _content(order: Entry) -> Any:
+    """Return what must agree to the cent: units and prices by article, what stands beside them, and the total."""
+    lines = Counter[tuple[str, int]]()
+    for line in order["lines"]:
+        lines[line["sku"], line["unit_price"]] += line["quantity"]
+    discounts = sum(line.get("discount", 0) for line in order["lines"]) + order.get("discount", 0)
+    return lines, discounts, order.get("shipping", 0), order.get("tax", 0), order["total"]
+
+
+def read_evidence(path: Path) -> Evidence:
+    """Read an evidence file, and the two ledgers that it names."""
+    loaded = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    for name in ("shops", "erp"):
+        loaded[name] = list(read(Path(loaded[name])))
+    return msgspec.convert(loaded, Evidence)
+
+
+@click.command()
+@click.argument("evidence", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+def main(*, evidence: Path, as_json: bool) -> None:
+    """Judge a run by its evidence."""
+    verdict = judge(read_evidence(evidence))
+    if as_json:
+        click.echo(msgspec.json.encode(verdict).decode())
+    else:
+        click.echo("\n".join([*verdict.problems, verdict.line]))
+    sys.exit(0 if verdict.passed else 1)
+
+
+if __name__ == "__main__":
+    main()
