@@ -1,0 +1,205 @@
+"""
+The native API: an own storefront or a till that asks flashd before it sells.
+
+Callers prove themselves by a bearer token, which the web room checks; there are no webhooks. An unclear body is
+refused with its path, not quarantined: the caller is there to be told. An order is told once, when it is paid; the
+same id with other content is a conflict.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from flashd.channels import reading, schema
+from flashd.channels.reading import Misread
+from flashd.config import ChannelConfig, Secret, SecretText
+from flashd.domain.instant import version_of
+from flashd.domain.order import Effect, Incoming
+from flashd.domain.reservation import HoldRequest
+from flashd.errors import ConfigError, Refused
+from flashd.ports import Unreadable, Unrelated
+
+SHORTEST_TTL_MS = 1000
+EFFECTS: dict[str, Effect] = {"paid": Effect.DELIVER, "test": Effect.IGNORE}
+
+_HOLD = msgspec.json.Decoder(schema.HoldBody)
+_ORDER = msgspec.json.Decoder(schema.NativeOrder)
+
+
+class Config(ChannelConfig, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """An own storefront or a till."""
+
+    customer_key: Secret | None = None  # keys the hash that customers are known by; without it, holds carry none
+
+
+def decode_hold(
+    body: bytes,
+    channel: str,
+    hash_customer: Callable[[str], str],
+    *,
+    default_ttl_ms: int,
+    max_ttl_ms: int,
+    location: str,
+) -> HoldRequest:
+    """
+    Understand a wish to hold.
+
+    The digest is over what is asked for, not over bytes: neither the order of keys nor that of lines matters, and the
+    same SKU twice is its sum. The customer goes into it, and on, only as *hash_customer* makes him.
+
+    Raises:
+        Misread: The body is not understood.
+    """
+    seen = reading.read_strictly(body, _HOLD)
+    schema.check_channel(seen.channel, channel)
+    if seen.ttl_ms is not None and not SHORTEST_TTL_MS <= seen.ttl_ms <= max_ttl_ms:
+        raise Misread(f"$.ttl_ms is out of range: want {SHORTEST_TTL_MS} to {max_ttl_ms} (ms)")
+    lines = schema.lines_of(seen.lines)
+    wanted: Counter[str] = Counter()
+    for line in lines:
+        wanted[line.sku] += line.quantity
+    customer = _identity(seen.customer)
+    hashed = hash_customer(customer) if customer else ""
+    content = msgspec.json.encode((sorted(wanted.items()), seen.ttl_ms, hashed))
+    return HoldRequest(
+        id=reading.sku_at("$.id", seen.id),
+        lines=lines,
+        ttl_ms=default_ttl_ms if seen.ttl_ms is None else seen.ttl_ms,
+        digest=hashlib.blake2b(content, digest_size=8).hexdigest(),
+        channel=channel,
+        customer=hashed,
+        location=location,
+    )
+
+
+def decode_order(body: bytes, channel: str, *, since_ms: int = 0) -> Incoming:
+    """
+    Understand a paid order; one that does not say when it was placed counts as placed at the cut-over.
+
+    Raises:
+        Misread: The body is not understood.
+    """
+    seen = reading.read_strictly(body, _ORDER)
+    order, doubt = schema.order_of(seen, channel, placed_ms=since_ms)
+    effect = EFFECTS[seen.status]
+    return Incoming(
+        order=order,
+        version=version_of(order.placed_ms, effect),
+        effect=effect,
+        reason="a test order" if effect is Effect.IGNORE else doubt,
+        hold_id=seen.hold_id,
+        strict=True,
+        raw=body,
+    )
+
+
+def _identity(customer: str | schema.CustomerBody) -> str:
+    """Return what tells one buyer from another; case and blanks around it do not."""
+    if isinstance(customer, str):
+        return customer.strip().casefold()
+    return (customer.email or customer.phone).strip().casefold()
+
+
+def customer_hash(key: bytes) -> Callable[[str], str]:
+    """Return the keyed hash under which customers are counted; without a key, nobody is known."""
+    if not key:
+        return lambda _: ""
+    short_key = hashlib.blake2b(key).digest()  # BLAKE2b takes keys of up to 64 bytes
+    return lambda identity: hashlib.blake2b(identity.encode(), digest_size=16, key=short_key).hexdigest()
+
+
+class Native:
+    """One storefront or till; the port NativeChannel."""
+
+    kind = "native"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        hash_customer: Callable[[str], str],
+        token: Callable[[], str] = str,
+        since_ms: int = 0,
+    ) -> None:
+        self.name = name
+        self._hash_customer = hash_customer
+        self._token = token
+        self._since_ms = since_ms
+
+    def verify(self, headers: Mapping[str, str], body: bytes, *, now_s: float) -> bool:  # noqa: ARG002  # no webhooks
+        """Say no: the native API has tokens and no webhooks."""
+        return False
+
+    def is_ping(self, headers: Mapping[str, str], body: bytes) -> bool:  # noqa: ARG002  # as above
+        """Say no: as above."""
+        return False
+
+    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:  # noqa: ARG002
+        """Understand an order that comes by another way than the API, such as a replay."""
+        try:
+            return decode_order(body, self.name, since_ms=self._since_ms)
+        except Misread as error:
+            return Unreadable(str(error))
+
+    def decode_hold(
+        self, body: bytes, *, default_ttl_ms: int = 600_000, max_ttl_ms: int = 1_800_000, location: str = "main"
+    ) -> HoldRequest:
+        """
+        Understand the body of ``POST /v1/holds``.
+
+        Raises:
+            Refused: The detail names the path, what was found and what is allowed.
+        """
+        try:
+            return decode_hold(
+                body,
+                self.name,
+                self._hash_customer,
+                default_ttl_ms=default_ttl_ms,
+                max_ttl_ms=max_ttl_ms,
+                location=location,
+            )
+        except Misread as error:
+            raise Refused(str(error)) from None
+
+    def decode_order(self, body: bytes) -> Incoming:
+        """
+        Understand the body of ``POST /v1/orders``, or one line of ``/v1/orders:batch``.
+
+        Raises:
+            Refused: As above.
+        """
+        try:
+            return decode_order(body, self.name, since_ms=self._since_ms)
+        except Misread as error:
+            raise Refused(str(error)) from None
+
+    def sign(self, body: bytes, *, now_s: float, delivery_id: str) -> dict[str, str]:  # noqa: ARG002  # a token
+        """Return the headers of a call under the channel's first token."""
+        token = self._token()
+        return {"content-type": "application/json", **({"authorization": f"Bearer {token}"} if token else {})}
+
+
+def connect(name: str, config: Config, reveal: Callable[[Secret], SecretText]) -> Native:
+    """
+    Return the channel.
+
+    Raises:
+        ConfigError: The customer key is empty, or webhook secrets are configured.
+    """
+    if config.secrets:
+        raise ConfigError(
+            f"[channels.{name}] secrets: the native API is called with tokens; write tokens = [...] instead"
+        )
+    key = str(reveal(config.customer_key)).encode() if config.customer_key else b""
+    if config.customer_key and not key:
+        raise ConfigError(f"[channels.{name}] customer_key: is empty; put at least 16 random characters there")
+
+    def token() -> str:
+        return str(reveal(config.tokens[0].secret)) if config.tokens else ""
+
+    return Native(name, hash_customer=customer_hash(key), token=token, since_ms=schema.since_ms(config))

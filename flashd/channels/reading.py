@@ -1,0 +1,171 @@
+"""
+Reading JSON that others wrote, without surprises: whatever cannot be understood is one exception with one reason.
+
+msgspec decodes into typed Structs in one pass and skips what is not wanted. What it leaves to its caller is done here:
+the depth (it raises a plain RecursionError), bad UTF-8 (a plain UnicodeDecodeError, and none at all in what it skips),
+and duplicate keys (the last one wins).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from flashd.domain import instant, money, text
+
+T = TypeVar("T")
+
+DEPTH = 32
+MAX_LINES = 1000
+MAX_UNITS = 1_000_000_000  # of one SKU in one line; sums stay far below the 15 digits that the store can count
+Raw = msgspec.Raw
+NOTHING = msgspec.Raw(b"")
+
+_ROUND = bytes.maketrans(b"{}", b"[]")
+_NEITHER_BRACKET_NOR_QUOTE = bytes(code for code in range(256) if chr(code) not in '[]{}"')
+_TEXT = re.compile(rb'"[^"]*"')
+
+
+class Misread(ValueError):  # noqa: N818  # a finding about the body, turned into an answer by each adapter
+    """The body is not understood; the message names the path and what was wanted."""
+
+
+def read(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """
+    Decode *body*.
+
+    Raises:
+        Misread: It is not UTF-8, not JSON, too deep, or not of the wanted shape.
+    """
+    try:
+        body.decode()
+        if too_deep(body):
+            raise Misread(f"$: is nested deeper than {DEPTH}")
+        return decoder.decode(body)
+    except UnicodeDecodeError as error:
+        raise Misread(f"$: is not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise Misread(f"$: is nested deeper than {DEPTH}") from None
+    except msgspec.MsgspecError as error:
+        raise Misread(str(error)) from None
+
+
+def read_strictly(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
+    """
+    Decode a body of flashd's own schema, in which no key may stand twice.
+
+    Raises:
+        Misread: As above, or a key stands twice in one object.
+    """
+    document = read(body, decoder)
+    json.loads(body, object_pairs_hook=_without_duplicates)
+    return document
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> None:
+    seen = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise Misread(f"`{key}` stands twice in one object; write it once")
+        seen.add(key)
+
+
+def too_deep(body: bytes) -> bool:
+    """
+    Say whether brackets are nested deeper than DEPTH.
+
+    Strings are blanked out and then the innermost pairs peeled off, round by round: a few passes in C instead of a
+    loop over every byte. Escaped backslashes go first, so that an escaped quote is one.
+    """
+    if body.count(b"[") + body.count(b"{") <= DEPTH:
+        return False
+    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_ROUND, _NEITHER_BRACKET_NOR_QUOTE)
+    brackets = _TEXT.sub(b"", bare)
+    for _ in range(DEPTH):
+        brackets = brackets.replace(b"[]", b"")
+        if not brackets:
+            return False
+    return True
+
+
+def keys_of(body: bytes) -> frozenset[str]:
+    """Return the names at the top of a JSON object; none where the body is something else."""
+    try:
+        members = read(body, _OBJECT)
+    except Misread:
+        return frozenset()
+    return frozenset(members)
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def at(path: str, parse: Callable[[str], T], value: str) -> T:
+    """
+    Parse one value of the body.
+
+    Raises:
+        Misread: *parse* did not take it; the message begins with the path.
+    """
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise Misread(f"{path} {error}") from None
+
+
+def sku_at(path: str, value: str) -> str:
+    """Return a SKU or an id. Raises as above."""
+    return at(path, text.check_id, value)
+
+
+def instant_at(path: str, value: str, *, utc: bool = False) -> int:
+    """Return an instant in ms. Raises as above."""
+    return at(path, lambda found: instant.parse_ms(found, utc=utc), value)
+
+
+def amount_at(path: str, raw: msgspec.Raw, currency: str) -> int:
+    """
+    Return an amount in minor units, from decimal text or a number, by its digits; absent or null is zero.
+
+    Raises:
+        Misread: It is neither, or finer than the currency.
+    """
+    written = bytes(raw)
+    if written in (b"", b"null"):
+        return 0
+    return at(
+        path, lambda found: money.minor_units(found, currency), written.decode().removeprefix('"').removesuffix('"')
+    )
+
+
+def present(raw: msgspec.Raw) -> bool:
+    """Say whether a value was there and not null."""
+    return bytes(raw) not in (b"", b"null")
+
+
+def units_at(path: str, quantity: int) -> int:
+    """
+    Return a quantity of units, from zero up.
+
+    Raises:
+        Misread: It is negative or beyond all reason.
+    """
+    if not 0 <= quantity <= MAX_UNITS:
+        raise Misread(f"{path} is out of range: want 0 to {MAX_UNITS}")
+    return quantity
+
+
+def few(path: str, lines: Sequence[T]) -> Sequence[T]:
+    """
+    Return *lines*, if they are not too many for one order.
+
+    Raises:
+        Misread: They are.
+    """
+    if len(lines) > MAX_LINES:
+        raise Misread(f"{path} has {len(lines)} lines, want at most {MAX_LINES}")
+    return lines

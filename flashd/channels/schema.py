@@ -1,0 +1,219 @@
+"""
+flashd's own order schema: what the native API and signed Standard Webhooks take, in full in docs/channels/.
+
+Strict where platforms are read leniently: an unknown field, another type or a key that stands twice is an error that
+names its path. Money is an integer of minor units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from flashd.channels import reading
+from flashd.channels.reading import MAX_UNITS, Misread, at, instant_at, sku_at
+from flashd.config import ChannelConfig
+from flashd.domain.instant import parse_ms, to_ms
+from flashd.domain.money import NO_CURRENCY, check_currency, discrepancy
+from flashd.domain.order import Address, Customer, Line, Order
+from flashd.domain.text import ID_LENGTH, readable
+from flashd.errors import ConfigError
+
+Id = Annotated[str, Meta(min_length=1, max_length=ID_LENGTH)]
+Text = Annotated[str, Meta(max_length=4000)]
+Units = Annotated[int, Meta(ge=1, le=MAX_UNITS)]
+Amount = Annotated[int, Meta(ge=0, le=10**12)]
+Lines = Annotated[list["LineBody"], Meta(min_length=1, max_length=reading.MAX_LINES)]
+
+
+class LineBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """One line; it costs ``unit_price * quantity - discount``."""
+
+    sku: Id
+    quantity: Units
+    unit_price: Amount = 0
+    discount: Amount = 0
+    title: Text = ""
+
+
+class CustomerBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Who bought."""
+
+    name: Text = ""
+    email: Text = ""
+    phone: Text = ""
+
+
+class AddressBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Where the goods go."""
+
+    name: Text = ""
+    company: Text = ""
+    street: Text = ""
+    street2: Text = ""
+    city: Text = ""
+    region: Text = ""
+    postcode: Text = ""
+    country: Annotated[str, Meta(pattern=r"^([A-Z]{2})?$")] = ""
+    phone: Text = ""
+
+
+class OrderBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """An order; each channel adds which states of it may be told."""
+
+    id: Id
+    lines: Lines
+    channel: str = ""
+    number: Text = ""
+    placed_at: str = ""
+    currency: str = ""
+    shipping: Amount = 0
+    discount: Amount = 0
+    tax: Amount = 0
+    total: Amount | None = None
+    customer: CustomerBody = msgspec.field(default_factory=CustomerBody)
+    ship_to: AddressBody = msgspec.field(default_factory=AddressBody)
+    tags: Annotated[list[Text], Meta(max_length=100)] = []
+    note: Text = ""
+    hold_id: Annotated[str, Meta(max_length=ID_LENGTH)] = ""
+
+
+class WebhookOrder(OrderBody, kw_only=True):
+    """An order as a Standard Webhook tells it: every delivery carries the whole of it, and a newer one wins."""
+
+    status: Literal["paid", "pending", "cancelled", "test"]
+    version: Annotated[int, Meta(ge=0, le=10**13)] | None = None
+    updated_at: str = ""
+
+
+class NativeOrder(OrderBody, kw_only=True):
+    """An order as the native API takes it: once, when it is paid."""
+
+    status: Literal["paid", "test"] = "paid"
+
+
+class HoldBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """A wish to set stock aside."""
+
+    id: Id
+    lines: Lines
+    ttl_ms: Annotated[int, Meta(ge=1)] | None = None
+    customer: Text | CustomerBody = ""
+    channel: str = ""
+
+
+def order_of(seen: OrderBody, channel: str, *, placed_ms: int) -> tuple[Order, str]:
+    """
+    Return the canonical order and, if its total does not add up, why it must be parked.
+
+    Args:
+        seen: The decoded body.
+        channel: The channel that it came through.
+        placed_ms: When it was placed, if the body does not say.
+
+    Raises:
+        Misread: A text, a time or the currency is malformed, or the body names another channel.
+    """
+    check_channel(seen.channel, channel)
+    if seen.hold_id:
+        sku_at("$.hold_id", seen.hold_id)
+    order = Order(
+        channel=channel,
+        id=sku_at("$.id", seen.id),
+        number=readable(seen.number),
+        placed_ms=instant_at("$.placed_at", seen.placed_at) if seen.placed_at else placed_ms,
+        currency=_currency(seen),
+        lines=lines_of(seen.lines),
+        shipping=seen.shipping,
+        discount=seen.discount,
+        tax=seen.tax,
+        total=seen.total or 0,
+        customer=Customer(**_clean(seen.customer)),
+        ship_to=Address(**_clean(seen.ship_to)),
+        tags=tuple(readable(tag) for tag in seen.tags),
+        note=readable(seen.note),
+    )
+    if seen.total is None:
+        if order.sum_of_parts < 0:
+            raise Misread("$.discount is more than everything else costs")
+        order = msgspec.structs.replace(order, total=order.sum_of_parts)
+    return order, discrepancy(order)
+
+
+def check_channel(told: str, own: str) -> None:
+    """
+    Let a body name its channel, but no other one.
+
+    Raises:
+        Misread: It names another one.
+    """
+    if told not in ("", own):
+        raise Misread(f"$.channel is another channel's: want {own!r}, or leave it out")
+
+
+def lines_of(seen: Sequence[LineBody]) -> tuple[Line, ...]:
+    """
+    Return the lines, with their SKUs checked.
+
+    Raises:
+        Misread: A SKU holds a control character.
+    """
+    return tuple(
+        Line(
+            sku_at(f"$.lines[{index}].sku", line.sku),
+            line.quantity,
+            unit_price=line.unit_price,
+            discount=line.discount,
+            title=readable(line.title),
+        )
+        for index, line in enumerate(seen)
+    )
+
+
+def version_at(seen: WebhookOrder) -> int:
+    """
+    Return ``version``, else ``updated_at`` in ms: one channel uses one of the two for all its orders.
+
+    Raises:
+        Misread: Neither is there, or both are.
+    """
+    if (seen.version is None) == (not seen.updated_at):
+        raise Misread("$: want either `version` (an integer that rises with every change) or `updated_at`")
+    return seen.version if seen.version is not None else at("$.updated_at", parse_ms, seen.updated_at)
+
+
+def _currency(seen: OrderBody) -> str:
+    """Return the currency; an order without any money in it needs none."""
+    if seen.currency:
+        return at("$.currency", check_currency, seen.currency)
+    money = (
+        seen.shipping,
+        seen.discount,
+        seen.tax,
+        seen.total,
+        *(line.unit_price or line.discount for line in seen.lines),
+    )
+    if any(money):
+        raise Misread("$.currency is missing: want ISO 4217 such as EUR, as there are amounts")
+    return NO_CURRENCY
+
+
+def _clean(seen: CustomerBody | AddressBody) -> dict[str, str]:
+    return {field: readable(found) for field, found in msgspec.structs.asdict(seen).items()}
+
+
+def since_ms(config: ChannelConfig) -> int:
+    """
+    Return the channel's cut-over in ms since 1970; zero where it has none.
+
+    Raises:
+        ConfigError: It has no offset.
+    """
+    if config.since is None:
+        return 0
+    if config.since.tzinfo is None:
+        raise ConfigError(f"since = {config.since.isoformat()} has no offset; write {config.since.isoformat()}Z")
+    return to_ms(config.since)

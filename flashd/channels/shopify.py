@@ -1,0 +1,400 @@
+"""
+Shopify: signed order webhooks (Admin REST payloads, API 2023-10 to 2026-10).
+
+Only the body is signed, so the kind of a message comes from the body's shape and never from ``X-Shopify-Topic``. Every
+order topic carries the whole order and is an upsert of it: orders/create, updated, paid, cancelled, fulfilled and
+partially_fulfilled are all read alike. refunds/create and orders/edited name their order without its new state; the
+orders/updated that follows brings that, so they are none of flashd's business.
+
+Facts: shopify.dev/docs/apps/build/webhooks/verify-deliveries (signature, rotation of secrets) and
+shopify.dev/docs/api/admin-rest/latest/resources/order (fields, ``financial_status``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import msgspec
+
+from flashd.channels import reading, signature
+from flashd.channels.reading import NOTHING, Misread, Raw, amount_at, at, instant_at, present, units_at
+from flashd.config import ChannelConfig, Secret, SecretText
+from flashd.domain.instant import version_of
+from flashd.domain.money import absorb_rounding, check_currency, discrepancy, share
+from flashd.domain.order import Address, Customer, Effect, Incoming, Line, Order
+from flashd.domain.text import readable
+from flashd.ports import Unreadable, Unrelated
+
+# What each financial_status means. None stands for an order that was never charged, such as a free one in the making.
+EFFECTS: dict[str | None, Effect] = {
+    "paid": Effect.DELIVER,
+    "partially_refunded": Effect.DELIVER,
+    "pending": Effect.WAIT,
+    "authorized": Effect.WAIT,
+    "partially_paid": Effect.WAIT,
+    None: Effect.WAIT,
+    "voided": Effect.CANCEL,
+    "refunded": Effect.CANCEL,
+}
+
+# Names at the top of a body that tell what it is, the first match wins.
+_OTHERS: tuple[tuple[str, frozenset[str]], ...] = (
+    ("refund", frozenset({"order_id", "refund_line_items"})),
+    ("order edit", frozenset({"order_edit"})),
+    ("fulfillment order", frozenset({"fulfillment_order"})),
+    ("fulfillment", frozenset({"order_id", "tracking_company"})),
+    ("transaction", frozenset({"order_id", "kind", "gateway"})),
+    ("draft order", frozenset({"invoice_sent_at", "line_items"})),
+    ("checkout", frozenset({"abandoned_checkout_url"})),
+    ("return", frozenset({"return_line_items"})),
+    ("cart", frozenset({"token", "line_items", "note"})),
+    ("product", frozenset({"handle", "variants"})),
+    ("inventory level", frozenset({"inventory_item_id", "location_id"})),
+    ("inventory item", frozenset({"sku", "tracked"})),
+    ("shop", frozenset({"myshopify_domain"})),
+    ("location", frozenset({"address1", "city", "legacy"})),
+    ("customer data request", frozenset({"shop_id", "shop_domain", "customer"})),
+    ("customer", frozenset({"first_name", "last_name", "verified_email"})),
+)
+_REST_ANSWERS = re.compile(
+    "fulfillment|inventory_item|inventory_levels?|locations?|orders?|refund|shop|transactions?|variant"
+)
+_ORDER_GID = re.compile(r"gid://shopify/Order/([1-9][0-9]{0,18})")
+_INTEGER = re.compile(rb"[1-9][0-9]{0,18}")
+
+
+class Config(ChannelConfig, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A Shopify shop."""
+
+    deliver_when: tuple[Literal["authorized", "partially_paid", "pending"], ...] = ()  # besides paid ones
+    require_address: bool = True  # an order with goods to ship and no address is parked (never one of the till)
+
+
+class _Money(msgspec.Struct):
+    amount: Raw = NOTHING
+
+
+class _Prices(msgspec.Struct):
+    shop_money: _Money
+
+
+class _RefundLine(msgspec.Struct):
+    quantity: int
+    line_item_id: Raw = NOTHING
+
+
+class _Refund(msgspec.Struct):
+    refund_line_items: list[_RefundLine] = []
+
+
+class _Line(msgspec.Struct):
+    quantity: int
+    price: Raw = NOTHING
+    id: Raw = NOTHING
+    sku: str | None = None
+    variant_id: Raw = NOTHING
+    current_quantity: int | None = None
+    name: str | None = None
+    requires_shipping: bool | None = None
+    discount_allocations: list[_Money] | None = None
+
+
+class _Shipping(msgspec.Struct):
+    price: Raw = NOTHING
+    discounted_price: Raw = NOTHING
+    current_discounted_price_set: _Prices | None = None
+    discount_allocations: list[_Money] | None = None
+    is_removed: bool | None = None
+
+
+class _Address(msgspec.Struct):
+    name: str | None = None
+    company: str | None = None
+    address1: str | None = None
+    address2: str | None = None
+    city: str | None = None
+    province: str | None = None
+    province_code: str | None = None
+    zip: str | None = None
+    country_code: str | None = None
+    phone: str | None = None
+
+
+class _Customer(msgspec.Struct):
+    first_name: str | None = None
+    last_name: str | None = None
+    email: str | None = None
+    phone: str | None = None
+
+
+class _Order(msgspec.Struct):
+    """What is read of an order; the three without a default tell it from every other body."""
+
+    line_items: list[_Line]
+    created_at: str
+    financial_status: str | None
+    currency: str = ""
+    id: Raw = NOTHING
+    admin_graphql_api_id: str | None = None
+    name: str | None = None
+    updated_at: str | None = None
+    cancelled_at: str | None = None
+    test: bool | None = None
+    taxes_included: bool | None = None
+    duties_included: bool | None = None
+    total_price: Raw = NOTHING
+    current_total_price: Raw = NOTHING
+    total_tax: Raw = NOTHING
+    current_total_tax: Raw = NOTHING
+    current_total_duties_set: _Prices | None = None
+    current_total_additional_fees_set: _Prices | None = None
+    shipping_lines: list[_Shipping] | None = None
+    refunds: list[_Refund] | None = None
+    shipping_address: _Address | None = None
+    billing_address: _Address | None = None
+    customer: _Customer | None = None
+    email: str | None = None
+    contact_email: str | None = None
+    phone: str | None = None
+    tags: str | None = None
+    note: str | None = None
+    source_name: str | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Order)
+
+
+def decode_order(body: bytes, channel: str, config: Config) -> Incoming | Unreadable | Unrelated:
+    """Understand a webhook's body: an order, something else that Shopify sends, or nothing that is known."""
+    try:
+        seen = reading.read(body, _DECODER)
+        return _incoming(seen, body, channel, config)
+    except Misread as error:
+        subject = _other_subject(reading.keys_of(body))
+        return Unrelated(subject) if subject else Unreadable(str(error))
+
+
+def _other_subject(keys: frozenset[str]) -> str:
+    if "financial_status" in keys:
+        return ""
+    if len(keys) == 1 and _REST_ANSWERS.fullmatch(min(keys)):
+        return f"REST answer ({min(keys)})"
+    return next((subject for subject, names in _OTHERS if names <= keys), "")
+
+
+def _incoming(seen: _Order, body: bytes, channel: str, config: Config) -> Incoming:
+    """
+    Turn what was read into an Incoming.
+
+    Raises:
+        Misread: A field that decides is missing or malformed.
+    """
+    at("$.currency", check_currency, seen.currency)
+    effect, reason = _effect(seen, config)
+    cancelled = effect is Effect.CANCEL
+    lines, doubts, rounded = _lines(seen, _refunded_units(seen), ordered=cancelled)
+    order = absorb_rounding(_order(seen, channel, lines, whole=cancelled), rounded)
+    if effect in (Effect.DELIVER, Effect.WAIT):
+        if not lines and seen.line_items:
+            effect = Effect.CANCEL  # everything was taken off the order: nothing is left to deliver
+        none = "" if lines else "there are no lines"
+        reason = "; ".join(filter(None, (reason, none, *doubts, _address_doubt(seen, config), discrepancy(order))))
+    updated_ms = instant_at("$.updated_at", seen.updated_at or seen.created_at)
+    return Incoming(
+        order=order,
+        version=version_of(updated_ms, effect, steps=len(seen.refunds or ())),
+        effect=effect,
+        reason="" if effect is Effect.CANCEL else reason,
+        raw=body,
+    )
+
+
+def _effect(seen: _Order, config: Config) -> tuple[Effect, str]:
+    status = seen.financial_status
+    if seen.test:
+        return Effect.IGNORE, "a test order"
+    if seen.cancelled_at:
+        return Effect.CANCEL, ""
+    if status in config.deliver_when:
+        return Effect.DELIVER, ""
+    if status not in EFFECTS:
+        return Effect.DELIVER, f"financial_status is {readable(status)!r}, which this version does not know"
+    return EFFECTS[status], ""
+
+
+def _refunded_units(seen: _Order) -> dict[bytes, int]:
+    units: dict[bytes, int] = {}
+    for index, refund in enumerate(seen.refunds or ()):
+        for line in refund.refund_line_items:
+            taken = units_at(f"$.refunds[{index}].refund_line_items[...].quantity", line.quantity)
+            key = bytes(line.line_item_id)
+            units[key] = units.get(key, 0) + taken
+    return units
+
+
+def _lines(seen: _Order, refunded: dict[bytes, int], *, ordered: bool) -> tuple[tuple[Line, ...], list[str], int]:
+    """
+    Return the lines, what is doubtful about them, and how many amounts were rounded.
+
+    ``current_quantity`` lacks what was refunded or edited away; without it the refunds say so. A cancellation keeps
+    what was *ordered*, since that is what it cancels.
+    """
+    lines, doubts, rounded = [], [], 0
+    for index, line in enumerate(reading.few("$.line_items", seen.line_items)):
+        path = f"$.line_items[{index}]"
+        whole = units_at(f"{path}.quantity", line.quantity)
+        quantity = whole
+        if not ordered and line.current_quantity is not None:
+            quantity = units_at(f"{path}.current_quantity", line.current_quantity)
+        elif not ordered:
+            quantity = max(0, whole - refunded.get(bytes(line.id), 0))
+        sku, doubt = _sku(line, path, index)
+        if quantity == 0:
+            continue
+        allocations = line.discount_allocations or ()
+        discount = sum(
+            amount_at(f"{path}.discount_allocations[...]", part.amount, seen.currency) for part in allocations
+        )
+        if discount and quantity != whole:
+            discount = share(discount, quantity, whole)
+            rounded += 1
+        if doubt:
+            doubts.append(doubt)
+        price = amount_at(f"{path}.price", line.price, seen.currency)
+        lines.append(Line(sku, quantity, unit_price=price, discount=discount, title=readable(line.name)))
+    return tuple(lines), doubts, rounded
+
+
+def _sku(line: _Line, path: str, index: int) -> tuple[str, str]:
+    """Return what stock is counted by, and a doubt where the line has no name of its own for it."""
+    if line.sku:
+        return reading.sku_at(f"{path}.sku", line.sku), ""
+    if _INTEGER.fullmatch(bytes(line.variant_id)):
+        return f"variant:{bytes(line.variant_id).decode()}", ""
+    name = readable(line.name)
+    return f"line:{index + 1}", f"line {index + 1} ({name}) has neither a SKU nor a variant"
+
+
+def _order(seen: _Order, channel: str, lines: tuple[Line, ...], *, whole: bool) -> Order:
+    """Build the order. Additional fees go with the shipping and duties with the taxes: all are charged on top."""
+    currency = seen.currency
+    current = present(seen.current_total_price) and not whole
+    tax = 0
+    if not seen.taxes_included:
+        tax = amount_at("$.total_tax", seen.current_total_tax if current else seen.total_tax, currency)
+    duties = seen.current_total_duties_set
+    if duties and not seen.duties_included:
+        tax += amount_at("$.current_total_duties_set", duties.shop_money.amount, currency)
+    shipping = sum(_shipping(line, currency) for line in seen.shipping_lines or ())
+    if seen.current_total_additional_fees_set:
+        fees = seen.current_total_additional_fees_set.shop_money.amount
+        shipping += amount_at("$.current_total_additional_fees_set", fees, currency)
+    if not (present(seen.current_total_price) or present(seen.total_price)):
+        raise Misread("$.total_price is missing")
+    total = seen.current_total_price if current else seen.total_price
+    return Order(
+        channel=channel,
+        id=_id(seen),
+        number=readable(seen.name),
+        placed_ms=instant_at("$.created_at", seen.created_at),
+        currency=currency,
+        lines=lines,
+        shipping=shipping,
+        tax=tax,
+        total=amount_at("$.total_price", total, currency),
+        customer=_customer(seen),
+        ship_to=_address(seen.shipping_address),
+        tags=tuple(filter(None, (readable(tag.strip()) for tag in (seen.tags or "").split(",")))),
+        note=readable(seen.note),
+    )
+
+
+def _id(seen: _Order) -> str:
+    """Return the tail of the GID, else the integer id: JavaScript rounds the one and never the other."""
+    match = _ORDER_GID.fullmatch(seen.admin_graphql_api_id or "")
+    if match:
+        return match[1]
+    if not _INTEGER.fullmatch(bytes(seen.id)):
+        raise Misread("$.id is not an order id: want a positive integer below 10^19, or admin_graphql_api_id")
+    return bytes(seen.id).decode()
+
+
+def _shipping(line: _Shipping, currency: str) -> int:
+    """Return what one shipping line costs now, after discounts."""
+    if line.is_removed:
+        return 0
+    if line.current_discounted_price_set:
+        return amount_at("$.shipping_lines[...]", line.current_discounted_price_set.shop_money.amount, currency)
+    price = amount_at("$.shipping_lines[...].price", line.price, currency)
+    if line.discount_allocations:
+        parts = (amount_at("$.shipping_lines[...]", part.amount, currency) for part in line.discount_allocations)
+        return price - sum(parts)
+    if present(line.discounted_price):
+        return amount_at("$.shipping_lines[...].discounted_price", line.discounted_price, currency)
+    return price
+
+
+def _address_doubt(seen: _Order, config: Config) -> str:
+    shipped = any(line.requires_shipping for line in seen.line_items)
+    if not config.require_address or not shipped or seen.shipping_address or seen.source_name == "pos":
+        return ""
+    return "goods are to be shipped and there is no shipping_address"
+
+
+def _address(seen: _Address | None) -> Address:
+    if seen is None:
+        return Address()
+    return Address(
+        name=readable(seen.name),
+        company=readable(seen.company),
+        street=readable(seen.address1),
+        street2=readable(seen.address2),
+        city=readable(seen.city),
+        region=readable(seen.province_code or seen.province),
+        postcode=readable(seen.zip),
+        country=readable(seen.country_code),
+        phone=readable(seen.phone),
+    )
+
+
+def _customer(seen: _Order) -> Customer:
+    person = seen.customer or _Customer()
+    name = " ".join(filter(None, (person.first_name, person.last_name)))
+    address = seen.billing_address or seen.shipping_address or _Address()
+    return Customer(
+        name=readable(name or address.name),
+        email=readable(seen.email or seen.contact_email or person.email),
+        phone=readable(seen.phone or person.phone),
+    )
+
+
+class Shopify(signature.SignedBody):
+    """One Shopify shop as a sales channel; after a change of its secret, the old one lives on for up to an hour."""
+
+    kind = "shopify"
+    header = "x-shopify-hmac-sha256"
+
+    def __init__(self, name: str, config: Config, secrets: tuple[bytes, ...]) -> None:
+        super().__init__(name, secrets)
+        self._config = config
+
+    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:  # noqa: ARG002
+        """Understand a proven body; the headers are not signed and decide nothing."""
+        return decode_order(body, self.name, self._config)
+
+    def sign(self, body: bytes, *, now_s: float, delivery_id: str) -> dict[str, str]:
+        """Return the headers of an orders/updated delivery of this body."""
+        headers = super().sign(body, now_s=now_s, delivery_id=delivery_id)
+        return {**headers, "x-shopify-topic": "orders/updated", "x-shopify-webhook-id": delivery_id}
+
+
+def connect(name: str, config: Config, reveal: Callable[[Secret], SecretText]) -> Shopify:
+    """
+    Return the channel.
+
+    Raises:
+        ConfigError: A secret is missing or empty.
+    """
+    return Shopify(name, config, signature.live_secrets(name, config, reveal))

@@ -1,0 +1,127 @@
+"""
+Standard Webhooks 1.0.0: any shop that can sign and send flashd's own order schema.
+
+The signature is over ``<webhook-id>.<webhook-timestamp>.<body>``, so a delivery cannot be replayed after five minutes.
+Facts: github.com/standard-webhooks/standard-webhooks, spec/standard-webhooks.md. Asymmetric ``v1a`` signatures are
+passed over.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from flashd.channels import reading, schema, signature
+from flashd.channels.reading import Misread
+from flashd.config import ChannelConfig, Secret, SecretText
+from flashd.domain.instant import version_of
+from flashd.domain.order import Effect, Incoming
+from flashd.ports import Unreadable, Unrelated
+
+ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
+TOLERANCE_S = 300
+
+EFFECTS: dict[str, Effect] = {
+    "paid": Effect.DELIVER,
+    "pending": Effect.WAIT,
+    "cancelled": Effect.CANCEL,
+    "test": Effect.IGNORE,
+}
+
+_PREFIX = "whsec_"
+_VERSION = "v1,"
+_SECONDS = re.compile(r"[0-9]{1,12}")
+_DECODER = msgspec.json.Decoder(schema.WebhookOrder)
+
+
+class Config(ChannelConfig, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A sender of Standard Webhooks."""
+
+
+def key_of(text: str) -> bytes:
+    """
+    Return the key of a secret: base64 behind ``whsec_``, otherwise the text itself.
+
+    Raises:
+        ValueError: What stands behind the prefix is not base64.
+    """
+    if not text.startswith(_PREFIX):
+        return text.encode()
+    encoded = text.removeprefix(_PREFIX)
+    try:
+        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
+    except binascii.Error:
+        raise ValueError("is not base64 behind whsec_; copy the whole secret") from None
+
+
+def decode_order(body: bytes, channel: str, *, since_ms: int = 0) -> Incoming | Unreadable:
+    """Understand a webhook's body; *since_ms* is when an order that does not say so was placed, at the earliest."""
+    try:
+        seen = reading.read_strictly(body, _DECODER)
+        changed = schema.version_at(seen)
+        order, doubt = schema.order_of(seen, channel, placed_ms=since_ms)
+    except Misread as error:
+        return Unreadable(str(error))
+    effect = EFFECTS[seen.status]
+    reason = {Effect.IGNORE: "a test order", Effect.CANCEL: ""}.get(effect, doubt)
+    return Incoming(
+        order=order, version=version_of(changed, effect), effect=effect, reason=reason, hold_id=seen.hold_id, raw=body
+    )
+
+
+class StandardWebhooks:
+    """One sender of Standard Webhooks as a sales channel."""
+
+    kind = "standard_webhooks"
+
+    def __init__(self, name: str, secrets: tuple[bytes, ...], *, since_ms: int = 0) -> None:
+        self.name = name
+        self._secrets = secrets
+        self._since_ms = since_ms
+
+    def verify(self, headers: Mapping[str, str], body: bytes, *, now_s: float) -> bool:
+        """Say whether one of the live secrets signed these bytes under this id, within five minutes of now."""
+        message_id, timestamp = headers.get(ID, ""), headers.get(TIMESTAMP, "")
+        versioned = headers.get(SIGNATURE, "").split(" ")
+        offered = [text.removeprefix(_VERSION) for text in versioned if text.startswith(_VERSION)]
+        proven = signature.proves(self._secrets, _signed(message_id, timestamp, body), offered)
+        timely = _SECONDS.fullmatch(timestamp) is not None and abs(int(timestamp) - now_s) <= TOLERANCE_S
+        return proven and timely and message_id != ""
+
+    def is_ping(self, headers: Mapping[str, str], body: bytes) -> bool:  # noqa: ARG002  # the port's signature
+        """Say no: the specification has no unsigned test."""
+        return False
+
+    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:  # noqa: ARG002
+        """Understand a proven body."""
+        return decode_order(body, self.name, since_ms=self._since_ms)
+
+    def sign(self, body: bytes, *, now_s: float, delivery_id: str) -> dict[str, str]:
+        """Return the headers of a delivery sent now."""
+        timestamp = str(int(now_s))
+        proof = signature.sign(self._secrets[0], _signed(delivery_id, timestamp, body))
+        return {
+            "content-type": "application/json",
+            ID: delivery_id,
+            TIMESTAMP: timestamp,
+            SIGNATURE: f"{_VERSION}{proof}",
+        }
+
+
+def _signed(message_id: str, timestamp: str, body: bytes) -> bytes:
+    return f"{message_id}.{timestamp}.".encode("utf-8", "surrogatepass") + body
+
+
+def connect(name: str, config: Config, reveal: Callable[[Secret], SecretText]) -> StandardWebhooks:
+    """
+    Return the channel.
+
+    Raises:
+        ConfigError: A secret is missing, empty or malformed.
+    """
+    secrets = signature.live_secrets(name, config, reveal, key_of)
+    return StandardWebhooks(name, secrets, since_ms=schema.since_ms(config))

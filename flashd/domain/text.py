@@ -1,0 +1,40 @@
+"""Text from outside: what an id or a SKU may hold, and what is stripped from text that people read."""
+
+from __future__ import annotations
+
+import unicodedata
+
+ID_LENGTH = 255  # the longest SKU that Shopify allows
+_FIRST_PRINTABLE = "\x20"  # packed values in the store are separated by what lies below
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def check_id(text: str) -> str:
+    """
+    Return *text* unchanged if it may be an id or a SKU: anything from 0x20 up.
+
+    Case, composition (NFC or NFD) and blanks are kept: to a platform ``A`` and ``a`` are two SKUs.
+
+    Raises:
+        ValueError: It is empty, too long, or holds a control character.
+    """
+    if not text:
+        raise ValueError("is empty")
+    if len(text) > ID_LENGTH:
+        raise ValueError(f"has {len(text)} characters, want at most {ID_LENGTH}")
+    if min(text) < _FIRST_PRINTABLE:
+        raise ValueError("holds a control character")
+    return text
+
+
+def readable(text: str | None) -> str:
+    """Return text for people without control and direction characters; line breaks and tabs stay."""
+    if not text:
+        return ""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(mark for mark in text if mark in "\n\t" or not _is_control(mark))
+
+
+def _is_control(mark: str) -> bool:
+    return mark in _BIDI or unicodedata.category(mark) == "Cc"
