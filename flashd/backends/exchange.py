@@ -103,7 +103,7 @@ class Link:
                 headers={**more, **headers},
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(
-                    total=self.timeout_s, connect=None, sock_connect=min(_CONNECT_S, self.timeout_s)
+                    total=self.timeout_s, connect=None, sock_connect=min(_CONNECT_S, self.timeout_s / 2)
                 ),
                 trace_request_ctx=wire,
             ) as response:

@@ -1,0 +1,200 @@
+"""What the Tryton adapter must know before it can write a sale: the record ids behind SKUs, currencies and places."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from flashd.backends.exchange import Answer, Link, Trouble, by_status, plain, unread
+from flashd.domain.delivery import Away, Declined
+from flashd.domain.order import Address, Order
+
+EXTRA = "\x1f"  # before the name of an extra line in Products: no SKU begins so
+Products = Mapping[str, tuple[int, int]]  # SKU or extra -> (product, unit)
+
+
+class Shop(msgspec.Struct, frozen=True, kw_only=True):
+    """What an order takes from its web shop."""
+
+    name: str
+    company: int
+    warehouse: int | None
+    address: int
+
+
+class EndedError(Exception):
+    """Reading for an order ended early, with nothing of it written; never leaves the adapter."""
+
+    def __init__(self, outcome: Trouble | Declined) -> None:
+        super().__init__(outcome.reason)
+        self.outcome = outcome
+
+
+def encode_domain(domain: Sequence[object]) -> str:
+    """Return a search clause as Tryton wants it in an address."""
+    return urlsafe_b64encode(msgspec.json.encode(domain)).decode()
+
+
+def encode_address(to: Address, party: int, country: int | None) -> dict[str, Any]:
+    """Return the fields of the party.address for that place; the same place gives the same fields."""
+    fields = {
+        "party_name": to.company or to.name,
+        "attn": to.name if to.company else "",
+        "street_unstructured": "\n".join(part for part in (to.street, to.street2) if part),
+        "postal_code": to.postcode,
+        "city": to.city,
+        "country": country,
+    }
+    return {"party": party} | {name: value for name, value in fields.items() if value}
+
+
+def decode_refusal(answer: Answer) -> str | None:
+    """Return the message of a UserError or UserWarning, or None where *answer* is something else."""
+    body = answer.json
+    if answer.status == 400 and isinstance(body, dict) and isinstance(body.get("message"), str):
+        return f"{body['message']} {body.get('description') or ''}"
+    return None
+
+
+class Catalogue:
+    """Reads records, and remembers what rarely changes: the shop, products, currencies and countries."""
+
+    def __init__(
+        self,
+        link: Link,
+        model: str,
+        *,
+        shop: int,
+        party: int,
+        address: int | None,
+        products: Mapping[str, int],
+    ) -> None:
+        self._link = link
+        self._model = model
+        self._shop_id, self._party, self._address_id = shop, party, address
+        self._configured = products
+        self._shop: Shop | None = None
+        self._products: dict[str, tuple[int, int]] = {}
+        self._ids: dict[tuple[str, str], int | None] = {}
+
+    async def search(self, model: str, domain: Sequence[object], fields: Sequence[str]) -> list[dict[str, Any]]:
+        """
+        Return the records that match, with their ids and *fields*.
+
+        Raises:
+            EndedError: The answer was none that can be read.
+        """
+        query = "".join(f"&f={name}" for name in fields)
+        answer = await self._link.get(f"{self._model}/{model}?d={encode_domain(domain)}{query}")
+        if not isinstance(answer, Answer):
+            raise EndedError(answer)
+        trouble, refusal, body = by_status(answer), decode_refusal(answer), answer.json
+        if trouble is None and refusal is not None:
+            trouble = Away(reason=plain(f"{model} cannot be read with this key: {refusal}"))
+        if trouble is not None:
+            raise EndedError(trouble)
+        if answer.status != 200 or not isinstance(body, list):
+            raise EndedError(unread(answer))
+        if not all(isinstance(record, dict) and isinstance(record.get("id"), int) for record in body):
+            raise EndedError(unread(answer))
+        return body
+
+    async def shop(self) -> Shop:
+        """Return the web shop, read once. Raises as above."""
+        if self._shop is None:
+            self._shop = await self.read_shop()
+        return self._shop
+
+    async def read_shop(self) -> Shop:
+        """Read the web shop and the buyer's address, or say what the configuration names wrongly. Raises as above."""
+        fields = ("name", "company", "warehouses", "guest_party")
+        found = await self.search("web.shop", [["id", "=", self._shop_id]], fields)
+        if not found:
+            raise EndedError(Away(reason=f"there is no web.shop {self._shop_id}: mend shop"))
+        shop = found[0]
+        if shop.get("guest_party") == self._party:
+            raise EndedError(
+                Away(reason=f"party {self._party} is the shop's guest party, which cannot buy: mend party")
+            )
+        address = self._address_id
+        if address is None:
+            places = await self.search("party.address", [["party", "=", self._party]], ())
+            if not places:
+                raise EndedError(Away(reason=f"party {self._party} has no address: mend party or address"))
+            address = min(place["id"] for place in places)
+        warehouses = shop.get("warehouses") or [None]
+        return Shop(
+            name=plain(str(shop.get("name"))), company=shop["company"], warehouse=warehouses[0], address=address
+        )
+
+    async def products(self, order: Order) -> Products:
+        """
+        Return product and unit of each line and each extra line; what is not known yet is read in one request.
+
+        Raises:
+            EndedError: As above, or declined, since a SKU is not known or not for sale.
+        """
+        extras = [name for name in self._configured if name.startswith(EXTRA)]
+        missing = [name for name in dict.fromkeys([*(line.sku for line in order.lines), *extras]) if self._lacks(name)]
+        if missing:
+            ids = {self._configured[name] for name in missing if name in self._configured}
+            codes = [name for name in missing if name not in self._configured]
+            domain = ["OR", ["id", "in", sorted(ids)], ["code", "in", codes]]
+            found = await self.search("product.product", domain, ("code", "salable", "sale_uom"))
+            by_id = {record["id"]: record for record in found}
+            by_code = {record.get("code"): record for record in found}
+            for name in missing:
+                record = by_id.get(self._configured[name]) if name in self._configured else by_code.get(name)
+                if record is None or not record.get("salable") or not isinstance(record.get("sale_uom"), int):
+                    said = "not known" if record is None else "not for sale"
+                    raise EndedError(Declined(reason=plain(f"{name.strip(EXTRA)} is {said} in Tryton")))
+                self._products[name] = (record["id"], record["sale_uom"])
+        return self._products
+
+    def _lacks(self, name: str) -> bool:
+        return name not in self._products
+
+    def forget(self, order: Order) -> None:
+        """Read the products of *order* again next time."""
+        for line in order.lines:
+            self._products.pop(line.sku, None)
+
+    async def currency(self, code: str) -> int:
+        """Return the id of a currency. Raises as above, declined where Tryton lacks it."""
+        found = await self._id("currency.currency", code)
+        if found is None:
+            raise EndedError(Declined(reason=plain(f"currency {code} is not known in Tryton")))
+        return found
+
+    async def address(self, to: Address, shop: Shop) -> int:
+        """
+        Return the buyer's address for that place; made where there is none, else used again.
+
+        Asking again after an answer was lost finds the address that was made, so doubt makes no second one.
+        """
+        if not (to.street or to.city):
+            return shop.address
+        country = await self._id("country.country", to.country) if to.country else None
+        fields = encode_address(to, self._party, country)
+        found = await self.search("party.address", [[name, "=", value] for name, value in fields.items()], ())
+        if found:
+            return int(min(place["id"] for place in found))
+        answer = await self._link.post(f"{self._model}/party.address?f=party", fields)
+        if not isinstance(answer, Answer):
+            raise EndedError(answer)
+        body, refusal = answer.json, decode_refusal(answer)
+        if refusal is not None:
+            raise EndedError(Declined(reason="Tryton refused the address"))
+        if answer.status == 200 and isinstance(body, dict) and isinstance(body.get("id"), int):
+            return int(body["id"])
+        raise EndedError(by_status(answer) or unread(answer))
+
+    async def _id(self, model: str, code: str) -> int | None:
+        known = (model, code)
+        if self._ids.get(known) is None:
+            found = await self.search(model, [["code", "=", code]], ())
+            self._ids[known] = found[0]["id"] if found else None
+        return self._ids[known]
