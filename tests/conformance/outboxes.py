@@ -34,6 +34,11 @@ INDEX = {
 }
 
 
+def index_of(record: OrderRecord) -> str:
+    """The index that a record must stand in."""
+    return INDEX[record.state].replace(BACKEND, record.backend)
+
+
 def make_record(
     order_id: str = "1001",
     state: OrderState = OrderState.QUEUED,
@@ -141,7 +146,7 @@ class RedisBench:
         seconds, micros = await self.client.time()
         now_ms = seconds * 1000 + micros // 1000
         await self.client.hset(order_key(self.pool, record.ref), mapping=fields)
-        await self.client.zadd(pool_key(self.pool, INDEX[record.state]), {str(record.ref): now_ms + due_in_ms})
+        await self.client.zadd(pool_key(self.pool, index_of(record)), {str(record.ref): now_ms + due_in_ms})
 
     async def wait_next(self, ref: OrderRef) -> None:
         await self.client.hset(order_key(self.pool, ref), "n", "a newer version")
@@ -172,5 +177,5 @@ class RedisBench:
 
     async def index_names(self, ref: OrderRef) -> list[str]:
         """Return every index that the item stands in: there must be one, the one its state names."""
-        names = sorted(set(INDEX.values()))
+        names = sorted({*INDEX.values(), "q:other", "fl:other"})
         return [name for name in names if await self.client.zscore(pool_key(self.pool, name), str(ref)) is not None]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from flashd.domain import dispatch
-from flashd.domain.delivery import ClaimCode, Delivery, FinishCode, InFlight, Result, ResultKind, idempotency_key
+from flashd.domain.delivery import ClaimCode, Delivery, FinishCode, InFlight, Result, idempotency_key
 from flashd.domain.event import Event
 from flashd.domain.order import OrderRecord, OrderRef, OrderState
 from flashd.errors import StoreUnavailable
@@ -67,8 +68,7 @@ class FakeOutbox:
                 now_ms=self.state.clock.now_ms(),
             )
             if change is not None:
-                fact = result.kind is ResultKind.DELIVERED
-                self._apply(change, result.reason, result.backend_ref if fact or result.backend_ref else "")
+                self._apply(change, result.reason, result.backend_ref)
             codes.append(code)
         self._end("finish")
         return codes
@@ -147,14 +147,17 @@ class FakeOutbox:
             level = self.state.levels[move.sku, move.location]
             self.state.levels[move.sku, move.location] = replace(level, sold=level.sold + move.sold)
         for kind in change.events:
-            data = {
-                "order": f"{record.ref.channel}:{record.ref.id}",
+            data: dict[str, Any] = {
+                "order": {"channel": record.ref.channel, "id": record.ref.id},
                 "item": str(record.ref.kind),
+                "state": str(record.state),
                 "backend": record.backend,
-                "reason": reason,
+                "version": record.version,
                 "backend_ref": backend_ref,
                 "sends": record.sends,
             }
+            if reason:
+                data["reason"] = reason
             if change.moves:
                 data["moves"] = [msgspec.to_builtins(move) for move in change.moves]
             self.state.journal.append(

@@ -20,6 +20,7 @@
 -- @include clock
 -- @include journal
 -- @include record
+-- @include order_event
 -- @include stock
 -- @include fence
 
@@ -43,8 +44,11 @@ local function settle(key, head, state, score, reason, note)
   remember(key, note .. (reason ~= '' and ': ' .. string.gsub(reason, '[%c]', ' ') or ''))
 end
 
-local function say(key, head, kind, result, more)
-  announce(KEYS[8], kind, order_members(member_of(key), head, result.reason, result.backend_ref, more or ''))
+local function say(key, head, kind, result, moves)
+  announce_order(
+    KEYS[8], kind, member_of(key), head, result.reason, moves,
+    ',"backend_ref":' .. quoted(result.backend_ref) .. ',"sends":' .. whole(head.sends)
+  )
 end
 
 -- The units of a cancelled order travelled with its cancel; the backend knows of it now, so they may be sold again.
@@ -58,20 +62,20 @@ local function give_back(key)
     end
   end
   redis.call('HSET', key, 'i', pack_items(items))
-  return ',"moves":[' .. table.concat(moves, ',') .. ']'
+  return moves
 end
 
 local write = {}
 
 function write.delivered(key, head, result)
-  local more = head.kind == 'cancel' and give_back(key) or ''
+  local moves = head.kind == 'cancel' and give_back(key) or nil
   head.absences = 0
   redis.call('HDEL', key, 'b')
   if result.backend_ref ~= '' then
     redis.call('HSET', key, 'r', result.backend_ref)
   end
   settle(key, head, 'delivered', now_ms, '', 'delivered')
-  say(key, head, 'order.delivered', result, more)
+  say(key, head, 'order.delivered', result, moves)
 end
 
 function write.later(key, head, result)

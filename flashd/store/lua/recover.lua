@@ -15,6 +15,7 @@
 -- @include clock
 -- @include journal
 -- @include record
+-- @include order_event
 -- @include fence
 
 local epoch, delay_ms, backend = integer(ARGV[1]), integer(ARGV[2]), ARGV[3]
@@ -36,7 +37,7 @@ local function recover(key)
   redis.call('HSET', key, 's', pack_head(head), 'x', 'lease ended')
   move(indexes, member, old, backend, head, now_ms + delay_ms)
   remember(key, 'in_doubt: lease ended')
-  announce(KEYS[3], 'order.doubted', order_members(member, head, 'lease ended', '', ''))
+  announce_order(KEYS[3], 'order.doubted', member, head, 'lease ended', nil, ',"backend_ref":"","sends":' .. whole(head.sends))
   return 'in_doubt'
 end
 

@@ -8,11 +8,3 @@ local function raise_fence(fence, epoch)
     redis.call('SET', fence, whole(epoch))
   end
 end
-
--- JSON members of what an order event says; *more* begins with a comma or is ''.
-local function order_members(member, head, reason, backend_ref, more)
-  local channel, id = string.match(member, '^([^:]*):([^\031]*)')
-  return '"order":' .. quoted(channel .. ':' .. id) .. ',"item":' .. quoted(head.kind) .. ',"backend":'
-    .. quoted(head.backend) .. ',"reason":' .. quoted(reason) .. ',"backend_ref":' .. quoted(backend_ref)
-    .. ',"sends":' .. whole(head.sends) .. more
-end
