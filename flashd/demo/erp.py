@@ -2,9 +2,10 @@
 A simulated ERP, as a process of its own: it books orders, limits its callers, and fails on purpose.
 
 ``POST /orders`` with an ``Idempotency-Key`` books the order: 201 with its id, and 200 with the same id when the key
-comes again. ``GET /orders?key=`` looks one up, ``POST /orders/{id}/cancel`` cancels one. More than ``--limit`` requests
-in any second are answered 429. Every request and every booking stands in its ledger before it is answered, so SIGKILL
-at any moment loses nothing that was told to anybody; a restart on the same ledger goes on where it died.
+comes again. ``GET /orders?key=`` answers with a list of one or none, ``POST /orders/{id}/cancel`` cancels one. More
+than ``--limit`` requests in any second are answered 429. Every request and every booking stands in its ledger before it
+is answered, so SIGKILL at any moment loses nothing that was told to anybody; a restart on the same ledger goes on where
+it died.
 
 SIGUSR1 makes it refuse connections for ``--outage-s`` seconds.
 """
@@ -140,14 +141,9 @@ class Erp:
         if not self.options.lookup:
             return await self._answer(405, {"error": "no_lookup"})
         booking = self._by_key.get(key)
-        if booking is None:
-            return await self._answer(404, {"error": "not_found", "key": key})
-        order = booking.order
-        return await self._answer(
-            200, {"id": booking.id, "key": key, "lines": order["lines"], "total": order["total"], "order": order}
-        )
+        return await self._answer(200, [] if booking is None else [_shown(booking)])
 
-    async def _answer(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> web.Response:
+    async def _answer(self, status: int, body: Any, headers: dict[str, str] | None = None) -> web.Response:
         await self._ledger.flushed()
         return _json(status, body, headers)
 
@@ -197,7 +193,15 @@ def _understand(body: bytes, key: str) -> tuple[str, dict[str, Any] | None]:
     return "", order
 
 
-def _json(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> web.Response:
+def _shown(booking: Booking) -> dict[str, Any]:
+    order = booking.order
+    return {name: order[name] for name in ("channel", "order_id", "lines", "total") if name in order} | {
+        "id": booking.id,
+        "key": booking.key,
+    }
+
+
+def _json(status: int, body: Any, headers: dict[str, str] | None = None) -> web.Response:
     return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json", headers=headers)
 
 

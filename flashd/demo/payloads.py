@@ -217,8 +217,17 @@ def _woo_line(number: int, line: BasketLine, tax: int) -> dict[str, Any]:
     }
 
 
+def standard(purchase: Purchase, version: Version, placed: datetime) -> dict[str, Any]:
+    """Return an order in flashd's own form, as a storefront tells each of its states."""
+    changed = placed + timedelta(seconds=version.after_s)
+    return native(purchase, version, placed) | {
+        "status": str(version.stage),
+        "updated_at": changed.isoformat().replace("+00:00", "Z"),
+    }
+
+
 def native(purchase: Purchase, version: Version, placed: datetime) -> dict[str, Any]:
-    """Return an order in flashd's own form, without its channel."""
+    """Return an order in flashd's own form, as the till tells it."""
     name = _buyer(purchase)
     return {
         "id": order_id(purchase),
