@@ -115,6 +115,7 @@ class BackendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     timeout_s: Annotated[float, Meta(gt=0)] = 30.0
     settle_s: Annotated[float, Meta(ge=0)] = 60.0
     max_refusals: PositiveInt = 5
+    slow_start_s: Annotated[float, Meta(gt=0)] = 10.0  # after an outage a tenth of the rate, doubled every so often
     at_least_once: bool = False
 
 
