@@ -78,6 +78,7 @@ def _walk_table(key: str, value: object, parts: tuple[Any, ...], report: Report)
         report(key, shown(value), "write a table")
         return
     for name, member in value.items():
+        _check_leaf(f"{key}.{name}", name, parts[0], report)
         walk(f"{key}.{name}", member, parts[1], report)
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import fields
 from flashd.config import rules
 from flashd.config.decode import check_name, unknown_key, walk
 from flashd.config.origin import lay_over, leaves, type_at
-from flashd.config.problem import Review, did_you_mean, one_of, shown
+from flashd.config.problem import Review, did_you_mean, is_under, one_of, shown
 from flashd.config.shape import BackendConfig, ChannelConfig, Config, Loaded, PoolConfig, RouteConfig
 from flashd.errors import ConfigError
 
@@ -55,6 +55,7 @@ def load(
     review = Review(name, origins)
     review.problems.extend(misfits)
     config = _decode(data, kinds, broken_kinds or {}, review)
+    review.seal()
     rules.check(config, data, review, base=Path(path).resolve().parent, environ=environ)
     review.raise_if_wrong()
     return Loaded(config=config, path=name, origins=origins, warnings=tuple(review.warnings))
@@ -118,14 +119,17 @@ def _decode(data: dict[str, Any], kinds: Mapping[str, Kinds[Any]], broken: Mappi
 
 
 def _section(key: str, raw: object, hint: Any, review: Review) -> Any:
+    """Decode what is right of a section, so that the rules still see it; None if it cannot be decoded at all."""
     before = len(review.problems)
     walk(key, raw, hint, review.report)
-    if len(review.problems) > before:
-        return None
+    wrong = [problem.key.removeprefix(f"{key}.") for problem in review.problems[before:]]
+    if wrong and isinstance(raw, dict):
+        raw = {name: value for name, value in raw.items() if not any(is_under(part, name) for part in wrong)}
     try:
         return msgspec.convert(raw, hint)
-    except msgspec.ValidationError as error:  # an adapter's own __post_init__
-        review.report(key, "", str(error))
+    except msgspec.ValidationError as error:  # if nothing is reported yet, an adapter's own __post_init__ raised it
+        if not wrong:
+            review.report(key, "", str(error))
         return None
 
 

@@ -51,10 +51,16 @@ class Review:
         self.origins = origins
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
+        self._sealed: list[str] = []
 
     def report(self, key: str, value: str, allowed: str) -> None:
         """Add a problem; *value* is as it may be shown."""
-        self.problems.append(Problem(self._where(key), key, value, allowed))
+        if not any(is_under(key, known) or is_under(known, key) for known in self._sealed):
+            self.problems.append(Problem(self._where(key), key, value, allowed))
+
+    def seal(self) -> None:
+        """From now on, leave out what concerns keys that are reported already: it would only follow from that."""
+        self._sealed = [problem.key for problem in self.problems]
 
     def warn(self, key: str, text: str) -> None:
         """Add what should be known, and does not stop anything."""
@@ -70,10 +76,13 @@ class Review:
         raise ConfigError("\n".join(lines))
 
     def _where(self, key: str) -> str:
-        inside = (
-            origin for path, origin in self.origins.items() if path == key or path.startswith((f"{key}.", f"{key}["))
-        )
+        inside = (origin for path, origin in self.origins.items() if is_under(path, key))
         return next((origin for origin in inside if origin != self.path), self.origins.get(key, self.path))
+
+
+def is_under(path: str, key: str) -> bool:
+    """Say whether a key path is *key* itself or something in it."""
+    return path == key or path.startswith((f"{key}.", f"{key}["))
 
 
 def hide_password(url: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from flashd.config.problem import hide_password
+from flashd.config.problem import hide_password, is_under
 from flashd.config.secret import Secret
 from flashd.config.shape import BackendConfig, ChannelConfig, Config, Loaded
 
@@ -25,9 +25,7 @@ def show(loaded: Loaded) -> str:
 
 def origin_of(loaded: Loaded, key: str) -> str:
     """Return where the value at a key comes from: the file, a variable, or ``default``."""
-    inside = (
-        origin for path, origin in loaded.origins.items() if path == key or path.startswith((f"{key}.", f"{key}["))
-    )
+    inside = (origin for path, origin in loaded.origins.items() if is_under(path, key))
     return next(inside, "default")
 
 
