@@ -1,0 +1,104 @@
+"""What the web room is handed: it opens no door itself, and knows nobody behind one but by a port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from flashd.domain.order import Order
+from flashd.domain.routing import Choice
+from flashd.ports import BackendGate, Channel, Clock, Feed, Intake, NativeChannel, OrderBook, StockLedger, StoreHealth
+from flashd.web.metrics import Metrics
+from flashd.web.tokens import TokenTable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolDoor:
+    """One pool: its stock, its orders, its journal."""
+
+    ledger: StockLedger
+    book: OrderBook
+    feed: Feed
+    safety_stock: int = 0  # of a SKU that is counted for the first time
+    location: str = "main"
+    hold_ttl_ms: int = 600_000
+    hold_max_ms: int = 1_800_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelDoor:
+    """One sales channel: who it is, whose stock it sells, and its way in."""
+
+    name: str
+    kind: str
+    pool: str
+    adapter: Channel | NativeChannel
+    intake: Intake
+
+
+class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """How one backend does, as the actor that feeds it sees it; asking costs no I/O."""
+
+    name: str
+    kind: str
+    rate: str  # as configured or overridden, such as "120/min"
+    per_second: float  # what leaves now: below the rate while it starts slowly
+    queued: int = 0
+    oldest_ms: int = 0  # acceptance of the oldest queued order, ms since 1970; 0: none
+    in_flight: int = 0
+    in_doubt: int = 0
+    circuit_open: bool = False
+    bucket_level: float = 0.0  # 0 empty to 1 full
+    last_error: str = ""
+
+    @property
+    def drain_s(self) -> float | None:
+        """How long the backlog takes at the current rate, or None where nothing flows."""
+        if self.queued == 0:
+            return 0.0
+        return self.queued / self.per_second if self.per_second > 0 and not self.circuit_open else None
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """What a human changed: for the audit trail. No customer data in it."""
+
+    who: str
+    what: str  # "order.cancelled", "stock.counted" ...
+    subject: str
+    pool: str = ""
+    before: Any = None
+    after: Any = None
+
+
+async def _kept_in_the_log(_: Change) -> None:
+    """Announce nothing: every change is logged anyway."""
+
+
+async def _nothing() -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """All that both listeners may reach; the composition root fills it once."""
+
+    clock: Clock
+    channels: Mapping[str, ChannelDoor]
+    pools: Mapping[str, PoolDoor]
+    gates: Mapping[str, BackendGate]
+    backends: Mapping[str, Callable[[], BackendSnapshot]]
+    store_health: Callable[[], StoreHealth]  # the last probe's answer: no I/O
+    channel_tokens: TokenTable  # each entry's subject is a channel
+    admin_tokens: TokenTable
+    metrics: Metrics
+    explain_route: Callable[[Order], Choice]
+    audit: Callable[[], Awaitable[Mapping[str, Any]]] = _nothing  # {"ok": bool, ...}
+    status: Callable[[], Awaitable[Mapping[str, Any]]] = _nothing  # merged into GET /admin/v1/status
+    config: Callable[[], Mapping[str, Any]] = dict  # effective, secrets as ***
+    changed: Callable[[Change], Awaitable[None]] = _kept_in_the_log
+    broken: Callable[[BaseException], None] | None = None  # told of an InvariantBroken: the daemon must crash
+    draining: asyncio.Event = field(default_factory=asyncio.Event)

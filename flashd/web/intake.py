@@ -1,0 +1,122 @@
+"""The intake listener: signed webhooks, and the native API."""
+
+from __future__ import annotations
+
+import hmac
+
+from aiohttp import web
+
+from flashd.config import IntakeConfig
+from flashd.domain.order import AcceptCode
+from flashd.errors import Busy, Transient, Unauthenticated
+from flashd.ports import Receipt
+from flashd.web.doors import Doors
+from flashd.web.endpoint import Endpoint, bounded, mount
+from flashd.web.intake_batch import Batch
+from flashd.web.intake_holds import Holds
+from flashd.web.intake_orders import Orders
+from flashd.web.limits import Budget, read_body
+from flashd.web.native import Native
+from flashd.web.problem import encode, problems, understand
+from flashd.web.view import ReceiptView
+
+_NOBODYS_KEY = bytes(32)
+_DUPLICATES = frozenset({AcceptCode.REPEAT, AcceptCode.STALE})
+
+
+class Webhooks:
+    """``POST /webhooks/{channel}``: read the bytes, let the channel's intake prove and keep them, answer."""
+
+    def __init__(self, doors: Doors, config: IntakeConfig, budget: Budget) -> None:
+        self._doors = doors
+        self._config = config
+        self._budget = budget
+
+    def endpoints(self) -> list[Endpoint]:
+        """List the route."""
+        return [
+            Endpoint(
+                method="POST",
+                path="/webhooks/{channel}",
+                name="webhook",
+                summary="A platform's signed webhook; 200 also for a duplicate and for what is quarantined",
+                handler=self.receive,
+                scope=None,  # the signature is the proof
+                takes_media="*/*",
+                takes=bytes,
+                answers={200: ReceiptView},
+            )
+        ]
+
+    async def receive(self, request: web.Request) -> web.Response:
+        """Answer 200 once the webhook's effect is durable; an error leaves the platform to send it again."""
+        name = request.match_info["channel"]
+        label = name if name in self._doors.channels else "unknown"
+        started_s = self._doors.clock.monotonic_s()
+        result = "failed"
+        try:
+            receipt = await self._take(request, name)
+            result = _result_of(receipt)
+        except Exception as error:
+            result = _failure(error)
+            raise
+        finally:
+            elapsed_s = self._doors.clock.monotonic_s() - started_s
+            self._doors.metrics.webhook(label, result, elapsed_s, now_ms=self._doors.clock.now_ms())
+        view = ReceiptView(
+            state=receipt.state,
+            code=receipt.code,
+            order=receipt.order,
+            reason=receipt.reason,
+            short=dict(receipt.short),
+        )
+        return encode(200, view)
+
+    async def _take(self, request: web.Request, name: str) -> Receipt:
+        limit, timeout_s = self._config.webhook_bytes, self._config.body_timeout_s
+        with self._budget.share() as share:
+            body = await read_body(request, share, limit=limit, timeout_s=timeout_s)
+            headers = {key.lower(): value for key, value in request.headers.items()}
+            channel = self._doors.channels.get(name)
+            if channel is None:
+                # The same work and the same answer as for a bad signature: nobody learns which channels exist.
+                hmac.digest(_NOBODYS_KEY, body, "sha256")
+                raise Unauthenticated("the signature is missing or wrong")
+            try:
+                return await channel.intake.webhook(headers, body)
+            except Unauthenticated:
+                raise Unauthenticated("the signature is missing or wrong") from None
+
+
+def _result_of(receipt: Receipt) -> str:
+    if receipt.code in _DUPLICATES:
+        return "duplicate"
+    return receipt.state if receipt.state in {"quarantined", "unrelated", "pong"} else "accepted"
+
+
+def _failure(error: Exception) -> str:
+    if isinstance(error, Busy):
+        return "busy"
+    if isinstance(error, Transient):
+        return "unavailable"
+    found = understand(error)
+    return found.title if found is not None else "failed"
+
+
+def intake_endpoints(doors: Doors, config: IntakeConfig) -> list[Endpoint]:
+    """List every route of the listener."""
+    budget = Budget(config.budget_bytes)
+    native = Native(doors, config, budget)
+    return [
+        *Webhooks(doors, config, budget).endpoints(),
+        *Holds(native).endpoints(),
+        *Orders(native).endpoints(),
+        *Batch(native).endpoints(),
+    ]
+
+
+def intake_app(doors: Doors, config: IntakeConfig) -> web.Application:
+    """Build the intake listener's application."""
+    app = web.Application(middlewares=[problems(doors.broken), bounded])
+    mount(app, intake_endpoints(doors, config))
+    return app

@@ -1,0 +1,119 @@
+"""Holds over HTTP: set stock aside, let it live longer, give it back."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from flashd.domain.reservation import HoldCode, HoldReply
+from flashd.errors import Conflict, NotFound
+from flashd.web.endpoint import Endpoint, decode
+from flashd.web.native import Native, adapter_of, checked_id, own_channel
+from flashd.web.problem import encode
+from flashd.web.view import Extension, HoldView, NewHold
+
+
+class Short(Conflict):
+    """There is not enough; *left* says how much there is."""
+
+    title = "short"
+
+
+class UnknownSku(NotFound):
+    """The pool has no such SKU."""
+
+    title = "unknown_sku"
+
+
+class Gone(NotFound):
+    """There is no such hold, or it is no longer held."""
+
+    title = "gone"
+
+
+class Holds:
+    """``/v1/holds``."""
+
+    def __init__(self, native: Native) -> None:
+        self._native = native
+        self._reservations = native.doors.metrics.reservations
+
+    def endpoints(self) -> list[Endpoint]:
+        """List the routes."""
+        return [
+            Endpoint(
+                method="POST",
+                path="/v1/holds",
+                name="hold",
+                summary="Set stock aside for all lines, or say what is short; the same id twice is one hold",
+                handler=self.hold,
+                takes=NewHold,
+                answers={201: HoldView, 200: HoldView},
+            ),
+            Endpoint(
+                method="DELETE",
+                path="/v1/holds/{id}",
+                name="release_hold",
+                summary="Give a hold's stock back",
+                handler=self.release,
+                answers={200: HoldView},
+            ),
+            Endpoint(
+                method="POST",
+                path="/v1/holds/{id}/extend",
+                name="extend_hold",
+                summary="Let a hold live longer, up to the pool's bound; never shortens it",
+                handler=self.extend,
+                takes=Extension,
+                answers={200: HoldView},
+            ),
+        ]
+
+    async def hold(self, request: web.Request) -> web.Response:
+        """Answer 201 for a new hold and 200 for a repeat."""
+        channel, pool = self._native.seat(request)
+        adapter = adapter_of(channel)
+        async with self._native.body(request) as body:
+            wish = adapter.decode_hold(
+                body, default_ttl_ms=pool.hold_ttl_ms, max_ttl_ms=pool.hold_max_ms, location=pool.location
+            )
+        own_channel(channel, wish.channel)
+        reply = await channel.intake.hold(wish)
+        self._reservations.labels(result=str(reply.code)).inc()
+        refuse(reply)
+        return encode(201 if reply.code is HoldCode.HELD else 200, HoldView.of(wish.id, reply))
+
+    async def release(self, request: web.Request) -> web.Response:
+        """Answer 200, also where it was released before and that is still known."""
+        _, pool = self._native.seat(request)
+        hold_id = checked_id(request.match_info["id"], "the hold's id")
+        reply = await pool.ledger.release(hold_id, "released by the caller")
+        refuse(reply)
+        return encode(200, HoldView.of(hold_id, reply))
+
+    async def extend(self, request: web.Request) -> web.Response:
+        """Answer 200 with the new end, which may be sooner than asked for: the extension is bounded."""
+        _, pool = self._native.seat(request)
+        hold_id = checked_id(request.match_info["id"], "the hold's id")
+        async with self._native.body(request) as body:
+            wish = decode(body, Extension)
+        reply = await pool.ledger.extend(hold_id, wish.ttl_ms, max_total_ms=pool.hold_max_ms)
+        refuse(reply)
+        return encode(200, HoldView.of(hold_id, reply))
+
+
+def refuse(reply: HoldReply) -> None:
+    """
+    Raise the refusal that a reply stands for, if it is one.
+
+    Raises:
+        Refused: 409 short or conflict, 404 unknown_sku or gone.
+    """
+    left = dict(reply.left)
+    if reply.code is HoldCode.SHORT:
+        raise Short("not enough is left", left=left)
+    if reply.code is HoldCode.UNKNOWN_SKU:
+        raise UnknownSku("the pool does not have " + ", ".join(sorted(left)), skus=sorted(left))
+    if reply.code is HoldCode.CONFLICT:
+        raise Conflict("this id holds something else already")
+    if reply.code is HoldCode.GONE:
+        raise Gone("there is no such hold, or it is no longer held", state=str(reply.state or ""))

@@ -1,0 +1,305 @@
+"""
+Limits: deadlines, sizes and counts, so that no client can hold more of the process than its share.
+
+aiohttp knows one idle time-out, which counts from the connection until a whole head is there. Everything else is ours:
+the deadline of a head that trickles in, the total size of a head, the deadline of a body, all bodies together, all
+connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from aiohttp import hdrs, web
+
+from flashd.errors import Busy, TooLarge
+from flashd.web.problem import Malformed, TooSlow, WrongMedia, problem
+
+HEAD_BYTES = 8192
+WRITE_S = 5.0
+IDLE_S = 75.0  # longer than the idle time-out of the usual proxy (nginx: 60 s), so that it and not we closes first
+
+
+class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one listener grants its clients."""
+
+    header_timeout_s: float = 5.0
+    body_timeout_s: float = 5.0
+    idle_s: float = IDLE_S
+    connections: int = 4096
+    head_bytes: int = HEAD_BYTES
+    stop_s: float = 10.0  # how long requests may take to finish at the end
+
+
+class Budget:
+    """Bytes of all bodies in flight together."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def take(self, count: int) -> None:
+        """
+        Count *count* bytes in.
+
+        Raises:
+            Busy: There is no room; nothing was counted.
+        """
+        if self.used + count > self.limit:
+            raise Busy("too many bytes in flight", retry_after_s=2)
+        self.used += count
+
+    def give(self, count: int) -> None:
+        """Count them out again."""
+        self.used -= count
+
+    @contextmanager
+    def share(self) -> Iterator[Share]:
+        """Open one request's share; what it took goes back at the end, however it ends."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self.give(share.used)
+
+
+class Share:
+    """What one request took of the budget."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self.used = 0
+
+    def take(self, count: int) -> None:
+        """Count more bytes in, or raise Busy."""
+        self._budget.take(count)
+        self.used += count
+
+
+async def read_body(request: web.Request, share: Share, *, limit: int, timeout_s: float) -> bytes:
+    """
+    Read the whole body as it came: nothing is inflated.
+
+    Raises:
+        TooLarge: It is longer than *limit*, as announced or as counted.
+        TooSlow: It was not all there after *timeout_s*, however busily it trickled.
+        Busy: All bodies in flight together are too many bytes.
+    """
+    if request.content_length is not None and request.content_length > limit:
+        raise TooLarge(f"the body has {request.content_length} bytes; the limit is {limit}", limit=limit)
+    body = bytearray()
+    deadline = asyncio.timeout(timeout_s)
+    try:
+        async with deadline:
+            while chunk := await request.content.readany():
+                if len(body) + len(chunk) > limit:
+                    raise TooLarge(f"the body is longer than {limit} bytes", limit=limit)
+                share.take(len(chunk))
+                body += chunk
+    except TimeoutError:
+        if deadline.expired():
+            raise TooSlow(f"the body was not complete after {timeout_s:g} s") from None
+        raise
+    except web.RequestPayloadError as error:
+        raise Malformed("the body is broken: chunks or length do not fit") from error
+    return bytes(body)
+
+
+def refuse_encoded(request: web.Request) -> None:
+    """
+    Refuse a compressed body: nothing is inflated here.
+
+    Raises:
+        WrongMedia: There is a Content-Encoding.
+    """
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity":
+        raise WrongMedia("send the body as it is, without Content-Encoding")
+
+
+async def read_lines(request: web.Request, *, limit: int, timeout_s: float) -> AsyncIterator[bytes]:
+    """
+    Hand out the lines of a body as they come, empty ones too; memory holds one line and one chunk at a time.
+
+    Raises:
+        TooLarge: A line is longer than *limit*; the rest cannot be told apart any more.
+        TooSlow: Within *timeout_s* no further line was complete.
+    """
+    rest = bytearray()
+    loop = asyncio.get_running_loop()
+    due = loop.time() + timeout_s
+    while chunk := await _next_chunk(request, due, timeout_s):
+        searched = len(rest)  # what was searched for an end of line before is not searched again
+        rest += chunk
+        start = 0
+        while (end := rest.find(b"\n", max(start, searched))) >= 0:
+            line = bytes(rest[start:end])
+            start = end + 1
+            yield _checked(line, limit)
+            due = loop.time() + timeout_s
+        del rest[:start]
+        if len(rest) > limit:
+            raise TooLarge(f"a line is longer than {limit} bytes", limit=limit)
+    yield bytes(rest)
+
+
+def _checked(line: bytes, limit: int) -> bytes:
+    if len(line) > limit:
+        raise TooLarge(f"a line is longer than {limit} bytes", limit=limit)
+    return line
+
+
+async def _next_chunk(request: web.Request, due: float, timeout_s: float) -> bytes:
+    deadline = asyncio.timeout_at(due)
+    try:
+        async with deadline:
+            return await request.content.readany()
+    except TimeoutError:
+        if deadline.expired():
+            raise TooSlow(f"no further line was complete after {timeout_s:g} s") from None
+        raise
+    except web.RequestPayloadError as error:
+        raise Malformed("the body is broken: chunks or length do not fit") from error
+
+
+async def write_or_cut(
+    request: web.Request, response: web.StreamResponse, data: bytes, timeout_s: float = WRITE_S
+) -> None:
+    """
+    Write a piece of a stream, or cut off a client that does not read.
+
+    Raises:
+        ConnectionResetError: It is gone.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            await response.write(data)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()  # a closing transport would wait for what the client does not read
+        raise ConnectionResetError("the client does not read") from None
+
+
+class Connection(web.RequestHandler):
+    """
+    One client's connection, with the two deadlines and the one size that aiohttp does not have.
+
+    A head must be complete within *header_timeout_s* of the connection or of its first byte, and fit in *head_bytes* in
+    all: aiohttp alone would take 128 header lines of 8 kB each, for as long as they trickle.
+    """
+
+    def __init__(self, guard: Guard, **options: Any) -> None:
+        super().__init__(guard.server, **options)
+        self._guard = guard
+        self._deadline: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self._begun = 0  # requests that reached the application
+        self._active = False
+        self._content: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin: the first head is due."""
+        super().connection_made(transport)
+        if not self._guard.enter(self):
+            self.force_close()
+            return
+        self._arm()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End."""
+        self._disarm()
+        self._guard.leave(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of a head or of a body; only those of a head count here."""
+        heads = self._request_count
+        within = heads > self._begun or self._active or not (self._content is None or self._content.is_eof())
+        super().data_received(data)
+        if self._request_count != heads:
+            self._disarm()
+            self._head_bytes = 0
+        elif not within:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._guard.limits.head_bytes:
+                self.force_close()
+            elif self._deadline is None:
+                self._arm()
+
+    @property
+    def head_bytes_limit(self) -> int:
+        """How large a head may be in all."""
+        return self._guard.limits.head_bytes
+
+    def begin(self, request: web.Request) -> None:
+        """Note that a request has reached the application."""
+        self._begun = self._request_count
+        self._active = True
+        self._content = request.content
+
+    def finish(self) -> None:
+        """Note that its handler is done."""
+        self._active = False
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP at all: a problem like any other, and no line in a log that a stranger could fill."""
+        del message, exc
+        if request.writer.output_size > 0:
+            raise ConnectionError("the response has begun; there is no other one to send")
+        title = "malformed" if status == 400 else "internal_error"
+        response = problem(status, title, "the request is not valid HTTP" if status == 400 else "")
+        response.force_close()
+        return response
+
+    def _arm(self) -> None:
+        self._deadline = self._loop.call_later(self._guard.limits.header_timeout_s, self._expire)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _expire(self) -> None:
+        self._deadline = None
+        self.force_close()
+
+
+class Guard:
+    """Makes the connections of one listener, and lets in no more than its limit."""
+
+    def __init__(self, server: web.Server, limits: ClientLimits) -> None:
+        self.server = server
+        self.limits = limits
+        self.connections: set[Connection] = set()
+        self.turned_away = 0
+
+    def __call__(self) -> Connection:
+        """Make the protocol of one connection."""
+        return Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=self.limits.idle_s,
+            access_log=None,
+            auto_decompress=False,  # the signed bytes are the bytes that came
+            max_line_size=self.limits.head_bytes,
+            max_field_size=self.limits.head_bytes,
+            lingering_time=self.limits.body_timeout_s,
+            read_bufsize=2**16,
+        )
+
+    def enter(self, connection: Connection) -> bool:
+        """Let one in, if there is room."""
+        if len(self.connections) >= self.limits.connections:
+            self.turned_away += 1
+            return False
+        self.connections.add(connection)
+        return True
+
+    def leave(self, connection: Connection) -> None:
+        """Let one out; fine for one that never was in."""
+        self.connections.discard(connection)

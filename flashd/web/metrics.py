@@ -1,0 +1,93 @@
+"""The metrics: one registry that the composition root makes, and names that operators script against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from flashd import __version__
+
+if TYPE_CHECKING:  # doors hold the metrics: a cycle at run time
+    from flashd.web.doors import BackendSnapshot
+
+_ACK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_BACKEND_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_SCRIPT_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0)
+
+
+class Metrics:
+    """Every metric of flashd; labels come from the configuration, never from a stranger."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.webhooks = self._counter("webhooks_received", "Webhooks by what became of them.", "channel", "result")
+        self.ack = self._histogram("webhook_ack_duration_seconds", "From the head to the answer.", _ACK_BUCKETS)
+        self.last_event = self._gauge("channel_last_event_timestamp_seconds", "Last proven webhook.", "channel")
+        self.reservations = self._counter("reservations", "Wishes to hold by what became of them.", "result")
+        self.oversold = self._counter("oversold_units", "Units sold that were not there; must stay 0.")
+        self.orders = self._gauge("orders", "Orders by the index they stand in.", "pool", "state")
+        self.dead_letters = self._gauge("dead_letters", "Orders that were refused for good.", "pool")
+        self.queue_depth = self._gauge("backend_queue_depth", "Orders that wait for the backend.", "backend")
+        self.queue_age = self._gauge("backend_queue_oldest_age_seconds", "Age of the oldest of them.", "backend")
+        self.drain_eta = self._gauge("backend_drain_eta_seconds", "Until the backlog is gone; NaN: never.", "backend")
+        self.bucket_level = self._gauge("backend_bucket_level_ratio", "How full the bucket is.", "backend")
+        self.rate_limit = self._gauge("backend_rate_limit_per_second", "What may leave a second.", "backend")
+        self.circuit_open = self._gauge("circuit_open", "1 while the backend is away.", "backend")
+        self.backend_requests = self._counter("backend_requests", "Requests by outcome.", "backend", "outcome")
+        self.backend_duration = self._histogram(
+            "backend_request_duration_seconds", "How long the backend took.", _BACKEND_BUCKETS, "backend"
+        )
+        self.script_duration = self._histogram(
+            "redis_script_duration_seconds", "Round trip of one script call.", _SCRIPT_BUCKETS, "script"
+        )
+        self.durability_ok = self._gauge("durability_ok", "1 while an order can be made durable.")
+        self.build = self._gauge("build_info", "1, with the version.", "version")
+        self.build.labels(version=__version__).set(1)
+
+    def webhook(self, channel: str, result: str, seconds: float, *, now_ms: int) -> None:
+        """Count one webhook; *channel* is a configured name or "unknown"."""
+        self.webhooks.labels(channel=channel, result=result).inc()
+        self.ack.observe(seconds)
+        if result in {"accepted", "duplicate", "quarantined", "unrelated"}:
+            self.last_event.labels(channel=channel).set(now_ms / 1000)
+
+    def backend_request(self, backend: str, outcome: str, seconds: float) -> None:
+        """Count one request to a backend; *outcome* is the tag of an Outcome or a Finding."""
+        self.backend_requests.labels(backend=backend, outcome=outcome).inc()
+        self.backend_duration.labels(backend=backend).observe(seconds)
+
+    def script(self, name: str, seconds: float) -> None:
+        """Time one script call."""
+        self.script_duration.labels(script=name).observe(seconds)
+
+    def backend_seen(self, snapshot: BackendSnapshot, *, now_ms: int) -> None:
+        """Take over how one backend does now."""
+        name = snapshot.name
+        drain_s = snapshot.drain_s
+        self.queue_depth.labels(backend=name).set(snapshot.queued)
+        self.queue_age.labels(backend=name).set((now_ms - snapshot.oldest_ms) / 1000 if snapshot.oldest_ms else 0)
+        self.drain_eta.labels(backend=name).set(float("nan") if drain_s is None else drain_s)
+        self.bucket_level.labels(backend=name).set(snapshot.bucket_level)
+        self.rate_limit.labels(backend=name).set(snapshot.per_second)
+        self.circuit_open.labels(backend=name).set(snapshot.circuit_open)
+
+    def orders_seen(self, pool: str, counts: Mapping[str, int]) -> None:
+        """Take over how many orders of one pool stand in each index."""
+        for state, count in counts.items():
+            self.orders.labels(pool=pool, state=state).set(count)
+        self.dead_letters.labels(pool=pool).set(counts.get("dead", 0))
+
+    def text(self) -> bytes:
+        """Write all of it in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(name, what, labels, namespace="flashd", registry=self.registry)
+
+    def _gauge(self, name: str, what: str, *labels: str) -> Gauge:
+        return Gauge(name, what, labels, namespace="flashd", registry=self.registry)
+
+    def _histogram(self, name: str, what: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, what, labels, namespace="flashd", registry=self.registry, buckets=buckets)

@@ -1,0 +1,161 @@
+"""Problems: RFC 9457 for everything that is not a success, also for what aiohttp refuses by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from flashd.errors import Busy, InvariantBroken, Refused, Transient
+
+log = structlog.get_logger()
+
+MEDIA = "application/problem+json"
+RETRY_AFTER_S = 2  # where the store did not answer: a restart of it takes about so long
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The body of every refusal; *title* is the word to script against, and never changes for one cause.
+
+    Members beside these stand next to them, such as `left` for a hold that is short.
+    """
+
+    status: int
+    title: str
+    detail: str = ""
+    type: str = "about:blank"
+
+
+class LengthNeeded(Refused):
+    """A body without any length in a place that needs one."""
+
+    status = 411
+    title = "length_required"
+
+
+class TooSlow(Refused):
+    """The body did not come in time."""
+
+    status = 408
+    title = "body_timeout"
+
+
+class HeadTooLarge(Refused):
+    """Request line and headers are over the limit."""
+
+    status = 431
+    title = "headers_too_large"
+
+
+class WrongMedia(Refused):
+    """A body in an encoding that is not read here."""
+
+    status = 415
+    title = "unsupported_media"
+
+
+class Malformed(Refused):
+    """The body or a parameter is not what it should be."""
+
+    status = 400
+    title = "malformed"
+
+
+class Misdirected(Refused):
+    """A Host header that this listener does not answer (DNS rebinding)."""
+
+    status = 421
+    title = "misdirected"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What an error means to the caller, before it is put into a response."""
+
+    status: int
+    title: str
+    detail: str = ""
+    extra: Mapping[str, Any] = {}
+    headers: Mapping[str, str] = {}
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The members of the problem; *extra* stands beside the standard ones."""
+        return {"type": "about:blank", "status": self.status, "title": self.title, "detail": self.detail, **self.extra}
+
+    def response(self) -> web.Response:
+        """Build the response."""
+        return web.Response(
+            status=self.status, body=msgspec.json.encode(self.body), headers=self.headers, content_type=MEDIA
+        )
+
+
+def problem(
+    status: int, title: str, detail: str = "", *, headers: Mapping[str, str] | None = None, **extra: object
+) -> web.Response:
+    """Build the response of one refusal; *extra* members stand beside the standard ones."""
+    return Finding(status=status, title=title, detail=detail, extra=extra, headers=headers or {}).response()
+
+
+def understand(error: Exception) -> Finding | None:
+    """Return what *error* says by its class, or None for one that is a bug."""
+    found: Finding | None = None
+    if isinstance(error, Refused):
+        headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+        found = Finding(status=error.status, title=error.title, detail=error.detail, extra=error.extra, headers=headers)
+    elif isinstance(error, Busy):
+        found = Finding(
+            status=503, title="busy", detail=error.detail, headers={"Retry-After": str(error.retry_after_s)}
+        )
+    elif isinstance(error, Transient):
+        detail = "nothing is known about the outcome: send the same id again"
+        found = Finding(status=503, title="unavailable", detail=detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+    elif isinstance(error, web.HTTPException):
+        kept = {name: value for name, value in error.headers.items() if name in {"Allow", "Location"}}
+        title = HTTPStatus(error.status).phrase.lower().replace(" ", "_")
+        found = Finding(status=error.status, title=title, headers=kept)
+    elif isinstance(error, msgspec.ValidationError):
+        found = Finding(status=422, title="invalid", detail=str(error))
+    elif isinstance(error, msgspec.DecodeError | RecursionError | UnicodeDecodeError):
+        # msgspec answers deep nesting with a plain RecursionError.
+        found = Finding(status=400, title="malformed", detail="the body is nested too deeply or is not valid JSON")
+    return found
+
+
+def problems(broken: Callable[[BaseException], None] | None) -> Middleware:
+    """Turn every error into a problem; a bug is logged and answered 500 without its words."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except ConnectionError:
+            raise  # the client went away: there is nobody to answer
+        except Exception as error:
+            found = understand(error)
+            if request.writer.output_size > 0 and request.transport is not None:
+                request.transport.abort()  # the response has begun: a cut is the only honest end
+                raise ConnectionResetError("cut off in mid-response") from error
+            if found is not None:
+                response = found.response()
+                if response.status in {408, 413, 431}:
+                    response.force_close()
+                return response
+            route = request.match_info.route.resource
+            path = route.canonical if route is not None else ""
+            log.exception("request.failed", method=request.method, path=path, error=type(error).__name__)
+            if isinstance(error, InvariantBroken) and broken is not None:
+                broken(error)
+            return problem(500, "internal_error", "a bug in flashd; its log says which")
+
+    return middleware
+
+
+def encode(status: int, body: Any, *, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Answer JSON."""
+    return web.Response(status=status, body=msgspec.json.encode(body), headers=headers, content_type="application/json")

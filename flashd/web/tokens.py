@@ -1,0 +1,102 @@
+"""Bearer tokens: only their hashes stay in memory, and comparing them takes the same time whatever is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from enum import IntEnum
+
+import msgspec
+from aiohttp import hdrs, web
+
+from flashd.errors import ConfigError, Forbidden, Unauthenticated
+
+LEAST_LENGTH = 16
+
+
+class Scope(IntEnum):
+    """What a token may do; each scope holds the ones below it."""
+
+    READ = 1
+    OPERATE = 2
+    ADMIN = 3
+
+    @classmethod
+    def widest(cls, names: Iterable[str]) -> Scope:
+        """Return the widest of these scopes, READ for none."""
+        return max((cls[name.upper()] for name in names), default=cls.READ)
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who calls: the token's name for the audit trail, what it may do, and the channel it belongs to (intake)."""
+
+    name: str
+    scope: Scope
+    subject: str = ""
+
+
+def fingerprint(secret: str) -> bytes:
+    """Return what is kept of a token."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+class TokenTable:
+    """Who carries which token."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[bytes, Caller]] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, secret: str, caller: Caller) -> None:
+        """
+        Let *secret* open for *caller*.
+
+        Raises:
+            ConfigError: The token is too short to be one, or somebody else's already.
+        """
+        secret = secret.strip()
+        if len(secret) < LEAST_LENGTH:
+            raise ConfigError(f"token {caller.name!r} has {len(secret)} characters: give it {LEAST_LENGTH} or more")
+        digest = fingerprint(secret)
+        for known, other in self._entries:
+            if hmac.compare_digest(known, digest) and other.subject != caller.subject:
+                raise ConfigError(f"token {caller.name!r} is the same as {other.name!r}: each channel needs its own")
+        self._entries.append((digest, caller))
+
+    def find(self, secret: str) -> Caller | None:
+        """Return who carries *secret*; every entry is compared, so the time tells nothing."""
+        digest = fingerprint(secret)
+        found: Caller | None = None
+        for known, caller in self._entries:
+            if hmac.compare_digest(known, digest):
+                found = caller
+        return found
+
+    def caller(self, request: web.Request) -> Caller:
+        """
+        Return who sent *request*.
+
+        Raises:
+            Unauthenticated: There is no bearer token, or nobody carries it.
+        """
+        kind, _, secret = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        # The surrogates that stand for undecodable header bytes cannot be encoded, so they cannot be a token.
+        secret = secret.strip().encode(errors="replace").decode()
+        found = self.find(secret) if kind.lower() == "bearer" else None
+        if found is None:
+            raise Unauthenticated("send Authorization: Bearer with a token that is configured here")
+        return found
+
+
+def demand(caller: Caller, scope: Scope) -> None:
+    """
+    Let *caller* pass if its scope reaches that far.
+
+    Raises:
+        Forbidden: It does not.
+    """
+    if caller.scope < scope:
+        raise Forbidden(f"this needs the scope {scope.name.lower()}; token {caller.name!r} has less")
