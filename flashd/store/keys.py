@@ -24,6 +24,7 @@ done                  ZSET    delivered, cancelled, ignored -> since ms
 pending               ZSET    orders with a newer version that waits (field n) -> since ms
 fence:<backend>       STRING  highest epoch seen: a lower one is refused
 quarantine            HASH    id -> packed body that was not understood
+quarantine:at         ZSET    the same ids -> ms when they came
 j                     STREAM  journal and change feed: fields k (kind), d (JSON members)
 checkpoint            HASH    the folded counters of all that was trimmed from j, and the id up to which
 meta                  HASH    schema, generation, created_ms, backends ever used

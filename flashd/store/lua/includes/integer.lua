@@ -6,6 +6,7 @@ local function integer(text)
   return tonumber(text)
 end
 
+-- Adding 0 turns the -0 of a negated nothing into 0.
 local function whole(number)
-  return string.format('%.0f', number)
+  return string.format('%.0f', number + 0)
 end

@@ -28,6 +28,13 @@ local function level_of(stock, sku, location)
   return level or nil
 end
 
+-- A level that the next write_levels creates.
+local function new_level(sku, location)
+  local level = { sku = sku, location = location, on_hand = 0, held = 0, sold = 0, exposed = 0, safety = 0, seq = 0, was = 0 }
+  levels[field_of(sku, location)] = level
+  return level
+end
+
 local function free_of(level)
   return math.max(0, level.on_hand - level.held - level.sold - level.safety - level.exposed)
 end

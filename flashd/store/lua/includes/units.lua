@@ -60,3 +60,20 @@ local function take_units(stock, items, moves)
   end
   return short, unknown
 end
+
+-- Hands what *items* took to *theirs*, without a change of counters.
+local function hand_over(items, theirs)
+  local known = {}
+  for _, item in ipairs(theirs) do
+    known[field_of(item.sku, item.location)] = item
+  end
+  for _, item in ipairs(items) do
+    local heir = known[field_of(item.sku, item.location)]
+    if heir then
+      heir.taken = heir.taken + item.taken
+    elseif item.taken > 0 then
+      theirs[#theirs + 1] = { sku = item.sku, location = item.location, quantity = item.taken, taken = item.taken }
+    end
+    item.taken = 0
+  end
+end

@@ -1,0 +1,278 @@
+"""Stock, holds and orders of one pool in Redis: every verb is one script."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from flashd.domain.order import AcceptCode, Accepted, Incoming, Kind, Order, OrderRef, OrderState
+from flashd.domain.reservation import HoldCode, HoldReply, HoldRequest, HoldState
+from flashd.domain.stock import DEFAULT_LOCATION, StockLevel
+from flashd.errors import Conflict, NotFound, StoreUnavailable
+from flashd.store.faults import store_faults
+from flashd.store.keys import order_key, pool_key
+from flashd.store.packing import clean, items_of, pack_items, pack_order, pack_raw
+from flashd.store.scripts import load
+
+_AGAIN = b"again"
+_ROUNDS = 200
+_HOLDS = ("stock", "hold", "hold:due", "hold:end", "j")
+_ORDERS = ("stock", "hold", "hold:due", "hold:end", "wait", "desk", "dead", "done", "pending", "j")
+_COMMANDS = ("stock", "wait", "desk", "dead", "done", "pending", "j")
+_PAGE = 200
+
+
+class RedisLedger:
+    """
+    The StockLedger of one pool; see `flashd.ports`.
+
+    Args:
+        location: Where the orders of this pool take their stock.
+        kinds: For each configured backend, which items it takes: decides where follow-ups of delivered orders go.
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        pool: str,
+        *,
+        location: str = DEFAULT_LOCATION,
+        kinds: Mapping[str, Collection[Kind]] | None = None,
+    ) -> None:
+        self.pool = pool
+        self._client: Any = client  # its types allow for decoded answers, which this store never asks for
+        self._location = location
+        self._kinds = " " + "".join(f"{name}/{kind} " for name, taken in (kinds or {}).items() for kind in taken)
+        self._configured = tuple(kinds or ())
+        self._names: tuple[str, ...] = ()
+
+    def _keys(self, names: Sequence[str]) -> list[str]:
+        return [pool_key(self.pool, name) for name in names]
+
+    def _queues(self) -> list[str]:
+        return [pool_key(self.pool, f"q:{name}") for name in self._names]
+
+    def _records(self, ref: OrderRef) -> list[str]:
+        return [order_key(self.pool, OrderRef(ref.channel, ref.id, kind)) for kind in Kind]
+
+    async def _call(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+        with store_faults(name):
+            return await load(name).call(self._client, keys, args)
+
+    async def _learn(self, names: Collection[str] = ()) -> None:
+        """Know every backend that this pool's orders were ever routed to: their queues must be declared."""
+        names = dict.fromkeys((*self._configured, *names))
+        known = await self._call("register", self._keys(["meta"]), list(names))
+        self._names = tuple(known.decode().split())
+
+    async def _until_covered(
+        self, count: int, backends: Collection[str], ask: Callable[[list[int]], Awaitable[list[Any]]]
+    ) -> list[Any]:
+        """Ask about all items, and again about those that wait for a sweep or for a backend to be known."""
+        if not self._names or not set(backends) <= set(self._names):
+            await self._learn(backends)
+        replies: list[Any] = [None] * count
+        left = list(range(count))
+        for _ in range(_ROUNDS):
+            for index, reply in zip(left, await ask(left), strict=True):
+                replies[index] = reply
+            left = [index for index in left if replies[index] == _AGAIN or replies[index][0] == _AGAIN]
+            if not left:
+                return replies
+            await self._learn(backends)
+            await self.sweep()
+        raise StoreUnavailable(f"pool {self.pool}: overdue holds come faster than they are swept")
+
+    async def hold(self, requests: Sequence[HoldRequest]) -> list[HoldReply]:
+        """Set stock aside for each request on its own."""
+
+        async def ask(left: list[int]) -> list[Any]:
+            args: list[str | int] = []
+            for request in (requests[index] for index in left):
+                items = pack_items(items_of(request.lines, request.location))
+                args += [request.id, request.digest, request.ttl_ms, request.channel, request.customer, items]
+            replies: list[Any] = await self._call("hold", self._keys(_HOLDS), args)
+            return replies
+
+        return [_hold_reply(reply) for reply in await self._until_covered(len(requests), (), ask)]
+
+    async def extend(self, hold_id: str, ttl_ms: int, *, max_total_ms: int) -> HoldReply:
+        """Let a live hold end *ttl_ms* from now, at most *max_total_ms* after it began."""
+        return _hold_reply(await self._call("extend", self._keys(_HOLDS), [hold_id, ttl_ms, max_total_ms]))
+
+    async def release(self, hold_id: str, reason: str) -> HoldReply:
+        """Give a live hold's stock back."""
+        return _hold_reply(await self._call("release", self._keys(_HOLDS), [hold_id, clean(reason)]))
+
+    async def sweep(self, limit: int = 500) -> int:
+        """End up to *limit* overdue holds and purge old tombstones; return how many holds ended."""
+        return int(await self._call("sweep", self._keys(_HOLDS), [limit]))
+
+    async def accept(self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int) -> list[Accepted]:
+        """Make orders durable and take their stock."""
+
+        async def ask(left: list[int]) -> list[Any]:
+            keys, args = self._keys(_ORDERS) + self._queues(), self._routes()
+            for index in left:
+                keys += self._records(orders[index].ref)
+                args += self._entry(orders[index], backends[index], since_ms)
+            replies: list[Any] = await self._call("accept", keys, args)
+            return replies
+
+        return [_accepted(reply) for reply in await self._until_covered(len(orders), backends, ask)]
+
+    def _routes(self) -> list[str | bytes | int]:
+        return [" ".join(self._names), self._kinds]
+
+    def _entry(self, incoming: Incoming, backend: str, since_ms: int) -> list[str | bytes | int]:
+        order = incoming.order
+        return [
+            incoming.version,
+            order.digest,
+            incoming.effect,
+            int(incoming.strict),
+            incoming.hold_id,
+            backend,
+            clean(incoming.reason),
+            int(order.placed_ms >= since_ms),
+            pack_items(items_of(order.lines, self._location)),
+            pack_order(order),
+            pack_raw(incoming.raw),
+        ]
+
+    async def apply_next(self, limit: int = 100) -> int:
+        """Apply newer versions that waited for an outcome; return how many."""
+        applied, offset = 0, 0
+        pending = pool_key(self.pool, "pending")
+        while applied < limit:
+            with store_faults("apply_next"):
+                members = await self._client.zrange(pending, offset, offset + _PAGE - 1)
+            codes = await self._apply([OrderRef.parse(member.decode()) for member in members[: limit - applied]])
+            applied += codes.count(b"applied")
+            offset += codes.count(b"in_flight")
+            if len(members) < _PAGE:
+                break
+        return applied
+
+    async def _apply(self, refs: Sequence[OrderRef]) -> list[bytes]:
+        async def ask(left: list[int]) -> list[Any]:
+            keys, args = self._keys(_ORDERS) + self._queues(), self._routes()
+            for index in left:
+                keys += self._records(refs[index])
+                args.append(refs[index].kind)
+            replies: list[Any] = await self._call("apply_next", keys, args)
+            return replies
+
+        return await self._until_covered(len(refs), (), ask) if refs else []
+
+    async def cancel(self, ref: OrderRef, *, by: str, reason: str) -> OrderState:
+        """Cancel by a human's decision; no later version revives it."""
+        records = [order_key(self.pool, ref), order_key(self.pool, OrderRef(ref.channel, ref.id))]
+
+        async def ask(_left: list[int]) -> list[Any]:
+            keys = self._keys(_COMMANDS) + records + self._queues()
+            return [await self._call("cancel", keys, [" ".join(self._names), clean(by), clean(reason)])]
+
+        return _commanded(ref, "cancel", (await self._until_covered(1, (), ask))[0])
+
+    async def requeue(self, ref: OrderRef, *, by: str, order: Order | None = None, backend: str = "") -> OrderState:
+        """Send a parked, waiting, manual, shortfall or dead order (again), mended if *order* is given."""
+        items = pack_items(items_of(order.lines, self._location)) if order else ""
+        content = pack_order(order) if order else b""
+
+        async def ask(_left: list[int]) -> list[Any]:
+            keys = [*self._keys(_ORDERS), order_key(self.pool, ref), *self._queues()]
+            args: list[str | bytes | int] = [" ".join(self._names), clean(by), items, content, backend]
+            return [await self._call("requeue", keys, args)]
+
+        backends = (backend,) if backend else ()
+        return _commanded(ref, "requeue", (await self._until_covered(1, backends, ask))[0])
+
+    async def settle(self, ref: OrderRef, backend_ref: str, *, by: str) -> OrderState:
+        """Record a human's word that the backend has this manual or dead order."""
+        keys = [*self._keys(_COMMANDS), order_key(self.pool, ref)]
+        return _commanded(ref, "settle", await self._call("settle", keys, [clean(backend_ref), clean(by)]))
+
+    async def recount(self, level: StockLevel, *, lacks: int = 0, by: str = "") -> StockLevel:
+        """
+        Set on hand (and safety) to a count.
+
+        Raises:
+            ValueError: *lacks* without a sequence number: repeated, it would be taken from `sold` twice.
+        """
+        if lacks and not level.seq:
+            raise ValueError("a count that lacks sold units needs a sequence number, so that it can be repeated")
+        args: list[str | bytes | int] = [
+            level.sku,
+            level.location,
+            level.on_hand,
+            level.safety,
+            level.seq,
+            lacks,
+            clean(by),
+        ]
+        reply = await self._call("recount", self._keys(["stock", "j"]), args)
+        return _level(level.sku, level.location, reply[1:])
+
+    async def levels(self, skus: Sequence[str] = ()) -> list[StockLevel]:
+        """Return the counters of these SKUs at the pool's location, or of all SKUs at all locations."""
+        stock = pool_key(self.pool, "stock")
+        with store_faults("levels"):
+            if skus:
+                fields = [f"{sku}\x1f{self._location}" for sku in skus]
+                values = await self._client.hmget(stock, fields)
+                pairs = dict(zip(fields, values, strict=True))
+            else:
+                pairs = {field.decode(): value async for field, value in self._client.hscan_iter(stock, count=1000)}
+        return [_level_at(field, value) for field, value in sorted(pairs.items()) if value is not None]
+
+    async def quarantine(self, channel: str, headers: Mapping[str, str], body: bytes, reason: str) -> str:
+        """Keep a proven body that was not understood; return its id. The same body twice is kept once."""
+        entry_id = hashlib.blake2b(channel.encode() + b"\0" + body, digest_size=12).hexdigest()
+        packed = msgspec.msgpack.encode((channel, clean(reason), dict(headers), pack_raw(body)))
+        keys = self._keys(["quarantine", "quarantine:at", "j"])
+        await self._call("quarantine", keys, [entry_id, channel, clean(reason), packed])
+        return entry_id
+
+    async def unquarantine(self, quarantine_id: str, *, by: str) -> None:
+        """Drop a quarantined body, after it was mended or discarded by a human."""
+        await self._call("unquarantine", self._keys(["quarantine", "quarantine:at", "j"]), [quarantine_id, clean(by)])
+
+
+def _pairs(values: Sequence[bytes]) -> tuple[tuple[str, int], ...]:
+    return tuple((sku.decode(), int(units)) for sku, units in zip(values[::2], values[1::2], strict=True))
+
+
+def _hold_reply(reply: Sequence[bytes]) -> HoldReply:
+    state = HoldState(reply[1].decode()) if reply[1] else None
+    return HoldReply(code=HoldCode(reply[0].decode()), state=state, expires_ms=int(reply[2]), left=_pairs(reply[3:]))
+
+
+def _accepted(reply: Sequence[bytes]) -> Accepted:
+    state = OrderState(reply[1].decode()) if reply[1] else OrderState.IGNORED
+    return Accepted(AcceptCode(reply[0].decode()), state, _pairs(reply[2:]))
+
+
+def _commanded(ref: OrderRef, verb: str, reply: Sequence[bytes]) -> OrderState:
+    if reply[0] == b"unknown_order":
+        raise NotFound(f"there is no order {ref}")
+    state = OrderState(reply[1].decode())
+    if reply[0] == b"not_allowed":
+        raise Conflict(f"{ref} is {state}: {verb} is not possible", state=state.value)
+    return state
+
+
+def _level_at(field: str, packed: bytes) -> StockLevel:
+    sku, _, location = field.partition("\x1f")
+    return _level(sku, location, packed.split(b" "))
+
+
+def _level(sku: str, location: str, counters: Sequence[bytes]) -> StockLevel:
+    on_hand, held, sold, exposed, safety, seq = (int(counter) for counter in counters)
+    return StockLevel(
+        sku=sku, location=location, on_hand=on_hand, held=held, sold=sold, exposed=exposed, safety=safety, seq=seq
+    )

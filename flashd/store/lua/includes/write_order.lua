@@ -1,0 +1,112 @@
+-- What accept writes of the order itself, one function a verdict; each returns a code and what is short.
+-- *c* has keys, key, head (or nil), waiting, entry, hold (a live one or nil). Needs the fragments above it.
+local write = {}
+
+local function apply_entry(c, head)
+  head.version, head.digest, head.waits = c.entry.version, c.entry.digest, c.entry.effect == 'wait'
+  write_content(c.key, c.entry)
+  if c.waiting then
+    drop_next(c.keys, c.key)
+  end
+end
+
+function write.note(c)
+  if c.waiting and c.entry.effect == 'ignore' then
+    c.waiting.version = c.entry.version
+    keep_next(c.keys, c.key, c.waiting)
+  else
+    c.head.version = c.entry.version
+    write_head(c.key, c.head)
+    if c.waiting then
+      drop_next(c.keys, c.key)
+    end
+  end
+  return 'updated', {}
+end
+
+function write.later(c)
+  keep_next(c.keys, c.key, c.entry)
+  return 'later', {}
+end
+
+-- A record that takes no stock: IGNORED, or CANCELLED before anything else was heard of it.
+local function write_bare(c, state)
+  local code = c.head and 'updated' or 'accepted'
+  local head = c.head or new_head(c.entry, 'create', c.entry.backend)
+  apply_entry(c, head)
+  write_items(c.key, read_items(c.entry.items))
+  enter(c.keys, c.key, head, state, c.entry.reason, {}, PAST[state])
+  c.head = head
+  return code, {}
+end
+
+function write.ignore(c)
+  return write_bare(c, 'ignored')
+end
+
+function write.tombstone(c)
+  return write_bare(c, 'cancelled')
+end
+
+-- The units of the hold go to the order as far as it wants them, also where a recount left a deficit; the rest is free.
+local function use_hold(c, items, moves)
+  local held = {}
+  for _, item in ipairs(c.hold.items) do
+    held[field_of(item.sku, item.location)] = item.quantity
+  end
+  c.hold.order = member_of(c.key)
+  end_hold(c.keys, c.hold, 'sold', ',' .. name_order(c.hold.order))
+  for _, item in ipairs(items) do
+    local units = math.min(item.quantity, held[field_of(item.sku, item.location)] or 0)
+    if units > 0 then
+      moves[#moves + 1] = shift(level_of(c.keys.stock, item.sku, item.location), 0, 0, units, 0, 0)
+      item.taken = units
+    end
+  end
+end
+
+function write.take(c)
+  local code = c.head and 'updated' or 'accepted'
+  local head, items, moves = c.head or new_head(c.entry, 'create', c.entry.backend), read_items(c.entry.items), {}
+  if c.hold then
+    use_hold(c, items, moves)
+    redis.call('HSET', c.key, 'h', c.hold.id)
+  end
+  local short, unknown = take_units(c.keys.stock, items, moves)
+  local why = explain(c.entry.reason, short, unknown)
+  apply_entry(c, head)
+  write_items(c.key, items)
+  local state = place(head, short, why)
+  enter(c.keys, c.key, head, state, why, moves, PAST[state] or 'order.accepted')
+  c.head = head
+  return code, short
+end
+
+-- What the version reduced goes back, what it added is taken. *state* where it does not move.
+local function rewrite(c, state)
+  local items, moves = read_items(c.entry.items), {}
+  carry_units(c.keys.stock, read_items(redis.call('HGET', c.key, 'i')), items, moves)
+  local short, unknown = take_units(c.keys.stock, items, moves)
+  local why = explain(c.entry.reason, short, unknown)
+  apply_entry(c, c.head)
+  write_items(c.key, items)
+  enter(c.keys, c.key, c.head, state or place(c.head, short, why), why, moves)
+  return 'updated', short
+end
+
+function write.edit(c)
+  return rewrite(c)
+end
+
+function write.correct(c)
+  return rewrite(c, 'dead')
+end
+
+function write.cancel(c)
+  local old, moves = read_items(redis.call('HGET', c.key, 'i')), {}
+  give_all(c.keys.stock, old, moves)
+  apply_entry(c, c.head)
+  write_items(c.key, read_items(c.entry.items))
+  enter(c.keys, c.key, c.head, 'cancelled', c.entry.reason, moves)
+  return 'updated', {}
+end

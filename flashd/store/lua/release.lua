@@ -1,0 +1,37 @@
+#!lua flags=allow-oom
+-- release -- Give a live hold's stock back.
+-- KEYS[1] stock HASH counters
+-- KEYS[2] hold HASH reservations
+-- KEYS[3] hold_due ZSET live holds by deadline
+-- KEYS[4] hold_end ZSET ended holds by the time they may go
+-- KEYS[5] journal STREAM j
+-- ARGV[1] id hold id
+-- ARGV[2] reason for the journal
+-- RETURNS {code, state, deadline ms}: `released`, `repeat` (it was released before), or `gone`
+-- KEEPS on hand = atp + held + sold + safety; a hold leaves HELD once
+-- CLOCK server
+
+-- @include integer
+-- @include clock
+-- @include journal
+-- @include record
+-- @include stock
+-- @include reservation
+
+-- Read.
+local keys = { stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], journal = KEYS[5] }
+local hold = read_hold(keys, ARGV[1])
+
+-- Refuse.
+if not hold then
+  return { 'gone', '', '0' }
+end
+if hold.state ~= 'held' then
+  return { hold.state == 'released' and 'repeat' or 'gone', hold.state, whole(hold.expires) }
+end
+
+-- Write.
+hold.reason = ARGV[2]
+end_hold(keys, hold, 'released', ',"reason":' .. quoted(ARGV[2]))
+write_levels(keys.stock, keys.journal)
+return { 'released', 'released', whole(hold.expires) }

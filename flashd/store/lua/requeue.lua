@@ -1,0 +1,93 @@
+-- requeue -- Send an item (again) by a human's decision, mended if new content is given.
+-- KEYS[1] stock HASH counters
+-- KEYS[2] hold HASH reservations
+-- KEYS[3] hold_due ZSET live holds by deadline
+-- KEYS[4] hold_end ZSET ended holds by the time they may go
+-- KEYS[5] wait ZSET waiting orders
+-- KEYS[6] desk ZSET what a human must decide
+-- KEYS[7] dead ZSET dead letters
+-- KEYS[8] done ZSET settled orders
+-- KEYS[9] pending ZSET orders with a newer version that waits
+-- KEYS[10] journal STREAM j
+-- KEYS[11] item HASH the record
+-- KEYS[12..] queues ZSET q:<backend> of every backend that was ever used
+-- ARGV[1] backends names in the order of their queues, joined by a space
+-- ARGV[2] by whom
+-- ARGV[3] items of the mended content
+-- ARGV[4] content mended, or ''
+-- ARGV[5] backend to send it to from now on, or ''
+-- RETURNS {code, state}: `done` (queued, or still a shortfall), `unknown_order`, `not_allowed` or `again` (as accept)
+-- KEEPS on hand = atp + held + sold + safety; other content goes out under another key; every record in exactly one index
+-- CLOCK server
+
+-- @include integer
+-- @include clock
+-- @include journal
+-- @include record
+-- @include stock
+-- @include units
+-- @include reservation
+-- @include waiting
+-- @include order_event
+-- @include transition
+-- @include decide
+
+-- Read.
+local keys = {
+  stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], wait = KEYS[5], desk = KEYS[6], dead = KEYS[7],
+  done = KEYS[8], pending = KEYS[9], journal = KEYS[10], q = {},
+}
+local next_key = 12
+for name in string.gmatch(ARGV[1], '%S+') do
+  keys.q[name], next_key = KEYS[next_key], next_key + 1
+end
+local item, head = KEYS[11], read_head(KEYS[11])
+local MAY = { waiting = true, shortfall = true, parked = true, dead = true, manual = true }
+local mended = ARGV[4] ~= '' and ARGV[4] ~= redis.call('HGET', item, 'o')
+local items = read_items(redis.call('HGET', item, 'i'))
+local takes = head and head.kind == 'create'
+
+-- Refuse.
+if not head then
+  return { 'unknown_order', '' }
+end
+if head.state == 'queued' and not mended and (ARGV[5] == '' or ARGV[5] == head.backend) then
+  return { 'done', head.state }
+end
+if not MAY[head.state] then
+  return { 'not_allowed', head.state }
+end
+local backend = ARGV[5] ~= '' and ARGV[5] or head.backend
+if not keys.q[backend] then
+  return { 'again', head.state }
+end
+local wanted = (mended and takes) and read_items(ARGV[3]) or items
+local have = {}
+for _, old in ipairs(items) do
+  have[field_of(old.sku, old.location)] = old.taken
+end
+if takes and cover(keys, wanted, have) == 'again' then
+  return { 'again', head.state }
+end
+
+-- Write.
+local moves, short, unknown = {}, {}, {}
+if takes then
+  if mended then
+    carry_units(keys.stock, items, wanted, moves)
+  end
+  short, unknown = take_units(keys.stock, wanted, moves)
+  write_items(item, wanted)
+end
+if mended then
+  head.revision = head.revision + 1
+  redis.call('HSET', item, 'o', ARGV[4])
+end
+head.backend, head.refusals, head.absences = backend, 0, 0
+local state = #short > 0 and 'shortfall' or 'queued'
+head.released = head.released or state == 'queued'
+local why = explain('', short, unknown)
+enter(keys, item, head, state, why, moves, state == 'queued' and 'order.requeued' or nil)
+remember(item, (mended and 'mended by ' or 'retried by ') .. ARGV[2])
+write_levels(keys.stock, keys.journal)
+return { 'done', head.state }

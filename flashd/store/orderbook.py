@@ -1,0 +1,161 @@
+"""Reading the orders of one pool: every answer is bounded, and nothing is scanned to find one order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from redis.asyncio import Redis
+
+from flashd.domain.order import OrderRecord, OrderRef, OrderState
+from flashd.ports import Quarantined
+from flashd.store.faults import store_faults
+from flashd.store.keys import order_key, pool_key
+from flashd.store.packing import RECORD_FIELDS, unpack_raw, unpack_record
+from flashd.store.scripts import load
+
+_CHUNK = 500
+_MOST = 20_000  # index entries looked at for one page, per index
+_INDEX = {
+    OrderState.WAITING: "wait",
+    OrderState.QUEUED: "q",
+    OrderState.SENDING: "fl",
+    OrderState.IN_DOUBT: "fl",
+    OrderState.DEAD: "dead",
+    OrderState.MANUAL: "desk",
+    OrderState.PARKED: "desk",
+    OrderState.SHORTFALL: "desk",
+    OrderState.DELIVERED: "done",
+    OrderState.CANCELLED: "done",
+    OrderState.IGNORED: "done",
+}
+
+
+class RedisOrderBook:
+    """The OrderBook of one pool; see `flashd.ports`."""
+
+    def __init__(self, client: Redis, pool: str) -> None:
+        self.pool = pool
+        self._client: Any = client  # its types allow for decoded answers, which this store never asks for
+
+    async def get(self, ref: OrderRef) -> OrderRecord | None:
+        """Return all that is kept of one order, or None."""
+        with store_faults("get"):
+            return (await self._read([ref]))[0]
+
+    async def raw(self, ref: OrderRef) -> bytes | None:
+        """Return the raw body, or None once it was delivered or erased."""
+        with store_faults("raw"):
+            packed = await self._client.hget(order_key(self.pool, ref), "b")
+        return unpack_raw(packed) if packed else None
+
+    async def page(
+        self, states: Sequence[OrderState] = (), *, backend: str = "", offset: int = 0, limit: int = 100
+    ) -> list[OrderRecord]:
+        """
+        Return orders in these states (all by default), oldest in their index first.
+
+        Of each index at most 20,000 entries are looked at, so that a page far down a filtered index may be short.
+        """
+        wanted = {state.value.encode() for state in states or OrderState}
+        with store_faults("page"):
+            found: list[tuple[float, str]] = []
+            for index in await self._indexes(states or tuple(OrderState), backend):
+                found += await self._members(index, wanted, backend, offset + limit)
+            refs = [OrderRef.parse(member) for _, member in sorted(found)[offset : offset + limit]]
+            return [record for record in await self._read(refs) if record is not None]
+
+    async def counts(self) -> dict[str, int]:
+        """Return how many orders stand in each index: waiting, queued, in_flight, dead, desk, done."""
+        with store_faults("counts"):
+            backends = await self._backends()
+            groups = {
+                "waiting": ["wait"],
+                "queued": [f"q:{name}" for name in backends],
+                "in_flight": [f"fl:{name}" for name in backends],
+                "dead": ["dead"],
+                "desk": ["desk"],
+                "done": ["done"],
+            }
+            pipe = self._client.pipeline(transaction=True)
+            for name in (name for names in groups.values() for name in names):
+                pipe.zcard(pool_key(self.pool, name))
+            sizes = iter(await pipe.execute())
+        return {group: sum(next(sizes) for _ in names) for group, names in groups.items()}
+
+    async def position(self, ref: OrderRef) -> int | None:
+        """Return how many orders leave before this one, or None if it is not queued."""
+        with store_faults("position"):
+            head = await self._client.hget(order_key(self.pool, ref), "s")
+            if head is None or not head.startswith(b"queued "):
+                return None
+            backend = head.decode().split(" ")[4]
+            rank: int | None = await self._client.zrank(pool_key(self.pool, f"q:{backend}"), str(ref))
+        return rank
+
+    async def quarantined(self, *, offset: int = 0, limit: int = 100) -> list[Quarantined]:
+        """Return what was not understood, oldest first."""
+        with store_faults("quarantined"):
+            times = await self._client.zrange(
+                pool_key(self.pool, "quarantine:at"), offset, offset + limit - 1, withscores=True
+            )
+            if not times:
+                return []
+            bodies = await self._client.hmget(pool_key(self.pool, "quarantine"), [entry_id for entry_id, _ in times])
+        entries: list[Quarantined] = []
+        for (entry_id, at_ms), packed in zip(times, bodies, strict=True):
+            if packed is not None:
+                channel, reason, headers, body = msgspec.msgpack.decode(packed)
+                entries.append(
+                    Quarantined(
+                        id=entry_id.decode(),
+                        channel=channel,
+                        received_ms=int(at_ms),
+                        reason=reason,
+                        headers=headers,
+                        body=unpack_raw(body) if body else b"",
+                    )
+                )
+        return entries
+
+    async def _backends(self) -> list[str]:
+        known = await load("register").call(self._client, [pool_key(self.pool, "meta")], [])
+        return [name.decode() for name in known.split()]
+
+    async def _indexes(self, states: Sequence[OrderState], backend: str) -> list[str]:
+        names: list[str] = []
+        for index in dict.fromkeys(_INDEX[state] for state in states):
+            if index in {"q", "fl"}:
+                names += [f"{index}:{name}" for name in await self._backends() if not backend or name == backend]
+            else:
+                names.append(index)
+        return names
+
+    async def _members(self, index: str, wanted: set[bytes], backend: str, enough: int) -> list[tuple[float, str]]:
+        """Return (score, member) of the first *enough* entries of an index that are in one of the *wanted* states."""
+        found: list[tuple[float, str]] = []
+        for start in range(0, _MOST, _CHUNK):
+            entries = await self._client.zrange(pool_key(self.pool, index), start, start + _CHUNK - 1, withscores=True)
+            pipe = self._client.pipeline(transaction=False)
+            for member, _ in entries:
+                pipe.hget(pool_key(self.pool, f"ord:{member.decode()}"), "s")
+            for (member, score), head in zip(entries, await pipe.execute(), strict=True):
+                parts = (head or b"").split(b" ")
+                if parts[0] in wanted and (not backend or parts[4].decode() == backend):
+                    found.append((score, member.decode()))
+            if len(entries) < _CHUNK or len(found) >= enough:
+                break
+        return found[:enough]
+
+    async def _read(self, refs: Sequence[OrderRef]) -> list[OrderRecord | None]:
+        pipe = self._client.pipeline(transaction=True)
+        for ref in refs:
+            key = order_key(self.pool, ref)
+            pipe.hmget(key, RECORD_FIELDS)
+            pipe.hexists(key, "n")
+        replies = await pipe.execute()
+        return [
+            unpack_record(ref, values, has_next=bool(has_next))
+            for ref, values, has_next in zip(refs, replies[::2], replies[1::2], strict=True)
+        ]
