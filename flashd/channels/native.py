@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import msgspec
 
@@ -32,6 +33,8 @@ _ORDER = msgspec.json.Decoder(schema.NativeOrder)
 
 class Config(ChannelConfig, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """An own storefront or a till."""
+
+    proven_by: ClassVar[tuple[str, ...]] = ("tokens",)  # callers carry a token; nothing is signed
 
     customer_key: Secret | None = None  # keys the hash that customers are known by; without it, holds carry none
 
