@@ -12,6 +12,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import ClassVar
+from typing import ClassVar
 
 import msgspec
 
@@ -118,7 +119,7 @@ def customer_hash(key: bytes) -> Callable[[str], str]:
 class Native:
     """One storefront or till; the port NativeChannel."""
 
-    kind = "native"
+    kind: ClassVar[str] = "native"
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -373,8 +373,8 @@ def _customer(seen: _Order) -> Customer:
 class Shopify(signature.SignedBody):
     """One Shopify shop as a sales channel; after a change of its secret, the old one lives on for up to an hour."""
 
-    kind = "shopify"
-    header = "x-shopify-hmac-sha256"
+    kind: ClassVar[str] = "shopify"
+    header: ClassVar[str] = "x-shopify-hmac-sha256"
 
     def __init__(self, name: str, config: Config, secrets: tuple[bytes, ...]) -> None:
         super().__init__(name, secrets)

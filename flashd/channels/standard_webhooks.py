@@ -9,9 +9,9 @@ passed over.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import msgspec
 
@@ -54,7 +54,7 @@ def key_of(text: str) -> bytes:
     encoded = text.removeprefix(_PREFIX)
     try:
         return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    except binascii.Error:
+    except ValueError:  # of binascii, or of the digits beyond ASCII
         raise ValueError("is not base64 behind whsec_; copy the whole secret") from None
 
 
@@ -76,7 +76,7 @@ def decode_order(body: bytes, channel: str, *, since_ms: int = 0) -> Incoming | 
 class StandardWebhooks:
     """One sender of Standard Webhooks as a sales channel."""
 
-    kind = "standard_webhooks"
+    kind: ClassVar[str] = "standard_webhooks"
 
     def __init__(self, name: str, secrets: tuple[bytes, ...], *, since_ms: int = 0) -> None:
         self.name = name

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -265,8 +265,8 @@ def _address(seen: _Address) -> Address:
 class WooCommerce(signature.SignedBody):
     """One WooCommerce shop as a sales channel."""
 
-    kind = "woocommerce"
-    header = "x-wc-webhook-signature"
+    kind: ClassVar[str] = "woocommerce"
+    header: ClassVar[str] = "x-wc-webhook-signature"
 
     def __init__(self, name: str, config: Config, secrets: tuple[bytes, ...]) -> None:
         super().__init__(name, secrets)
