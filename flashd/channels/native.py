@@ -12,7 +12,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import ClassVar
-from typing import ClassVar
 
 import msgspec
 
