@@ -25,7 +25,7 @@ class Child:
         self.name = name
         self.arguments = [sys.executable, *arguments]
         self.log = log
-        self._env = dict(os.environ) | dict(env or {})
+        self._env = dict(os.environ if env is None else env)
         self._process: subprocess.Popen[bytes] | None = None
         self._groups: list[int] = []
 

@@ -23,9 +23,7 @@ import msgspec
 from aiohttp import web
 
 from flashd.demo.faults import Fault, FaultDeck
-from flashd.demo.ledger import Ledger, now_us, read
-
-SECOND_US = 1_000_000
+from flashd.demo.ledger import SECOND_US, Ledger, now_us, read
 
 
 class ErpOptions(msgspec.Struct, frozen=True, kw_only=True):

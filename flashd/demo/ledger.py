@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 Entry = dict[str, Any]
+SECOND_US = 1_000_000
 
 
 def now_us() -> int:
@@ -31,6 +32,25 @@ def read(path: Path) -> Iterator[Entry]:
     for line in path.read_bytes().split(b"\n")[:-1]:  # behind the last newline is a torn line, or nothing
         if line:
             yield msgspec.json.decode(line, type=Entry)
+
+
+class Tail:
+    """Reads a ledger that another process writes, a bit at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def new(self) -> list[Entry]:
+        """Return the whole entries that were written since the last call."""
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return [msgspec.json.decode(line, type=Entry) for line in whole.split(b"\n") if line]
 
 
 class Ledger:

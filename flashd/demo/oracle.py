@@ -15,9 +15,8 @@ from typing import Any
 import click
 import msgspec
 
-from flashd.demo.ledger import Entry, read
+from flashd.demo.ledger import SECOND_US, Entry, read
 
-SECOND_US = 1_000_000
 UNSETTLED = frozenset({"queued", "sending", "in_doubt"})
 NEVER_SENT = frozenset({"waiting", "parked", "shortfall", "cancelled", "ignored", "dead"})
 HOLDS_NOTHING = frozenset({"cancelled", "ignored"})
