@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
-from flashd.domain.order import Line
+from flashd.domain.order import Item, Line
 
 
 class HoldState(StrEnum):
@@ -51,3 +51,22 @@ class HoldReply(msgspec.Struct, frozen=True, kw_only=True):
     state: HoldState | None = None
     expires_ms: int = 0
     left: tuple[tuple[str, int], ...] = ()  # SHORT: (SKU, units free); UNKNOWN_SKU: (SKU, 0)
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+    """A hold as the store keeps it; what ended keeps no items."""
+
+    id: str
+    state: HoldState
+    digest: str
+    began_ms: int
+    expires_ms: int
+    ended_ms: int = 0
+    channel: str = ""
+    order: str = ""  # SOLD: to which order
+    items: tuple[Item, ...] = ()
+
+
+def extended(hold: Reservation, *, now_ms: int, ttl_ms: int, max_total_ms: int) -> int:
+    """Return when *hold* ends after an extension: bounded by its beginning, never earlier than now said."""
+    return max(hold.expires_ms, min(now_ms + ttl_ms, hold.began_ms + max_total_ms))

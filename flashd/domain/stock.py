@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+from msgspec.structs import replace
 
 DEFAULT_LOCATION = "main"
 
@@ -33,6 +34,17 @@ class StockLevel(msgspec.Struct, frozen=True, kw_only=True):
     def free(self) -> int:
         """What a hold may take: never below zero."""
         return max(0, self.atp - self.exposed)
+
+    def moved(self, move: Move) -> StockLevel:
+        """Return the level after *move*."""
+        return replace(
+            self,
+            on_hand=self.on_hand + move.on_hand,
+            held=self.held + move.held,
+            sold=self.sold + move.sold,
+            exposed=self.exposed + move.exposed,
+            safety=self.safety + move.safety,
+        )
 
 
 class Move(msgspec.Struct, frozen=True, array_like=True):

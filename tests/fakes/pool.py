@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from flashd.domain.event import Event
 from flashd.domain.order import Incoming, OrderRecord, OrderRef
+from flashd.domain.reservation import Reservation
 from flashd.domain.stock import StockLevel
+from flashd.ports import Quarantined
 from tests.fakes.clock import FakeClock
 
 
@@ -22,6 +23,7 @@ class FakePool:
     raws: dict[OrderRef, bytes] = field(default_factory=dict)
     due_ms: dict[OrderRef, int] = field(default_factory=dict)
     waiting: dict[OrderRef, Incoming] = field(default_factory=dict)  # newer versions that wait for an outcome
-    holds: dict[str, Any] = field(default_factory=dict)
+    holds: dict[str, Reservation] = field(default_factory=dict)
     fences: dict[str, int] = field(default_factory=dict)
+    quarantine: dict[str, Quarantined] = field(default_factory=dict)
     journal: list[Event] = field(default_factory=list)

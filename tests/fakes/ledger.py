@@ -1,0 +1,325 @@
+"""A ledger over a FakePool, deciding by the executable specification in flashd/domain."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from flashd.domain import units
+from flashd.domain.acceptance import (
+    ANSWERS,
+    CANCELLABLE,
+    IN_FLIGHT,
+    REQUEUABLE,
+    SETTLEABLE,
+    Verdict,
+    Version,
+    decide,
+    explain,
+)
+from flashd.domain.order import AcceptCode, Accepted, Incoming, Item, Kind, Order, OrderRecord, OrderRef, OrderState
+from flashd.domain.reservation import HoldCode, HoldReply, HoldRequest, HoldState, Reservation, extended
+from flashd.domain.stock import Move, StockLevel
+from flashd.errors import Conflict, NotFound, StoreUnavailable
+from flashd.ports import Quarantined
+from flashd.store.packing import clean, items_of
+from tests.fakes.pool import FakePool
+from tests.fakes.transitions import Transitions
+
+_TAKES = frozenset({Verdict.TAKE, Verdict.EDIT, Verdict.CORRECT, Verdict.AMEND})
+
+
+@dataclass
+class FakeLedger:
+    state: FakePool
+    location: str = "main"
+    kinds: Mapping[str, Collection[Kind]] = field(default_factory=dict)
+    lost_replies: list[str] = field(default_factory=list)  # verbs that are done and then answer with StoreUnavailable
+    failing: set[str] = field(default_factory=set)  # verbs that are not done at all
+    calls: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.pool = self.state.name
+        self._on = Transitions(self.state, self.kinds)
+
+    # ------------------------------------------------------------------------------------------------------- holds
+
+    async def hold(self, requests: Sequence[HoldRequest]) -> list[HoldReply]:
+        self._begin("hold")
+        replies = [self._hold_one(request) for request in requests]
+        self._end("hold")
+        return replies
+
+    def _hold_one(self, request: HoldRequest) -> HoldReply:
+        known = self.state.holds.get(request.id)
+        if known is not None:
+            code = HoldCode.REPEAT if known.digest == request.digest else HoldCode.CONFLICT
+            return HoldReply(code=code, state=known.state, expires_ms=known.expires_ms)
+        items = items_of(request.lines, request.location)
+        unknown = [item.sku for item in items if (item.sku, item.location) not in self.state.levels]
+        if unknown:
+            return HoldReply(code=HoldCode.UNKNOWN_SKU, left=tuple((sku, 0) for sku in unknown))
+        if not self._cover(items, {}):
+            levels = [self.state.levels[item.sku, item.location] for item in items]
+            left = tuple((lv.sku, lv.free) for lv, item in zip(levels, items, strict=True) if lv.free < item.quantity)
+            return HoldReply(code=HoldCode.SHORT, left=left)
+        now = self.state.clock.now_ms()
+        moves = tuple(Move(item.sku, item.location, held=item.quantity) for item in items)
+        hold = Reservation(
+            id=request.id,
+            state=HoldState.HELD,
+            digest=request.digest,
+            began_ms=now,
+            expires_ms=now + request.ttl_ms,
+            channel=request.channel,
+            items=items,
+        )
+        self._on.shift(moves)
+        self.state.holds[request.id] = hold
+        self._on.say("hold.held", {"hold": hold.id}, moves)
+        return HoldReply(code=HoldCode.HELD, state=HoldState.HELD, expires_ms=hold.expires_ms)
+
+    async def extend(self, hold_id: str, ttl_ms: int, *, max_total_ms: int) -> HoldReply:
+        self._begin("extend")
+        hold = self.state.holds.get(hold_id)
+        if hold is None or hold.state is not HoldState.HELD:
+            return _gone(hold)
+        expires = extended(hold, now_ms=self.state.clock.now_ms(), ttl_ms=ttl_ms, max_total_ms=max_total_ms)
+        if expires > hold.expires_ms:
+            self.state.holds[hold_id] = replace(hold, expires_ms=expires)
+            self._on.say("hold.extended", {"hold": hold_id}, ())
+        self._end("extend")
+        return HoldReply(code=HoldCode.HELD, state=HoldState.HELD, expires_ms=expires)
+
+    async def release(self, hold_id: str, reason: str) -> HoldReply:
+        self._begin("release")
+        hold = self.state.holds.get(hold_id)
+        if hold is None or hold.state is not HoldState.HELD:
+            repeat = hold is not None and hold.state is HoldState.RELEASED
+            return replace(_gone(hold), code=HoldCode.REPEAT) if repeat else _gone(hold)
+        self._on.end_hold(hold, HoldState.RELEASED)
+        self._end("release")
+        return HoldReply(code=HoldCode.RELEASED, state=HoldState.RELEASED, expires_ms=hold.expires_ms)
+
+    async def sweep(self, limit: int = 500) -> int:
+        self._begin("sweep")
+        ended = self._sweep(limit)
+        self._end("sweep")
+        return ended
+
+    def _sweep(self, limit: int, keep: str = "") -> int:
+        now = self.state.clock.now_ms()
+        holds = [hold for hold in self.state.holds.values() if hold.state is HoldState.HELD]
+        due = sorted((hold.expires_ms, hold.id) for hold in holds if hold.expires_ms <= now)
+        ids = [hold_id for _, hold_id in due[:limit] if hold_id != keep]
+        for hold_id in ids:
+            self._on.end_hold(self.state.holds[hold_id], HoldState.EXPIRED)
+        return len(ids)
+
+    def _cover(self, items: Sequence[Item], at_hand: Mapping[tuple[str, str], int], keep: str = "") -> bool:
+        swept = -1
+        while not (covered := units.is_covered(self.state.levels, items, at_hand)) and swept != 0:
+            swept = self._sweep(32, keep)
+        return covered
+
+    # ------------------------------------------------------------------------------------------------------ orders
+
+    async def accept(self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int) -> list[Accepted]:
+        self._begin("accept")
+        replies = [
+            self._accept_one(incoming, backend, admit=incoming.order.placed_ms >= since_ms)
+            for incoming, backend in zip(orders, backends, strict=True)
+        ]
+        self._end("accept")
+        return replies
+
+    def _accept_one(self, incoming: Incoming, backend: str, *, admit: bool, replay: bool = False) -> Accepted:
+        record = self.state.records.get(incoming.ref)
+        next_one = None if replay else self.state.waiting.get(incoming.ref)
+        waiting = Version(next_one.version, next_one.order.digest) if next_one else None
+        verdict = decide(record, waiting, incoming, admit=admit)
+        if verdict in ANSWERS:
+            assert record is not None
+            return Accepted(AcceptCode(verdict.value), record.state)
+        items = items_of(incoming.order.lines, self.location)
+        hold = self.state.holds.get(incoming.hold_id) if verdict is Verdict.TAKE else None
+        hold = hold if hold is not None and hold.state is HoldState.HELD else None
+        if verdict in _TAKES:
+            unknown = [item for item in items if (item.sku, item.location) not in self.state.levels]
+            if incoming.strict and unknown:
+                state = record.state if record else OrderState.IGNORED
+                return Accepted(AcceptCode.UNKNOWN_SKU, state, tuple((item.sku, item.quantity) for item in unknown))
+            self._cover(items, self._at_hand(verdict, record, hold), hold.id if hold else "")
+        return self._on.write(verdict, incoming, items, backend, record, hold, next_one)
+
+    def _at_hand(
+        self, verdict: Verdict, record: OrderRecord | None, hold: Reservation | None
+    ) -> dict[tuple[str, str], int]:
+        if hold is not None:
+            return {(item.sku, item.location): item.quantity for item in hold.items}
+        if record is None or verdict is Verdict.TAKE:
+            return {}
+        amend = self.state.records.get(replace(record.ref, kind=Kind.AMEND))
+        follow_ups = amend.items if amend is not None and verdict is Verdict.AMEND else ()
+        return {(item.sku, item.location): item.taken for item in units.gather(record.items, follow_ups)}
+
+    async def apply_next(self, limit: int = 100) -> int:
+        self._begin("apply_next")
+        applied = 0
+        for ref, incoming in list(self.state.waiting.items()):
+            record = self.state.records[ref]
+            unsettled = record.state is OrderState.MANUAL and ref.kind is Kind.CREATE
+            if record.state in IN_FLIGHT or unsettled or applied == limit:
+                continue
+            parent = self.state.records[OrderRef(ref.channel, ref.id)]
+            if ref.kind is Kind.CREATE:
+                self._accept_one(incoming, record.backend, admit=True, replay=True)
+            else:
+                verdict = Verdict.REVOKE if ref.kind is Kind.CANCEL else Verdict.AMEND
+                newest = replace(incoming, version=max(incoming.version, parent.version))
+                items = items_of(incoming.order.lines, self.location)
+                self._on.write(verdict, newest, items, record.backend, parent, None, None)
+            self.state.waiting.pop(ref, None)
+            applied += 1
+        self._end("apply_next")
+        return applied
+
+    # ---------------------------------------------------------------------------------------------------- commands
+
+    async def cancel(self, ref: OrderRef, *, by: str, reason: str) -> OrderState:
+        self._begin("cancel")
+        record = self._commanded(ref, "cancel", CANCELLABLE)
+        if not (record.state is OrderState.CANCELLED and record.final):
+            moves: tuple[Move, ...] = ()
+            if ref.kind is Kind.CREATE:
+                moves = units.give_back(self.state.levels, record.items)
+                self._on.shift(moves)
+            else:
+                order = self.state.records[OrderRef(ref.channel, ref.id)]
+                self.state.records[order.ref] = replace(order, items=units.hand_over(record.items, order.items))
+            newer = self.state.waiting.pop(ref, None)
+            record = replace(record, final=True, version=newer.version if newer else record.version)
+            record = replace(record, items=units.emptied(record.items))
+            why = f"{clean(reason)} (by {clean(by)})"
+            self._on.enter(record, OrderState.CANCELLED, why, moves, "order.cancelled")
+        self._end("cancel")
+        return OrderState.CANCELLED
+
+    async def requeue(self, ref: OrderRef, *, by: str, order: Order | None = None, backend: str = "") -> OrderState:
+        self._begin("requeue")
+        known = self.state.records.get(ref)
+        mended = order is not None and known is not None and order != known.order
+        if known and known.state is OrderState.QUEUED and not mended and backend in {"", known.backend}:
+            return known.state
+        record = self._commanded(ref, "requeue", REQUEUABLE)
+        taken = units.Taken(record.items, (), (), ())
+        moves: tuple[Move, ...] = ()
+        if ref.kind is Kind.CREATE:
+            wanted = items_of(order.lines, self.location) if order is not None and mended else record.items
+            at_hand = {(item.sku, item.location): item.taken for item in record.items}
+            self._cover(wanted, at_hand)
+            wanted, moves = units.carry(self.state.levels, record.items, wanted) if mended else (wanted, ())
+            self._on.shift(moves)
+            taken = units.take(self.state.levels, wanted)
+            self._on.shift(taken.moves)
+        state = OrderState.SHORTFALL if taken.short else OrderState.QUEUED
+        record = replace(
+            record,
+            items=taken.items,
+            order=order if mended else record.order,
+            revision=record.revision + mended,
+            backend=backend or record.backend,
+            refusals=0,
+            absences=0,
+            released=record.released or state is OrderState.QUEUED,
+        )
+        event = "order.requeued" if state is OrderState.QUEUED else ""
+        self._on.enter(record, state, explain("", taken.short, taken.unknown), moves + taken.moves, event)
+        self._on.remember(ref, f"{'mended' if mended else 'retried'} by {clean(by)}")
+        self._end("requeue")
+        return state
+
+    async def settle(self, ref: OrderRef, backend_ref: str, *, by: str) -> OrderState:
+        self._begin("settle")
+        known = self.state.records.get(ref)
+        if known and known.state is OrderState.DELIVERED and known.backend_ref == clean(backend_ref):
+            return known.state
+        record = self._commanded(ref, "settle", SETTLEABLE)
+        moves: tuple[Move, ...] = ()
+        if ref.kind is not Kind.CREATE:
+            moves = units.give_back(self.state.levels, record.items)
+            self._on.shift(moves)
+            record = replace(record, items=units.emptied(record.items))
+        record = replace(record, backend_ref=clean(backend_ref))
+        self._on.enter(record, OrderState.DELIVERED, f"settled by {clean(by)}", moves, "order.delivered")
+        self._end("settle")
+        return OrderState.DELIVERED
+
+    def _commanded(self, ref: OrderRef, verb: str, allowed: Collection[OrderState]) -> OrderRecord:
+        record = self.state.records.get(ref)
+        if record is None:
+            raise NotFound(f"there is no order {ref}")
+        if record.state not in allowed:
+            raise Conflict(f"{ref} is {record.state}: {verb} is not possible", state=record.state.value)
+        return record
+
+    # -------------------------------------------------------------------------------------------- stock, quarantine
+
+    async def recount(self, level: StockLevel, *, lacks: int = 0, by: str = "") -> StockLevel:
+        if lacks and not level.seq:
+            raise ValueError("a count that lacks sold units needs a sequence number, so that it can be repeated")
+        self._begin("recount")
+        at = (level.sku, level.location)
+        was = self.state.levels.get(at)
+        if was is not None and 0 < level.seq <= was.seq:
+            return was
+        self._on.recount(was or StockLevel(sku=level.sku, location=level.location), level, lacks)
+        self._end("recount")
+        return self.state.levels[at]
+
+    async def levels(self, skus: Sequence[str] = ()) -> list[StockLevel]:
+        self._begin("levels")
+        at = sorted(self.state.levels) if not skus else sorted({(sku, self.location) for sku in skus})
+        return [self.state.levels[where] for where in at if where in self.state.levels]
+
+    async def quarantine(self, channel: str, headers: Mapping[str, str], body: bytes, reason: str) -> str:
+        self._begin("quarantine")
+        entry_id = hashlib.blake2b(channel.encode() + b"\0" + body, digest_size=12).hexdigest()
+        if entry_id not in self.state.quarantine:
+            self.state.quarantine[entry_id] = Quarantined(
+                id=entry_id,
+                channel=channel,
+                received_ms=self.state.clock.now_ms(),
+                reason=clean(reason),
+                headers=dict(headers),
+                body=body,
+            )
+            self._on.say("channel.quarantined", {"channel": channel, "quarantine": entry_id}, ())
+        self._end("quarantine")
+        return entry_id
+
+    async def unquarantine(self, quarantine_id: str, *, by: str) -> None:
+        self._begin("unquarantine")
+        if self.state.quarantine.pop(quarantine_id, None) is not None:
+            self._on.say("channel.unquarantined", {"quarantine": quarantine_id, "by": by}, ())
+        self._end("unquarantine")
+
+    def _begin(self, verb: str) -> None:
+        self.calls.append(verb)
+        if verb in self.failing:
+            raise StoreUnavailable(verb)
+
+    def _end(self, verb: str) -> None:
+        self._on.write_levels()
+        if verb in self.lost_replies:
+            self.lost_replies.remove(verb)
+            raise StoreUnavailable(verb)
+
+
+def _gone(hold: Reservation | None) -> HoldReply:
+    if hold is None:
+        return HoldReply(code=HoldCode.GONE)
+    return HoldReply(code=HoldCode.GONE, state=hold.state, expires_ms=hold.expires_ms)
