@@ -28,6 +28,7 @@ NOTHING = msgspec.Raw(b"")
 _ROUND = bytes.maketrans(b"{}", b"[]")
 _NEITHER_BRACKET_NOR_QUOTE = bytes(code for code in range(256) if chr(code) not in '[]{}"')
 _TEXT = re.compile(rb'"[^"]*"')
+_TOO_MANY = b"[" * (DEPTH + 1)
 
 
 class Misread(ValueError):  # noqa: N818  # a finding about the body, turned into an answer by each adapter
@@ -84,11 +85,14 @@ def too_deep(body: bytes) -> bool:
     if body.count(b"[") + body.count(b"{") <= DEPTH:
         return False
     bare = body.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_ROUND, _NEITHER_BRACKET_NOR_QUOTE)
-    brackets = _TEXT.sub(b"", bare)
+    brackets = _TEXT.sub(b"", bare.replace(b'""', b""))  # most strings are empty by now, or join their neighbours
     for _ in range(DEPTH):
-        brackets = brackets.replace(b"[]", b"")
-        if not brackets:
-            return False
+        if _TOO_MANY in brackets:
+            return True
+        left = brackets.replace(b"[]", b"")
+        if len(left) in (0, len(brackets)):  # all gone, or no JSON: brackets that do not match
+            return len(left) > DEPTH
+        brackets = left
     return True
 
 
