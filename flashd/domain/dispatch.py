@@ -116,7 +116,7 @@ def _settle(record: OrderRecord, result: Result, now_ms: int) -> Change:
 
 def _deliver(record: OrderRecord, result: Result, now_ms: int) -> Change:
     items, moves = record.items, []
-    if record.ref.kind is Kind.CANCEL:  # its units travelled with it; the backend knows now, so they may be sold again
+    if record.ref.kind is not Kind.CREATE:  # its units travelled with it; the backend knows, so they may be sold again
         moves = [Move(item.sku, item.location, sold=-item.taken) for item in items if item.taken]
         items = tuple(replace(item, taken=0) for item in items)
     delivered = replace(

@@ -143,9 +143,11 @@ class FakeOutbox:
         self.state.due_ms[record.ref] = change.score_ms
         if change.forget_raw:
             self.state.raws.pop(record.ref, None)
-        for move in change.moves:
+        moves = []
+        for move in change.moves:  # what a recount took out of sold already does not go back twice
             level = self.state.levels[move.sku, move.location]
-            self.state.levels[move.sku, move.location] = replace(level, sold=level.sold + move.sold)
+            moves.append(replace(move, sold=-min(-move.sold, level.sold)))
+            self.state.levels[move.sku, move.location] = level.moved(moves[-1])
         for kind in change.events:
             data: dict[str, Any] = {
                 "order": {"channel": record.ref.channel, "id": record.ref.id},
@@ -158,8 +160,8 @@ class FakeOutbox:
             }
             if reason:
                 data["reason"] = reason
-            if change.moves:
-                data["moves"] = [msgspec.to_builtins(move) for move in change.moves]
+            if moves:
+                data["moves"] = [msgspec.to_builtins(move) for move in moves if move.sold]
             self.state.journal.append(
                 Event(
                     id=f"{self.state.clock.now_ms()}-{len(self.state.journal)}",

@@ -13,7 +13,7 @@
 -- ARGV[2] backend whose results these are
 -- ARGV[3..] results for each: kind, reason, backend's own id, delay in ms, whether a refusal counts (0 or 1), most refusals
 -- RETURNS per item `done`, `fenced`, `not_in_flight` or `unknown_order`
--- KEEPS every item in exactly one index; delivered stays delivered; units of a delivered cancel go back to free stock once
+-- KEEPS every item in exactly one index; delivered stays delivered; units of a delivered follow-up go back to free stock once
 -- CLOCK server
 
 -- @include integer
@@ -22,6 +22,7 @@
 -- @include record
 -- @include order_event
 -- @include stock
+-- @include units
 -- @include fence
 
 local epoch, backend = integer(ARGV[1]), ARGV[2]
@@ -51,16 +52,10 @@ local function say(key, head, kind, result, moves)
   )
 end
 
--- The units of a cancelled order travelled with its cancel; the backend knows of it now, so they may be sold again.
+-- The units of what was cancelled or reduced travelled with the follow-up; the backend knows now, so they may be sold again.
 local function give_back(key)
   local items, moves = read_items(redis.call('HGET', key, 'i')), {}
-  for _, item in ipairs(items) do
-    local level = item.taken > 0 and level_of(KEYS[7], item.sku, item.location)
-    if level then
-      moves[#moves + 1] = shift(level, 0, 0, -item.taken, 0, 0)
-      item.taken = 0
-    end
-  end
+  give_all(KEYS[7], items, moves)
   redis.call('HSET', key, 'i', pack_items(items))
   return moves
 end
@@ -68,7 +63,7 @@ end
 local write = {}
 
 function write.delivered(key, head, result)
-  local moves = head.kind == 'cancel' and give_back(key) or nil
+  local moves = head.kind ~= 'create' and give_back(key) or nil
   head.absences = 0
   redis.call('HDEL', key, 'b')
   if result.backend_ref ~= '' then
