@@ -13,8 +13,8 @@ SIGUSR1 makes it refuse connections for ``--outage-s`` seconds.
 from __future__ import annotations
 
 import asyncio
+import bisect
 import signal
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ import click
 import msgspec
 from aiohttp import web
 
+from flashd.demo.arrival import arrived_us, listen
 from flashd.demo.faults import Fault, FaultDeck
-from flashd.demo.ledger import SECOND_US, Ledger, now_us, read
+from flashd.demo.ledger import SECOND_US, Ledger, read
 
 
 class ErpOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +58,7 @@ class Erp:
         self._by_key: dict[str, Booking] = {}
         self._by_id: dict[str, Booking] = {}
         self._cancelled: set[str] = set()
-        self._recent: deque[int] = deque()
+        self._recent: list[int] = []  # arrivals that were let in, sorted
         for entry in read(ledger.path):
             if entry["kind"] == "booked":
                 self._remember(Booking(id=entry["id"], key=entry["key"], order=entry["order"]))
@@ -69,14 +70,14 @@ class Erp:
         self._by_key.setdefault(booking.key, booking)
         self._by_id[booking.id] = booking
 
-    def _retry_after(self) -> int | None:
-        """Count this request; return how long to stay away where it is one too many for the last second."""
-        now = now_us()
-        while self._recent and now - self._recent[0] >= SECOND_US:
-            self._recent.popleft()
-        if len(self._recent) >= self.options.limit:
+    def _retry_after(self, arrived: int) -> int | None:
+        """Count a request; return how long to stay away where it is one too many for the second before it."""
+        since = bisect.bisect_right(self._recent, arrived - SECOND_US)
+        until = bisect.bisect_right(self._recent, arrived)
+        if until - since >= self.options.limit:
             return 1
-        self._recent.append(now)
+        self._recent.insert(until, arrived)
+        del self._recent[: bisect.bisect_right(self._recent, arrived - 10 * SECOND_US)]
         return None
 
     async def book(self, request: web.Request) -> web.StreamResponse:
@@ -111,9 +112,10 @@ class Erp:
     async def _receive(self, request: web.Request) -> tuple[str, Fault | None, web.StreamResponse | None]:
         """Count a POST and deal its fault; the last member is the answer, where it ends here."""
         key = request.headers.get("Idempotency-Key", "")
-        wait_s = self._retry_after()
+        arrived = arrived_us(request.transport)
+        wait_s = self._retry_after(arrived)
         fault = None if wait_s is not None else self._deck.deal()
-        self._ledger.note("request", method="POST", key=key, over_limit=wait_s is not None, fault=fault)
+        self._ledger.note("request", at_us=arrived, method="POST", key=key, over_limit=wait_s is not None, fault=fault)
         if wait_s is not None:
             return key, None, await self._refuse_for_now(429, "rate_limit", wait_s)
         if fault in {Fault.RESET, Fault.HANG, Fault.ERROR_BEFORE, Fault.UNAVAILABLE}:
@@ -132,8 +134,9 @@ class Erp:
     async def find(self, request: web.Request) -> web.StreamResponse:
         """Answer ``GET /orders?key=``: what the books say, with authority."""
         key = request.query.get("key", "")
-        wait_s = self._retry_after()
-        self._ledger.note("request", method="GET", key=key, over_limit=wait_s is not None, fault=None)
+        arrived = arrived_us(request.transport)
+        wait_s = self._retry_after(arrived)
+        self._ledger.note("request", at_us=arrived, method="GET", key=key, over_limit=wait_s is not None, fault=None)
         if wait_s is not None:
             return await self._refuse_for_now(429, "rate_limit", wait_s)
         if not self.options.lookup:
@@ -225,8 +228,7 @@ class Door:
         app.router.add_post("/orders/{id}/cancel", self._erp.cancel)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.01, handle_signals=False)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
-        await site.start()
+        await web.SockSite(self._runner, listen(self.port)).start()
         self.port = self._runner.addresses[0][1]
 
     async def shut(self) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,25 @@ async def test_cancelling_twice_is_cancelling_once_also_after_sigkill(tmp_path: 
     assert await cancel("SO-000001") == (200, {"id": "SO-000001", "key": "c1"})
     assert (await cancel("SO-000009"))[0] == 422
     assert [entry["id"] for entry in erp.entries("cancelled")] == ["SO-000001"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says when bytes arrived: SO_TIMESTAMPNS")
+async def test_a_process_that_slept_does_not_take_what_waited_for_a_crowd(
+    tmp_path: Path, erps: list[SimulatedErp]
+) -> None:
+    erps.append(erp := SimulatedErp(tmp_path).start())
+    async with aiohttp.ClientSession() as http, aiohttp.ClientSession() as other:
+        await asyncio.gather(post(http, erp, "k1"), post(other, erp, "k2"))
+        assert erp._child is not None
+        erp._child.send(signal.SIGSTOP)
+        first = asyncio.create_task(post(http, erp, "k3"))
+        await asyncio.sleep(0.2)  # the distance between the two is what is tested
+        second = asyncio.create_task(post(other, erp, "k4"))
+        await asyncio.sleep(0.05)
+        erp._child.send(signal.SIGCONT)
+        await asyncio.gather(first, second)
+    arrivals = {entry["key"]: entry["at_us"] for entry in erp.entries("request")}
+    assert 150_000 < arrivals["k4"] - arrivals["k3"] < 400_000
 
 
 @pytest.mark.parametrize("fault", [Fault.DROP_REPLY, Fault.RESET])
