@@ -38,7 +38,7 @@ class _Wish:
 class IntakeRules:
     """What a reload may change while the channel goes on."""
 
-    since_ms: int = 0  # cut-over: unknown orders placed before it are recorded as ignored
+    since_ms: Callable[[], int] = field(default=lambda: 0)  # unknown orders placed before it are recorded as ignored
     route: Callable[[Order], str] = field(default=lambda _: "")  # the backend's name
     closed: Callable[[bool], str] = field(default=lambda _is_hold: "")  # why nothing may come in now, or ""
 
@@ -165,7 +165,7 @@ class ChannelIntake(Actor[_Wish]):
 
     async def _accept(self, orders: list[Incoming]) -> list[Accepted]:
         backends = [self.rules.route(incoming.order) for incoming in orders]
-        replies = await self._ledger.accept(orders, backends, since_ms=self.rules.since_ms)
+        replies = await self._ledger.accept(orders, backends, since_ms=self.rules.since_ms())
         queued = {name for name, reply in zip(backends, replies, strict=True) if reply.state is OrderState.QUEUED}
         for backend in queued:
             self._wake_backend(backend)

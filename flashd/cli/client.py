@@ -63,17 +63,19 @@ class AdminClient:
         body: object = None,
         *,
         query: dict[str, object] | None = None,
+        media: str = "application/json",
         timeout: float = 30,
     ) -> Any:
         """
-        Return the decoded answer.
+        Return the decoded answer. Bytes go as they are, with *media* as their type; anything else goes as JSON.
 
         Raises:
             ApiError: The daemon refused.
             click.ClickException: No daemon answers there.
         """
         with closing(self._open(timeout)) as connection:
-            answer = self._send(connection, method, _target(path, query), body)
+            headers = {} if body is None else {"Content-Type": media}
+            answer = self._send(connection, method, _target(path, query), body, headers)
             data = answer.read()
             if answer.status >= 400:
                 raise ApiError(answer.status, _decoded(data))
@@ -111,7 +113,6 @@ class AdminClient:
             data = body
         elif body is not None:
             data = json.dumps(body).encode()
-            sent["Content-Type"] = "application/json"
         try:
             connection.request(method, target, body=data, headers=sent)
             return connection.getresponse()

@@ -13,17 +13,18 @@ BACKENDS = ("http", "tryton", "odoo")
 
 _STEPS = {
     "shopify": """\
-Shopify: put the app's client secret (Dev Dashboard -> your app -> Settings -> Client secret) into {file}, then subscribe
-the topics orders/create, orders/updated, orders/paid, orders/cancelled to
+Shopify: put the app's client secret (Dev Dashboard -> your app -> Settings -> Client secret) into {file},
+then subscribe the topics orders/create, orders/updated, orders/paid, orders/cancelled to
     {address}
-Webhooks made in the shop's admin (Settings -> Notifications -> Webhooks) are signed with the key shown on that page instead.""",
+Webhooks made in the shop's admin (Settings -> Notifications -> Webhooks) are signed with the key shown there.""",
     "woocommerce": """\
-WooCommerce: Settings -> Advanced -> Webhooks -> Add webhook, once each for "Order created", "Order updated", "Order deleted":
-status Active, delivery URL
+WooCommerce: Settings -> Advanced -> Webhooks -> Add webhook, once each for "Order created", "Order updated" and
+"Order deleted": status Active, API version WP REST API v3, secret the content of {file} (made for you), delivery URL
     {address}
-secret: the content of {file} (made for you), API version WP REST API v3. WooCommerce never repeats a webhook.""",
+WooCommerce never repeats a webhook.""",
     "standard_webhooks": """\
-{name}: sign each order as https://www.standardwebhooks.com says, with the secret in {file} (made for you), and POST it to
+{name}: sign each order as https://www.standardwebhooks.com says, with the secret in {file} (made for you),
+and POST it to
     {address}""",
     "native": """\
 {name}: your storefront or till calls POST /v1/holds and POST /v1/orders on {listen} with
@@ -33,7 +34,8 @@ secret: the content of {file} (made for you), API version WP REST API v3. WooCom
 _BACKEND = {
     "http": """\
 url = "http://127.0.0.1:9000/orders"      # POST, JSON, with an Idempotency-Key
-lookup_url = "http://127.0.0.1:9000/orders?key={key}"   # without it a lost answer needs a human or an idempotent backend
+# Without a look-up, what became of a lost answer needs an idempotent backend or a human.
+lookup_url = "http://127.0.0.1:9000/orders?key={key}"
 """,
     "tryton": """\
 url = "http://127.0.0.1:8000/erp"         # the server and its database
@@ -46,6 +48,23 @@ database = "erp"
 key = { file = "odoo.key" }
 """,
 }
+
+_HEAD = """\
+# flashd: the configuration. Every key with its default and its reason: config/flashd.toml in the source, or
+# `flashd config schema`. Secrets never stand here, only where they lie.
+
+[store]
+url = "embedded"            # a server of flashd's own; or redis://, rediss://, unix://
+
+[intake]
+listen = "127.0.0.1:8787"   # platforms want HTTPS: put a proxy in front, or give tls = { cert, key }
+
+[admin]
+listen = "127.0.0.1:8788"   # loopback only
+
+[pools.main]
+safety_stock = 0            # units that are never promised
+"""
 
 
 @click.command("init")
@@ -99,27 +118,17 @@ def _make_secret(kind: str, path: Path) -> None:
 
 def _toml(names: dict[str, str], backend: str) -> str:
     since = datetime.now(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
-    parts = [
-        "# flashd: the configuration. Every key with its default and its reason: config/flashd.toml in the source,\n"
-        "# or `flashd config schema`. Secrets never stand here, only where they lie.\n\n"
-        "[store]\n"
-        'url = "embedded"            # a server of flashd\'s own; or redis://, rediss://, unix://\n\n'
-        "[intake]\n"
-        'listen = "127.0.0.1:8787"   # platforms want HTTPS: put a proxy in front, or give tls = { cert, key }\n\n'
-        "[admin]\n"
-        'listen = "127.0.0.1:8788"   # loopback only\n\n'
-        "[pools.main]\n"
-        "safety_stock = 0            # units that are never promised\n"
-    ]
+    parts = [_HEAD]
     for kind, name in names.items():
-        head = f'\n[channels.{name}]\nkind = "{kind}"\npool = "main"\nsince = {since}   # cut-over: older orders never reserve\n'
-        if kind == "native":
-            head += f'tokens = [{{ name = "{name}", secret = {{ file = "{_file_of(kind, name)}" }} }}]\n'
-        else:
-            head += f'secrets = [{{ file = "{_file_of(kind, name)}" }}]\n'
-        parts.append(head)
-    parts.append(
-        f'\n[backends.erp]\nkind = "{backend}"\n{_BACKEND[backend]}rate = "60/min"             # what it can take; never more\n'
-    )
-    parts.append('\n[[routes]]\nbackend = "erp"             # first match wins; the last one catches all\n')
+        file = f'{{ file = "{_file_of(kind, name)}" }}'
+        proof = f'tokens = [{{ name = "{name}", secret = {file} }}]' if kind == "native" else f"secrets = [{file}]"
+        parts += [
+            f'\n[channels.{name}]\nkind = "{kind}"\npool = "main"\n',
+            f"since = {since}   # cut-over: older orders never reserve\n{proof}\n",
+        ]
+    parts += [
+        f'\n[backends.erp]\nkind = "{backend}"\n{_BACKEND[backend]}',
+        'rate = "60/min"             # what it can take; never more\n',
+        '\n[[routes]]\nbackend = "erp"             # first match wins; the last one catches all\n',
+    ]
     return "".join(parts)

@@ -66,6 +66,10 @@ class TokenTable:
                 raise ConfigError(f"token {caller.name!r} is the same as {other.name!r}: each channel needs its own")
         self._entries.append((digest, caller))
 
+    def replace(self, other: TokenTable) -> None:
+        """Take over the entries of *other*: a reload reads all tokens again before it gives up the old ones."""
+        self._entries = other._entries
+
     def find(self, secret: str) -> Caller | None:
         """Return who carries *secret*; every entry is compared, so the time tells nothing."""
         digest = fingerprint(secret)

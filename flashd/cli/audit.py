@@ -1,0 +1,45 @@
+"""`flashd audit`: proof from the journal."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+import msgspec
+
+from flashd.cli.session import config_option, json_option, load_config, print_json
+from flashd.daemon.online import audit_store
+from flashd.store.audit import AuditReport
+
+
+@click.command()
+@config_option
+@json_option
+def audit(config: str | None, *, as_json: bool) -> None:
+    """
+    Fold the journal and compare it with the counters, the records and the indexes; exit 1 on any difference.
+
+    It opens the store itself, beside a running daemon or without one.
+    """
+    reports = asyncio.run(audit_store(load_config(config)))
+    ok = all(report.ok for report in reports.values())
+    if as_json:
+        print_json({"ok": ok, "pools": {name: msgspec.to_builtins(report) for name, report in reports.items()}})
+    else:
+        for name, report in reports.items():
+            _print(name, report)
+    if not ok:
+        raise SystemExit(1)
+
+
+def _print(name: str, report: AuditReport) -> None:
+    word = click.style("clean", fg="green") if report.ok else click.style(f"{report.total} differences", fg="red")
+    click.echo(
+        f"pool {name}: {word} as of {report.as_of}: {report.skus} SKUs, {report.orders} orders,"
+        f" {report.live_holds} live holds, {report.events} events"
+    )
+    for deficit in report.deficits:
+        click.secho(f"  deficit: {deficit}", fg="yellow")
+    for difference in report.differences:
+        click.echo(f"  {difference.what}: expected {difference.expected}, found {difference.found}")
+        click.echo(f"    mend: {difference.mend}")

@@ -1,0 +1,107 @@
+"""`flashd backend` and `flashd channel`: the two sides."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import click
+
+from flashd.cli.client import AdminClient
+from flashd.cli.session import duration, json_option, print_json, print_table, remote
+
+
+def backend_rows(backends: list[dict[str, Any]]) -> list[tuple[object, ...]]:
+    """Return one line a backend: state, rate, backlog, ETA."""
+    return [
+        (
+            one["name"],
+            _state(one),
+            one["gate"]["rate"] or one["flow"]["rate"],
+            one["flow"]["queued"],
+            one["flow"]["in_flight"],
+            one["flow"]["in_doubt"],
+            duration(one["drain_eta_s"]),
+            one["gate"]["leader"],
+            one["flow"]["last_error"],
+        )
+        for one in backends
+    ]
+
+
+COLUMNS = ("BACKEND", "STATE", "#RATE", "#QUEUED", "#IN FLIGHT", "#IN DOUBT", "#DRAINED IN", "LEADER", "LAST ERROR")
+
+
+def _state(one: dict[str, Any]) -> str:
+    if one["gate"]["paused"]:
+        return f"paused: {one['gate']['reason']}"
+    return "away" if one["flow"]["circuit_open"] else "flowing"
+
+
+@click.group()
+def backend() -> None:
+    """List, pause and pace backends."""
+
+
+@backend.command("list")
+@json_option
+@remote
+def list_(admin: AdminClient, *, as_json: bool) -> None:
+    """Show every backend: state, rate, backlog, when it is drained."""
+    answer = admin.get("/admin/v1/backends")
+    if as_json:
+        print_json(answer)
+        return
+    print_table(COLUMNS, backend_rows(answer["backends"]), empty="no backends")
+
+
+@backend.command("pause")
+@click.argument("name")
+@click.option("--reason", required=True)
+@click.option(
+    "--for", "for_s", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="[default: until resumed]"
+)
+@remote
+def pause(admin: AdminClient, name: str, reason: str, for_s: float | None) -> None:
+    """Let nothing out to NAME; orders still come in and wait."""
+    body = {"reason": reason} | ({} if for_s is None else {"for_s": for_s})
+    admin.call("POST", f"/admin/v1/backends/{quote(name, safe='')}/pause", body)
+    click.echo(f"{name} is paused" + ("" if for_s is None else f" for {duration(for_s)}"))
+
+
+@backend.command("resume")
+@click.argument("name")
+@remote
+def resume(admin: AdminClient, name: str) -> None:
+    """Let it flow again."""
+    admin.call("POST", f"/admin/v1/backends/{quote(name, safe='')}/resume")
+    click.echo(f"{name} flows")
+
+
+@backend.command("rate")
+@click.argument("name")
+@click.argument("rate")
+@remote
+def rate(admin: AdminClient, name: str, rate: str) -> None:
+    """Set the RATE (5/s, 120/min) of NAME for all processes at once; `default` goes back to the configured one."""
+    wanted = "" if rate == "default" else rate
+    admin.call("POST", f"/admin/v1/backends/{quote(name, safe='')}/rate", {"rate": wanted})
+    click.echo(f"{name}: {wanted or 'the configured rate'}")
+
+
+@click.group()
+def channel() -> None:
+    """List sales channels."""
+
+
+@channel.command("list")
+@json_option
+@remote
+def list_channels(admin: AdminClient, *, as_json: bool) -> None:
+    """Show every sales channel and where its webhooks go."""
+    answer = admin.get("/admin/v1/channels")
+    if as_json:
+        print_json(answer)
+        return
+    rows = [(one["name"], one["kind"], one["pool"], one["webhook"]) for one in answer["channels"]]
+    print_table(("CHANNEL", "KIND", "POOL", "WEBHOOK"), rows, empty="no channels")

@@ -1,0 +1,70 @@
+"""`flashd run`, `flashd check` and `flashd config`: everything that begins with the configuration file."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import click
+
+from flashd.cli.session import config_option, json_option, load_config, print_json
+from flashd.config import Loaded, schema, show
+from flashd.plugins import backend_kinds, channel_kinds
+
+
+@click.command()
+@config_option
+def run(config: str | None) -> None:
+    """Run the daemon until SIGTERM; SIGHUP reloads the configuration."""
+    from flashd.daemon import run as live  # noqa: PLC0415  # only here: it imports every room
+    from flashd.daemon.reload import reloading  # noqa: PLC0415  # as above
+
+    sys.exit(live(load_config(config), reloading(lambda: load_config(config))))
+
+
+@click.command()
+@config_option
+@click.option("--online", is_flag=True, help="Also ask the store and log in to every backend.")
+@json_option
+def check(config: str | None, *, online: bool, as_json: bool) -> None:
+    """Check the configuration; exit 78 if it is refused. With --online, exit 1 if something does not answer."""
+    loaded = load_config(config)
+    findings: list[dict[str, object]] = [{"what": loaded.path, "ok": True, "said": "the configuration is right"}]
+    findings += [{"what": loaded.path, "ok": True, "said": f"warning: {text}"} for text in loaded.warnings]
+    if online:
+        findings += asyncio.run(_ask_all(loaded))
+    if as_json:
+        print_json({"ok": all(finding["ok"] for finding in findings), "findings": findings})
+    else:
+        for finding in findings:
+            mark = click.style("ok  ", fg="green") if finding["ok"] else click.style("FAIL", fg="red")
+            click.echo(f"{mark} {finding['what']}: {finding['said']}")
+    if not all(finding["ok"] for finding in findings):
+        raise SystemExit(1)
+
+
+async def _ask_all(loaded: Loaded) -> list[dict[str, object]]:
+    from flashd.daemon.online import ask_backends, ask_store  # noqa: PLC0415  # only here: it imports every room
+
+    found = [await ask_store(loaded), *(await ask_backends(loaded))]
+    return [{"what": what, "ok": ok, "said": said} for what, ok, said in found]
+
+
+@click.group("config")
+def config_group() -> None:
+    """Show the configuration, or its schema."""
+
+
+@config_group.command("show")
+@config_option
+@click.option("--origin", is_flag=True, help="Say of each value where it comes from.")
+def show_config(config: str | None, *, origin: bool) -> None:
+    """Show every value in force; secrets as ***."""
+    for line in show(load_config(config)).splitlines():
+        click.echo(line if origin else line.rpartition("  # ")[0])
+
+
+@config_group.command("schema")
+def show_schema() -> None:
+    """Print the JSON Schema of flashd.toml, with the keys of every installed adapter."""
+    print_json(schema(channel_kinds(), backend_kinds()))

@@ -1,0 +1,102 @@
+"""`flashd status`, `flashd events`: looking at a running daemon."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from http.client import HTTPException
+
+import click
+import msgspec
+
+from flashd.cli.backend import COLUMNS, backend_rows
+from flashd.cli.client import AdminClient, ApiError
+from flashd.cli.session import json_option, pool_option, print_json, print_table, remote
+
+_AGAIN_S = 1.0
+
+
+@click.command()
+@json_option
+@remote
+def status(admin: AdminClient, *, as_json: bool) -> None:
+    """Say what an operator asks first: stock, backlog, ETA, health. Exit 1 if the daemon is not ready."""
+    answer = admin.get("/admin/v1/status")
+    if as_json:
+        print_json(answer)
+    else:
+        store = answer["store"]
+        state = "ready" if answer["ready"] else "draining" if answer["draining"] else "NOT READY"
+        click.secho(f"flashd {answer['version']}: {state}", bold=True)
+        why = "" if store["ok"] else f": {store['reason']}"
+        click.echo(f"store    {store['server']}, durability {store['durability']}{why}")
+        for name, pool in sorted(answer["pools"].items()):
+            click.echo(
+                f"pool     {name}: {pool['skus']} SKUs, on hand {pool['on_hand']}, held {pool['held']},"
+                f" sold {pool['sold']}, free {pool['free']}"
+                + (f", DEFICIT {pool['deficit']}" if pool["deficit"] else "")
+            )
+            click.echo("orders   " + ", ".join(f"{state} {count}" for state, count in pool["orders"].items()))
+        print_table(COLUMNS, backend_rows(answer["backends"]), empty="no backends")
+    if not answer["ready"]:
+        raise SystemExit(1)
+
+
+@click.command()
+@click.option("--follow", "-f", is_flag=True, help="Go on as events come; resumes after a cut, without a gap.")
+@click.option(
+    "--from",
+    "after",
+    default="",
+    metavar="ID",
+    help="After this event id; 0 for all that is kept [default: all, or from now with --follow].",
+)
+@click.option("--topic", multiple=True, help="Only these topics: stock, order, hold, backend, channel, alert.")
+@json_option
+@pool_option
+@remote
+def events(
+    admin: AdminClient, after: str, topic: tuple[str, ...], pool: str | None, *, follow: bool, as_json: bool
+) -> None:
+    """Print the feed. GAP says that events were trimmed before they could be read."""
+    for text in _follow(admin, after or "$", topic, pool) if follow else _pages(admin, after or "0", pool, topic):
+        if as_json:
+            click.echo(text)
+            continue
+        event = msgspec.json.decode(text)
+        kind = event["kind"]
+        if kind == "feed.gap":
+            click.secho(f"GAP: events after {event['after']} and before {event['first']} are gone", fg="red")
+            continue
+        rest = {key: value for key, value in event.items() if key not in {"v", "id", "at", "kind", "pool"}}
+        click.echo(f"{event['id']}  {event['at']}  {kind:<18} {msgspec.json.encode(rest).decode()}")
+
+
+def _pages(admin: AdminClient, after: str, pool: str | None, topics: tuple[str, ...]) -> Iterator[str]:
+    while True:
+        page = admin.get("/admin/v1/events", pool=pool, after=after, limit=500)
+        for event in page["events"]:
+            if not topics or event["kind"].partition(".")[0] in (*topics, "feed"):
+                yield msgspec.json.encode(event).decode()
+        if not page["events"] or page["next"] == after:
+            return
+        after = page["next"]
+
+
+def _follow(admin: AdminClient, after: str, topics: tuple[str, ...], pool: str | None) -> Iterator[str]:
+    """Hand out events; a connection that ends is opened again after the last one that was seen."""
+    connected = False
+    while True:
+        query: dict[str, object] = {"pool": pool, "after": after, "topic": topics}
+        try:
+            for line in admin.lines("/events", query=query):
+                connected = True
+                if line.startswith("id:"):
+                    after = line.removeprefix("id:").strip()
+                elif line.startswith("data:"):
+                    yield line.removeprefix("data:").strip()
+        except (click.ClickException, OSError, HTTPException) as error:
+            if not connected or (isinstance(error, ApiError) and error.status != 503):
+                raise
+        click.secho(f"the connection ended; trying again after {after}", fg="yellow", err=True)
+        time.sleep(_AGAIN_S)

@@ -1,0 +1,193 @@
+"""
+Putting the house together: from a checked configuration and an open store to actors and doors.
+
+Nothing here decides; it only connects. What a reload may change is exchanged in place by `Assembly.adopt`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import cast
+
+from flashd.actors.backend import BackendActor
+from flashd.actors.backend_rules import BackendRules, Wake
+from flashd.actors.intake import ChannelIntake, IntakeRules, cut_over_ms
+from flashd.actors.reaper import Reaper
+from flashd.actors.sentry import StoreSentry
+from flashd.config import BackendConfig, ChannelConfig, Config, Loaded, Secret, SecretText, Token, reveal
+from flashd.daemon.store import PoolStore, Store
+from flashd.domain.order import Kind, Order
+from flashd.domain.routing import Choice, Route, choose
+from flashd.errors import Busy
+from flashd.plugins import BACKENDS, CHANNELS, pick
+from flashd.ports import Backend, Channel, Clock
+from flashd.web.tokens import Caller, Scope, TokenTable
+
+_DAY_MS = 86_400_000
+
+
+def reveal_of(loaded: Loaded) -> Callable[[Secret], SecretText]:
+    """Return how secrets of this configuration are read."""
+    return functools.partial(reveal, base=loaded.base, environ=os.environ)
+
+
+def connect_channel(name: str, config: ChannelConfig, loaded: Loaded) -> Channel:
+    """Return the adapter of one sales channel. Raises ConfigError."""
+    make = pick(CHANNELS, config.kind).connect
+    assert make is not None  # noqa: S101  # pick refuses what is broken
+    return cast("Channel", make(name, config, reveal_of(loaded)))
+
+
+def connect_backend(name: str, config: BackendConfig, loaded: Loaded) -> Backend:
+    """Return the adapter of one backend; it opens nothing yet. Raises ConfigError."""
+    make = pick(BACKENDS, config.kind).connect
+    assert make is not None  # noqa: S101  # as above
+    return cast("Backend", make(name, config, reveal_of(loaded)))
+
+
+def kinds_of(backends: Mapping[str, Backend]) -> dict[str, Collection[Kind]]:
+    """Return which items each backend takes."""
+    return {name: backend.traits.kinds for name, backend in backends.items()}
+
+
+def owner() -> str:
+    """Return who this process is among others: leases and the operator's eye tell processes apart by it."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+class Router:
+    """The routes in force; a reload replaces them."""
+
+    def __init__(self, config: Config) -> None:
+        self.adopt(config)
+
+    def adopt(self, config: Config) -> None:
+        """Take over the routes of *config*."""
+        self._routes = tuple(
+            Route(backend=one.backend, channel=one.channel, sku=one.sku, country=one.country, tag=one.tag)
+            for one in config.routes
+        )
+
+    def explain(self, order: Order) -> Choice:
+        """Say where an order goes, and why."""
+        return choose(order, self._routes)
+
+    def backend_of(self, order: Order) -> str:
+        """Say where an order goes."""
+        return choose(order, self._routes).backend
+
+
+@dataclass(kw_only=True)
+class Assembly:
+    """All that lives in the process."""
+
+    loaded: Loaded
+    store: Store
+    clock: Clock
+    adapters: dict[str, Backend]
+    router: Router
+    sentry: StoreSentry
+    channel_tokens: TokenTable = field(default_factory=TokenTable)
+    admin_tokens: TokenTable = field(default_factory=TokenTable)
+    intakes: dict[str, ChannelIntake] = field(default_factory=dict)
+    backends: dict[str, BackendActor] = field(default_factory=dict)
+    reapers: dict[str, Reaper] = field(default_factory=dict)
+
+    def wake(self, backend: str) -> None:
+        """Tell a backend's actor that there is work; a lost word only delays."""
+        actor = self.backends.get(backend)
+        if actor is not None:
+            with suppress(Busy):  # full of wakes already, or stopping
+                actor.offer(Wake())
+
+    def wake_all(self) -> None:
+        """Tell every backend's actor."""
+        for name in self.backends:
+            self.wake(name)
+
+    def rules_of(self, config: ChannelConfig) -> IntakeRules:
+        """Return what a channel's intake goes by."""
+        cut_over = cut_over_ms(config.since)
+        return IntakeRules(
+            since_ms=lambda: max(cut_over, self.oldest_ms()), route=self.router.backend_of, closed=self.sentry.closed
+        )
+
+    def oldest_ms(self) -> int:
+        """Return before which no unknown order is taken: its tombstone may be gone, so it may be a late repeat."""
+        return self.clock.now_ms() - self.loaded.config.store.retention_days * _DAY_MS
+
+    def adopt_tokens(self) -> None:
+        """Read every token again. Raises ConfigError, and then the old ones stay."""
+        config = self.loaded.config
+        callers = TokenTable()
+        for name, channel in config.channels.items():
+            _add(callers, channel.tokens, self.loaded, subject=name)
+        admins = TokenTable()
+        _add(admins, config.admin.tokens, self.loaded)
+        self.channel_tokens.replace(callers)
+        self.admin_tokens.replace(admins)
+
+
+def _add(table: TokenTable, tokens: Collection[Token], loaded: Loaded, *, subject: str = "") -> None:
+    for token in tokens:
+        scope = Scope.widest(token.scopes)
+        table.add(reveal_of(loaded)(token.secret), Caller(token.name, scope, subject))
+
+
+def assemble(loaded: Loaded, store: Store, adapters: dict[str, Backend], clock: Clock) -> Assembly:
+    """Build every actor; none is started. Raises ConfigError."""
+    config = loaded.config
+    house = Assembly(
+        loaded=loaded,
+        store=store,
+        clock=clock,
+        adapters=adapters,
+        router=Router(config),
+        sentry=StoreSentry(store.watch, clock=clock, revive=store.revive),
+    )
+    house.adopt_tokens()
+    for name, pool in store.pools.items():
+        house.reapers[name] = Reaper(
+            pool.ledger, clock=clock, trim=functools.partial(trim, pool, config), applied=house.wake_all
+        )
+    for name, section in config.backends.items():
+        house.backends[name] = build_backend(house, name, section)
+    for name, channel in config.channels.items():
+        house.intakes[name] = ChannelIntake(
+            connect_channel(name, channel, loaded),
+            store.pools[channel.pool].ledger,
+            house.rules_of(channel),
+            clock=clock,
+            wake=house.wake,
+        )
+    return house
+
+
+async def trim(pool: PoolStore, config: Config) -> int:
+    """Shorten a pool's journal and let orders go whose retention ended; return how much went."""
+    gone = await pool.journal.trim(config.store.journal_entries)
+    return gone + await pool.journal.purge(config.store.retention_days)
+
+
+def build_backend(house: Assembly, name: str, config: BackendConfig) -> BackendActor:
+    """Return the actor that feeds one backend from all pools."""
+    store = house.store
+
+    async def apply_next(pool: str) -> object:
+        return await store.pools[pool].ledger.apply_next()
+
+    return BackendActor(
+        house.adapters[name],
+        BackendRules.of(config),
+        [pool.outboxes[name] for pool in store.pools.values()],
+        store.gates[name],
+        clock=house.clock,
+        announcer=store.announcer,
+        owner=owner(),
+        apply_next=apply_next,
+    )

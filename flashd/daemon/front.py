@@ -1,0 +1,160 @@
+"""The front of the house: what the web room is handed, and its two listeners."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+
+from flashd.config import show
+from flashd.daemon.assembly import Assembly
+from flashd.errors import ConfigError, StoreUnavailable
+from flashd.runtime.lag import LoopLag
+from flashd.store.audit import audit
+from flashd.web.admin import admin_app
+from flashd.web.doors import BackendSnapshot, Change, ChannelDoor, Doors, PoolDoor
+from flashd.web.intake import intake_app
+from flashd.web.limits import ClientLimits
+from flashd.web.metrics import Metrics
+from flashd.web.server import Listener, check_parser, open_socket, tls_context
+
+log = structlog.get_logger()
+
+STOP_S = 1.5  # how long requests may take to finish at the end
+
+
+def open_doors(house: Assembly, lag: LoopLag, broken: Callable[[BaseException], None]) -> Doors:
+    """Return all that the listeners may reach."""
+    config = house.loaded.config
+    return Doors(
+        clock=house.clock,
+        channels={
+            name: ChannelDoor(
+                name=name,
+                kind=section.kind,
+                pool=section.pool,
+                adapter=house.intakes[name].channel,
+                intake=house.intakes[name],
+            )
+            for name, section in config.channels.items()
+        },
+        pools={
+            name: PoolDoor(
+                ledger=pool.ledger,
+                book=pool.book,
+                feed=pool.feed,
+                safety_stock=pool.config.safety_stock,
+                location=pool.config.location,
+                hold_max_ms=pool.config.hold_max_s * 1000,
+            )
+            for name, pool in house.store.pools.items()
+        },
+        gates=dict(house.store.gates),
+        backends={name: _snapshot_of(house, name) for name in config.backends},
+        store_health=lambda: house.sentry.health,
+        channel_tokens=house.channel_tokens,
+        admin_tokens=house.admin_tokens,
+        metrics=Metrics(),
+        explain_route=house.router.explain,
+        audit=lambda: _audit(house),
+        status=lambda: _status(house, lag),
+        config=lambda: {"file": house.loaded.path, "values": show(house.loaded).splitlines()},
+        changed=lambda change: _announce(house, change),
+        broken=broken,
+    )
+
+
+def _snapshot_of(house: Assembly, name: str) -> Callable[[], BackendSnapshot]:
+    """Return how to ask a backend's actor: by name, because a reload may put another actor there."""
+
+    def ask() -> BackendSnapshot:
+        seen = house.backends[name].snapshot()
+        return BackendSnapshot(
+            name=name,
+            kind=house.adapters[name].kind,
+            rate=seen.rate,
+            per_second=seen.per_second,
+            queued=seen.depth,
+            oldest_ms=round(house.clock.now_ms() - seen.oldest_age_s * 1000) if seen.depth else 0,
+            in_flight=seen.in_flight,
+            circuit_open=seen.circuit == "open",
+            last_error=seen.last_error,
+        )
+
+    return ask
+
+
+async def _audit(house: Assembly) -> Mapping[str, Any]:
+    reports = {name: await audit(house.store.client, name) for name in house.store.pools}
+    return {
+        "ok": all(report.ok for report in reports.values()),
+        "pools": {name: msgspec.to_builtins(report) for name, report in reports.items()},
+    }
+
+
+async def _status(house: Assembly, lag: LoopLag) -> Mapping[str, Any]:
+    return {
+        "loop_lag_p99_ms": round(lag.p99_s * 1000, 1),
+        "loop_lag_max_ms": round(lag.max_s * 1000, 1),
+        "channels": {
+            name: {"last_event_ms": intake.last_event_ms, "results": dict(intake.counts)}
+            for name, intake in house.intakes.items()
+        },
+    }
+
+
+async def _announce(house: Assembly, change: Change) -> None:
+    """Let a human's change of a backend be heard by subscribers; those of orders and stock their scripts announce."""
+    if not change.what.startswith("backend."):
+        return
+    data = {"backend": change.subject, "by": change.who, "before": change.before, "after": change.after}
+    for pool in house.store.pools:
+        try:
+            await house.store.announcer.announce(pool, change.what, msgspec.to_builtins(data))
+        except StoreUnavailable as error:
+            log.warning("change.not_announced", what=change.what, reason=str(error))
+
+
+class Front:
+    """Both listeners."""
+
+    def __init__(self, house: Assembly, doors: Doors, given: Mapping[str, list[socket.socket]]) -> None:
+        config = house.loaded.config
+        check_parser()
+        tls = tls_context(config.intake.tls) if config.intake.tls is not None else None
+        limits = ClientLimits(
+            header_timeout_s=config.intake.header_timeout_s,
+            body_timeout_s=config.intake.body_timeout_s,
+            connections=config.intake.connections,
+            stop_s=STOP_S,
+        )
+        self._given = given
+        self._listen = {"intake": config.intake.listen, "admin": config.admin.listen}
+        self.intake = Listener("intake", intake_app(doors, config.intake), limits, tls=tls)
+        self.admin = Listener("admin", admin_app(doors, config.admin), ClientLimits(stop_s=STOP_S))
+
+    async def start(self) -> None:
+        """
+        Listen: on the sockets that systemd gave, else on those of the configuration. Admin first: it tells how it goes.
+
+        Raises:
+            ConfigError: An address is taken.
+        """
+        for name, listener in (("admin", self.admin), ("intake", self.intake)):
+            given = self._given.get(name)
+            try:
+                await listener.start(*(given or [open_socket(self._listen[name])]), own_paths=not given)
+            except ConfigError as error:
+                raise ConfigError(f"[{name}] {error}") from error
+
+    async def stop_intake(self) -> None:
+        """Let nobody in any more."""
+        await self.intake.stop()
+
+    async def stop(self) -> None:
+        """Close both."""
+        await asyncio.gather(self.intake.stop(), self.admin.stop())

@@ -1,0 +1,131 @@
+"""Opening the store: the server, its contract, and the ports that stand behind it, pool by pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+import structlog
+from redis.asyncio import Redis
+
+from flashd.config import Config, PoolConfig, Secret, SecretText, StoreConfig
+from flashd.domain.order import Kind
+from flashd.errors import StoreUnavailable
+from flashd.ports import Clock
+from flashd.store.connection import connect, listen
+from flashd.store.contract import Contract, verify
+from flashd.store.embedded import EmbeddedServer
+from flashd.store.feed import RedisAnnouncer, RedisFeed
+from flashd.store.gate import RedisBackendGate
+from flashd.store.journal import RedisJournal
+from flashd.store.ledger import RedisLedger
+from flashd.store.orderbook import RedisOrderBook
+from flashd.store.outbox import RedisOutbox
+from flashd.store.watch import RedisWatch
+
+log = structlog.get_logger()
+
+Reveal = Callable[[Secret], SecretText]
+Kinds = Mapping[str, Collection[Kind]]
+
+ASK_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolStore:
+    """The ports of one pool."""
+
+    config: PoolConfig
+    ledger: RedisLedger
+    book: RedisOrderBook
+    feed: RedisFeed
+    journal: RedisJournal
+    outboxes: dict[str, RedisOutbox]  # by backend
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """An open store whose contract holds."""
+
+    client: Redis
+    listener: Redis
+    server: EmbeddedServer | None
+    contract: Contract
+    watch: RedisWatch
+    announcer: RedisAnnouncer
+    pools: dict[str, PoolStore]
+    gates: dict[str, RedisBackendGate]
+
+    async def revive(self) -> bool:
+        """Start an embedded server again that died; say whether it had to be."""
+        return self.server is not None and await self.server.revive()
+
+    async def close(self) -> None:
+        """Close the connections, then end the embedded server: it has fsynced all that was acknowledged."""
+        await self.client.aclose()
+        await self.listener.aclose()
+        if self.server is not None:
+            await self.server.stop()
+
+
+async def open_store(
+    config: Config, kinds: Kinds, reveal: Reveal, clock: Clock, say: Callable[[str], None] = lambda _: None
+) -> Store:
+    """
+    Start the embedded server, or connect; verify the contract; build every port.
+
+    A server that does not answer yet is waited for, and *say* is told; one that must not be used is refused.
+
+    Raises:
+        ConfigError: The server is refused; the message holds the mend.
+    """
+    server: EmbeddedServer | None = None
+    if config.store.url == "embedded":
+        server = EmbeddedServer(config.store.state_dir, durability=config.store.durability)
+        await server.start()
+    url = server.url if server is not None else ""
+    client, listener = connect(config.store, reveal, url=url), listen(config.store, reveal, url=url)
+    try:
+        contract = await _verify(client, config.store, config.pools, clock, say)
+    except BaseException:
+        await client.aclose()
+        await listener.aclose()
+        if server is not None:
+            await server.stop()
+        raise
+    for warning in contract.warnings:
+        log.warning("store.warned", reason=warning)
+    return Store(
+        client=client,
+        listener=listener,
+        server=server,
+        contract=contract,
+        watch=RedisWatch(client, config.store, contract, clock),
+        announcer=RedisAnnouncer(client),
+        pools={name: _open_pool(name, pool, client, listener, kinds) for name, pool in config.pools.items()},
+        gates={name: RedisBackendGate(client, name, clock) for name in kinds},
+    )
+
+
+def _open_pool(name: str, pool: PoolConfig, client: Redis, listener: Redis, kinds: Kinds) -> PoolStore:
+    return PoolStore(
+        config=pool,
+        ledger=RedisLedger(client, name, location=pool.location, kinds=kinds),
+        book=RedisOrderBook(client, name),
+        feed=RedisFeed(client, listener, name),
+        journal=RedisJournal(client, name),
+        outboxes={backend: RedisOutbox(client, name, backend) for backend in kinds},
+    )
+
+
+async def _verify(
+    client: Redis, config: StoreConfig, pools: Collection[str], clock: Clock, say: Callable[[str], None]
+) -> Contract:
+    while True:
+        try:
+            return await verify(client, config, tuple(pools), clock)
+        except StoreUnavailable as error:
+            say(f"waiting for the store: {error}")
+            log.warning("store.awaited", reason=str(error))
+            await asyncio.sleep(ASK_AGAIN_S)
