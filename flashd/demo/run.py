@@ -158,12 +158,14 @@ class _Demo:
     async def _sell(self, shops: Shops, havoc: Havoc) -> None:
         crowd = plan(self.seed, self.options.orders, with_blocked=self.options.chaos is not Chaos.NONE)
         with self._timed("sell"):
-            async with asyncio.TaskGroup() as group:
-                breaking = group.create_task(havoc.run())
-                await shops.run(crowd, buyers=self.options.buyers)
-                self.progress.is_sold = True
-                self.screen.say("the shops are through")
-                await breaking
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(havoc.run())
+                    await shops.run(crowd, buyers=self.options.buyers)
+                    self.progress.is_sold = True
+                    self.screen.say("the shops are through")
+            except ExceptionGroup as group_of_one:
+                raise group_of_one.exceptions[0] from None
 
     async def _drain(self, api: AdminApi) -> None:
         """Return when nothing is on its way any more, or when that did not happen in time."""

@@ -88,12 +88,12 @@ class Shops:
 
     async def _online(self, purchase: Purchase) -> None:
         placed = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=_STALE_S)
-        sendings = [self._webhook(purchase, purchase.versions[index], placed) for index in purchase.sequence]
+        told = [purchase.versions[index] for index in purchase.sequence]
         if purchase.together:
-            await asyncio.gather(*sendings)
+            await asyncio.gather(*(self._webhook(purchase, version, placed) for version in told))
             return
-        for sending in sendings:
-            await sending
+        for version in told:
+            await self._webhook(purchase, version, placed)
 
     async def _webhook(self, purchase: Purchase, version: Version, placed: datetime) -> None:
         body = msgspec.json.encode(_body_of(purchase, version, placed))
