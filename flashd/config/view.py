@@ -55,6 +55,7 @@ def schema(
             "anyOf": [{"$ref": _REFERENCE.format(name=f"{table}.{kind}")} for kind in sorted(members)]
         }
         definitions.pop({"channels": "ChannelConfig", "backends": "BackendConfig"}[table], None)
+    definitions["Secret"] |= {"minProperties": 1, "maxProperties": 1}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "flashd.toml",
