@@ -28,7 +28,7 @@ from flashd.domain.text import readable
 from flashd.errors import FlashdError
 
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}  # of syslog(3)
-LENGTH = 500  # characters of one value
+LENGTH = 2000  # characters of one value: a refused configuration names up to twenty problems
 MEMBERS = 20  # of one list
 BLOT = "***"
 _FORBIDDEN = re.compile(
