@@ -21,7 +21,7 @@ from flashd.config import ChannelConfig, Secret, SecretText
 from flashd.domain.instant import version_of
 from flashd.domain.order import Effect, Incoming
 from flashd.domain.reservation import HoldRequest
-from flashd.errors import ConfigError, Refused
+from flashd.errors import ConfigError, Forbidden, Refused
 from flashd.ports import Unreadable, Unrelated
 
 SHORTEST_TTL_MS = 1000
@@ -56,9 +56,10 @@ def decode_hold(
 
     Raises:
         Misread: The body is not understood.
+        Forbidden: It names another channel.
     """
     seen = reading.read_strictly(body, _HOLD)
-    schema.check_channel(seen.channel, channel)
+    _speak_for(channel, seen.channel)
     if seen.ttl_ms is not None and not SHORTEST_TTL_MS <= seen.ttl_ms <= max_ttl_ms:
         raise Misread(f"$.ttl_ms is out of range: want {SHORTEST_TTL_MS} to {max_ttl_ms} (ms)")
     lines = schema.lines_of(seen.lines)
@@ -69,7 +70,7 @@ def decode_hold(
     hashed = hash_customer(customer) if customer else ""
     content = msgspec.json.encode((sorted(wanted.items()), seen.ttl_ms, hashed))
     return HoldRequest(
-        id=reading.sku_at("$.id", seen.id),
+        id=reading.id_at("$.id", seen.id),
         lines=lines,
         ttl_ms=default_ttl_ms if seen.ttl_ms is None else seen.ttl_ms,
         digest=hashlib.blake2b(content, digest_size=8).hexdigest(),
@@ -85,8 +86,10 @@ def decode_order(body: bytes, channel: str, *, since_ms: int = 0) -> Incoming:
 
     Raises:
         Misread: The body is not understood.
+        Forbidden: It names another channel.
     """
     seen = reading.read_strictly(body, _ORDER)
+    _speak_for(channel, seen.channel)
     order, doubt = schema.order_of(seen, channel, placed_ms=since_ms)
     effect = EFFECTS[seen.status]
     return Incoming(
@@ -98,6 +101,17 @@ def decode_order(body: bytes, channel: str, *, since_ms: int = 0) -> Incoming:
         strict=True,
         raw=body,
     )
+
+
+def _speak_for(own: str, told: str) -> None:
+    """
+    Let a body name the channel that its token belongs to, and no other.
+
+    Raises:
+        Forbidden: It names another one.
+    """
+    if told not in ("", own):
+        raise Forbidden(f"$.channel is another channel's: this token speaks for {own!r}")
 
 
 def _identity(customer: str | schema.CustomerBody) -> str:
@@ -145,7 +159,7 @@ class Native:
         """Understand an order that comes by another way than the API, such as a replay."""
         try:
             return decode_order(body, self.name, since_ms=self._since_ms)
-        except Misread as error:
+        except (Misread, Refused) as error:
             return Unreadable(str(error))
 
     def decode_hold(
@@ -155,7 +169,7 @@ class Native:
         Understand the body of ``POST /v1/holds``.
 
         Raises:
-            Refused: The detail names the path, what was found and what is allowed.
+            Refused: The detail names the path, what was found and what is allowed; Forbidden for another channel.
         """
         try:
             return decode_hold(

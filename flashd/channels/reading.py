@@ -122,7 +122,12 @@ def at(path: str, parse: Callable[[str], T], value: str) -> T:
 
 
 def sku_at(path: str, value: str) -> str:
-    """Return a SKU or an id. Raises as above."""
+    """Return a SKU. Raises as above."""
+    return at(path, text.check_sku, value)
+
+
+def id_at(path: str, value: str) -> str:
+    """Return an id. Raises as above."""
     return at(path, text.check_id, value)
 
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from flashd.channels import reading
-from flashd.channels.reading import MAX_UNITS, Misread, at, instant_at, sku_at
+from flashd.channels.reading import MAX_UNITS, Misread, at, id_at, instant_at, sku_at
 from flashd.config import ChannelConfig
 from flashd.domain.instant import parse_ms, to_ms
 from flashd.domain.money import NO_CURRENCY, check_currency, discrepancy
@@ -119,10 +119,10 @@ def order_of(seen: OrderBody, channel: str, *, placed_ms: int) -> tuple[Order, s
     """
     check_channel(seen.channel, channel)
     if seen.hold_id:
-        sku_at("$.hold_id", seen.hold_id)
+        id_at("$.hold_id", seen.hold_id)
     order = Order(
         channel=channel,
-        id=sku_at("$.id", seen.id),
+        id=id_at("$.id", seen.id),
         number=readable(seen.number),
         placed_ms=instant_at("$.placed_at", seen.placed_at) if seen.placed_at else placed_ms,
         currency=_currency(seen),

@@ -20,7 +20,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from flashd.channels import reading, signature
-from flashd.channels.reading import NOTHING, Misread, Raw, amount_at, at, instant_at, sku_at, units_at
+from flashd.channels.reading import NOTHING, Misread, Raw, amount_at, at, id_at, instant_at, sku_at, units_at
 from flashd.config import ChannelConfig, Secret, SecretText
 from flashd.domain.instant import version_of
 from flashd.domain.money import absorb_rounding, check_currency, decimal_text, discrepancy
@@ -209,7 +209,7 @@ def _id(found: int | str) -> str:
     """Return the id as text: plug-ins write it as either, and a number in text is the same order."""
     if isinstance(found, int) and not _ID.fullmatch(str(found)):
         raise Misread("$.id is out of range: want a positive integer below 10^19")
-    return sku_at("$.id", str(found))
+    return id_at("$.id", str(found))
 
 
 def _lines(seen: _Order) -> tuple[tuple[Line, ...], list[str]]:

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import unicodedata
 
-ID_LENGTH = 255  # the longest SKU that Shopify allows
+ID_LENGTH = 255  # of an id in bytes, of a SKU in characters, as Shopify allows
 _FIRST_PRINTABLE = "\x20"  # packed values in the store are separated by what lies below
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def check_id(text: str) -> str:
     """
-    Return *text* unchanged if it may be an id or a SKU: anything from 0x20 up.
+    Return *text* unchanged if it may be an id: anything from 0x20 up.
 
-    Case, composition (NFC or NFD) and blanks are kept: to a platform ``A`` and ``a`` are two SKUs.
+    Case, composition (NFC or NFD) and blanks are kept: to a platform ``A`` and ``a`` are two orders.
 
     Raises:
         ValueError: It is empty, too long, or holds a control character.
     """
+    return _checked(text, len(text.encode()), "bytes")
+
+
+def check_sku(text: str) -> str:
+    """Return *text* unchanged if it may be a SKU: the same, but platforms count its characters. Raises as above."""
+    return _checked(text, len(text), "characters")
+
+
+def _checked(text: str, length: int, unit: str) -> str:
     if not text:
         raise ValueError("is empty")
-    if len(text) > ID_LENGTH:
-        raise ValueError(f"has {len(text)} characters, want at most {ID_LENGTH}")
+    if length > ID_LENGTH:
+        raise ValueError(f"has {length} {unit}, want at most {ID_LENGTH}")
     if min(text) < _FIRST_PRINTABLE:
         raise ValueError("holds a control character")
     return text

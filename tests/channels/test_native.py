@@ -10,7 +10,7 @@ from flashd.channels import native
 from flashd.config import Secret, SecretText, Token
 from flashd.domain.order import Effect, Incoming
 from flashd.domain.reservation import HoldRequest
-from flashd.errors import ConfigError, Refused
+from flashd.errors import ConfigError, Forbidden, Refused
 from flashd.ports import NativeChannel, Unreadable
 from tests.channels.bodies import own_order, written
 
@@ -111,7 +111,6 @@ def test_another_wish_has_another_digest(changes: dict[str, Any]) -> None:
         ({"lines": [{"sku": "A", "quantity": True}]}, "Expected `int`, got `bool` - at `$.lines[0].quantity`"),
         ({"lines": [{"sku": "A\x1fB", "quantity": 1}]}, "$.lines[0].sku holds a control character"),
         ({"id": "\x00"}, "$.id holds a control character"),
-        ({"channel": "shop"}, "$.channel is another channel's: want 'till', or leave it out"),
         ({"until": 5}, "Object contains unknown field `until`"),
     ],
 )
@@ -158,6 +157,18 @@ def test_an_order_that_does_not_say_when_counts_as_placed_at_the_cut_over() -> N
     body = own_order()
     del body["placed_at"]
     assert channel.decode_order(written(body)).order.placed_ms == 1793491200000
+
+
+def test_a_token_speaks_for_its_own_channel_only() -> None:
+    for decode, body in ((TILL.decode_hold, hold_body(channel="shop")), (TILL.decode_order, own_order(channel="shop"))):
+        with pytest.raises(Forbidden, match=r"\$.channel is another channel's: this token speaks for 'till'"):
+            decode(written(body))
+    assert isinstance(TILL.decode({}, written(own_order(channel="shop"))), Unreadable)
+
+
+def test_an_id_has_at_most_255_bytes_and_a_sku_255_characters() -> None:
+    assert refusal_of_hold(id="ä" * 128) == "$.id has 256 bytes, want at most 255"
+    assert hold(lines=[{"sku": "ä" * 255, "quantity": 1}]).lines[0].sku == "ä" * 255
 
 
 def test_there_are_no_webhooks() -> None:
