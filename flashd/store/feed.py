@@ -20,6 +20,7 @@ from flashd.domain.event import Event, Gap, Topic, members_of
 from flashd.errors import StoreUnavailable
 from flashd.store.faults import store_faults
 from flashd.store.generation import stream_id
+from flashd.store.journal import read_entry
 from flashd.store.keys import event_channel, pool_key
 from flashd.store.scripts import load
 
@@ -53,7 +54,7 @@ class RedisFeed:
                 pipe.xrange(self._journal, min=f"({after}", count=limit)
                 pipe.hget(self._checkpoint, "upto")
                 entries, upto = await pipe.execute()
-        found: list[Event | Gap] = [self._event(entry_id, fields) for entry_id, fields in entries]
+        found: list[Event | Gap] = [read_entry(self.pool, entry_id, fields) for entry_id, fields in entries]
         if after != "0" and upto is not None and stream_id(after) < stream_id(upto.decode()):
             first = (entries[0][0] if entries else upto).decode()
             found.insert(0, Gap(pool=self.pool, after=after, first=first))
@@ -102,9 +103,6 @@ class RedisFeed:
                     yield event
                 if not found:
                     await wake.wait()
-
-    def _event(self, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event:
-        return Event.from_entry(self.pool, entry_id.decode(), fields[b"k"].decode(), fields.get(b"d", b""))
 
 
 class _Wake:

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from flashd.config import StoreConfig
+from flashd.domain.order import OrderRef
+from flashd.domain.stock import StockLevel
+from flashd.store.audit import AuditReport, audit
+from flashd.store.connection import connect
+from flashd.store.journal import RedisJournal
+from tests.servers import Server
+from tests.store.traffic import Traffic
+
+
+def told(report: AuditReport) -> list[str]:
+    return [difference.what for difference in report.differences]
+
+
+@pytest.fixture
+async def traffic(client: Redis) -> Traffic:
+    """A pool with 250 random steps behind it."""
+    traffic = Traffic(client, seed=7, lacking=False)
+    await traffic.stock(60)
+    await traffic.run(250)
+    return traffic
+
+
+async def test_an_empty_pool_adds_up(client: Redis) -> None:
+    report = await audit(client, "main")
+    assert report.ok
+    assert (report.orders, report.events, report.as_of) == (0, 0, "0-0")
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_after_any_traffic_all_adds_up(seed: int, client: Redis) -> None:
+    traffic = Traffic(client, seed)
+    await traffic.stock(40)
+    await traffic.run(300)
+    report = await audit(client, "main")
+    assert report.differences == ()
+    assert report.ok
+    assert report.orders > 50
+    assert report.skus == 3
+    assert min(traffic.did.values()) > 0
+    assert msgspec.json.decode(msgspec.json.encode(report), type=AuditReport) == report
+
+
+async def test_it_adds_up_while_orders_come_in(client: Redis, server: Server) -> None:
+    writer = connect(StoreConfig(url=server.url), lambda _: pytest.fail("no secret is needed"))
+    others = [Traffic(writer, seed) for seed in (11, 12)]
+    await others[0].stock(60)
+    await others[0].run(100)
+    tasks = [asyncio.ensure_future(other.run(10_000, pause_s=0.005)) for other in others]
+    try:
+        first = await client.xlen("fd:{main}:j")
+        for _ in range(10):
+            report = await audit(client, "main")
+            assert report.differences == ()
+        assert await client.xlen("fd:{main}:j") > first + 20
+        assert not any(task.done() for task in tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await writer.aclose()
+
+
+async def test_checkpoint_and_tail_add_up_after_trimming_and_purging(client: Redis, traffic: Traffic) -> None:
+    journal = RedisJournal(client, "main")
+    before = await audit(client, "main")
+    kept = await client.xlen("fd:{main}:j")
+    assert await journal.trim(100) == kept - 100
+    assert await client.xlen("fd:{main}:j") == 100
+    report = await audit(client, "main")
+    assert report.differences == ()
+    assert report.events == 100
+    assert await journal.purge(0) > 0
+    report = await audit(client, "main")
+    assert report.differences == ()
+    assert 0 < report.orders < before.orders
+    await traffic.run(50)
+    assert (await audit(client, "main")).differences == ()
+
+
+Harm = Callable[[Any], Awaitable[object]]
+
+
+async def one_of(client: Any, index: str) -> str:
+    return str((await client.zrange(f"fd:{{main}}:{index}", 0, 0))[0].decode())
+
+
+async def raise_sold(client: Any) -> None:
+    packed = (await client.hget("fd:{main}:stock", "A\x1fmain")).decode().split()
+    packed[2] = str(int(packed[2]) + 1)
+    await client.hset("fd:{main}:stock", "A\x1fmain", " ".join(packed))
+
+
+async def raise_held(client: Any) -> None:
+    packed = (await client.hget("fd:{main}:stock", "A\x1fmain")).decode().split()
+    packed[1] = str(int(packed[1]) + 1)
+    await client.hset("fd:{main}:stock", "A\x1fmain", " ".join(packed))
+
+
+async def lower_on_hand(client: Any) -> None:
+    packed = (await client.hget("fd:{main}:stock", "A\x1fmain")).decode().split()
+    await client.hset("fd:{main}:stock", "A\x1fmain", " ".join([str(int(packed[0]) - 1), *packed[1:]]))
+
+
+async def make_sold_negative(client: Any) -> None:
+    await client.hset("fd:{main}:stock", "A\x1fmain", "10 0 -1 0 0 0")
+
+
+async def index_twice(client: Any) -> None:
+    await client.zadd("fd:{main}:q:erp", {await one_of(client, "done"): 1})
+
+
+async def index_twice_for_a_forgotten_backend(client: Any) -> None:
+    await client.zadd("fd:{main}:q:old", {await one_of(client, "done"): 1})
+
+
+async def lose_an_index_entry(client: Any) -> None:
+    await client.zrem("fd:{main}:done", await one_of(client, "done"))
+
+
+async def lose_a_record(client: Any) -> None:
+    await client.delete(f"fd:{{main}}:ord:{await one_of(client, 'done')}")
+
+
+async def lose_a_record_and_its_index_entry(client: Any) -> None:
+    member = await one_of(client, "done")
+    await client.delete(f"fd:{{main}}:ord:{member}")
+    await client.zrem("fd:{main}:done", member)
+
+
+async def damage_a_record(client: Any) -> None:
+    await client.hset(f"fd:{{main}}:ord:{await one_of(client, 'done')}", "s", "delivered")
+
+
+async def change_what_was_taken(client: Any) -> None:
+    await client.hset(f"fd:{{main}}:ord:{await one_of(client, 'done')}", "i", "B/1\x1fmain\x1f500\x1f500")
+
+
+async def lose_a_deadline(client: Any) -> None:
+    name = await one_of(client, "hold:due")
+    await client.zrem("fd:{main}:hold:due", name)
+
+
+async def lose_a_hold(client: Any) -> None:
+    name = await one_of(client, "hold:due")
+    await client.hdel("fd:{main}:hold", name)
+
+
+async def forget_a_waiting_version(client: Any) -> None:
+    await client.hset(f"fd:{{main}}:ord:{await one_of(client, 'done')}", "n", "x")
+
+
+async def cut_the_journal_without_a_checkpoint(client: Any) -> None:
+    await client.xtrim("fd:{main}:j", maxlen=50, approximate=False)
+
+
+@pytest.mark.parametrize(
+    ("harm", "finds"),
+    [
+        (raise_sold, "sold is not what the journal adds up to"),
+        (raise_sold, "sold is not what the orders took"),
+        (raise_held, "held is not the sum of the live holds"),
+        (lower_on_hand, "on_hand is not what the journal adds up to"),
+        (make_sold_negative, "counter damaged"),
+        (index_twice, "record in a wrong index"),
+        (index_twice_for_a_forgotten_backend, "record in a wrong index"),
+        (lose_an_index_entry, "record missing from its index"),
+        (lose_a_record, "order without a record"),
+        (lose_a_record_and_its_index_entry, "order without a record"),
+        (damage_a_record, "record damaged"),
+        (change_what_was_taken, "sold is not what the orders took"),
+        (lose_a_deadline, "live holds and deadlines differ"),
+        (lose_a_hold, "live holds and deadlines differ"),
+        (forget_a_waiting_version, "waiting version and index differ"),
+        (cut_the_journal_without_a_checkpoint, "on_hand is not what the journal adds up to"),
+    ],
+)
+async def test_whatever_was_changed_by_hand_is_found(harm: Harm, finds: str, client: Redis, traffic: Traffic) -> None:
+    await harm(client)
+    report = await audit(client, "main")
+    assert not report.ok
+    assert finds in told(report)
+    assert all(difference.mend for difference in report.differences)
+
+
+async def test_a_deficit_after_a_recount_is_told_and_is_no_difference(client: Redis) -> None:
+    traffic = Traffic(client, seed=5)
+    await traffic.stock(60)
+    await traffic.run(100)
+    await traffic.ledger.recount(StockLevel(sku="A", on_hand=0, safety=2, seq=10**12))
+    report = await audit(client, "main")
+    assert report.differences == ()
+    assert [text.partition(":")[0] for text in report.deficits] == ["A at main"]
+
+
+async def test_a_promise_beyond_the_stock_is_found_in_the_journal(client: Redis) -> None:
+    await client.xadd("fd:{main}:j", {"k": "stock.recounted", "d": '"moves":[["A","main",1,0,0,0,0]]'})
+    await client.xadd("fd:{main}:j", {"k": "hold.held", "d": '"hold":"1","moves":[["A","main",0,2,0,0,0]]'})
+    await client.hset("fd:{main}:stock", "A\x1fmain", "1 2 0 0 0 0")
+    assert "more was promised than there was" in told(await audit(client, "main"))
+
+
+async def test_an_order_stays_until_all_that_followed_it_is_settled_long_enough(client: Any, traffic: Traffic) -> None:
+    members = {member.decode() for member in await client.zrange("fd:{main}:done", 0, -1)}
+    families = {str(OrderRef(ref.channel, ref.id)) for ref in map(OrderRef.parse, members)}
+    open_ones = {
+        family
+        for family in families
+        for member in (family, f"{family}\x1fcancel", f"{family}\x1famend")
+        if await client.exists(f"fd:{{main}}:ord:{member}") and member not in members
+    }
+    assert open_ones
+    journal = RedisJournal(client, "main")
+    assert await journal.purge(1) == 0
+    assert await journal.purge(0) == len(families - open_ones)
+    left = {member.decode() for member in await client.zrange("fd:{main}:done", 0, -1)}
+    assert {str(OrderRef(ref.channel, ref.id)) for ref in map(OrderRef.parse, left)} == open_ones
+
+
+async def test_two_that_trim_at_once_fold_each_entry_once(client: Redis, server: Server, traffic: Traffic) -> None:
+    journals = [RedisJournal(client, "main"), RedisJournal(client, "main")]
+    await asyncio.gather(*(journal.trim(10) for journal in journals))
+    await asyncio.gather(*(journal.trim(10) for journal in journals))
+    assert await client.xlen("fd:{main}:j") == 10
+    assert (await audit(client, "main")).differences == ()

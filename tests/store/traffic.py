@@ -1,0 +1,128 @@
+"""Random traffic on one pool: holds, orders in many versions, a backend that answers anything, humans, recounts."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+
+from redis.asyncio import Redis
+
+from flashd.domain.delivery import ClaimCode, Result, ResultKind
+from flashd.domain.order import Effect, Incoming, Kind, Line, Order, OrderRef
+from flashd.domain.reservation import HoldRequest
+from flashd.domain.stock import StockLevel
+from flashd.errors import Conflict, NotFound
+from flashd.store.ledger import RedisLedger
+from flashd.store.outbox import RedisOutbox
+
+SKUS = ("A", "B/1", "c d")
+
+
+class Traffic:
+    """Each step is one call that a daemon would make; *did* counts them by name."""
+
+    def __init__(self, client: Redis, seed: int, *, lacking: bool = True) -> None:
+        self.ledger = RedisLedger(client, "main", kinds={"erp": {Kind.CREATE, Kind.CANCEL}, "wms": {Kind.CREATE}})
+        self.outboxes = {name: RedisOutbox(client, "main", name) for name in ("erp", "wms")}
+        self.did: Counter[str] = Counter()
+        self._random = random.Random(seed)
+        self._serial = seed * 100_000
+        self._lacks = (0, 0, 1) if lacking else (0,)
+        self._holds: list[str] = []
+        self._orders: dict[str, int] = {}  # id -> version
+
+    async def stock(self, units: int) -> None:
+        for sku in SKUS:
+            await self.ledger.recount(StockLevel(sku=sku, on_hand=units, safety=2))
+
+    async def run(self, steps: int, *, pause_s: float = 0) -> None:
+        steps_of = [
+            (self._hold, 4), (self._accept, 8), (self._change, 4), (self._release, 1), (self._deliver, 5),
+            (self._command, 2), (self._apply, 1), (self._recount, 1),
+        ]  # fmt: skip
+        names, weights = zip(*steps_of, strict=True)
+        for _ in range(steps):
+            step = self._random.choices(names, weights)[0]
+            self.did[step.__name__] += 1
+            await step()
+            await asyncio.sleep(pause_s)
+
+    def _lines(self) -> tuple[Line, ...]:
+        skus = self._random.sample(SKUS, self._random.randint(1, 2))
+        return tuple(Line(sku=sku, quantity=self._random.randint(1, 3)) for sku in skus)
+
+    def _next_id(self) -> str:
+        self._serial += 1
+        return str(self._serial)
+
+    async def _hold(self) -> None:
+        wish = HoldRequest(
+            id=self._next_id(), lines=self._lines(), ttl_ms=self._random.choice((1, 60_000)), digest="d", channel="till"
+        )
+        self._holds.append(wish.id)
+        await self.ledger.hold([wish])
+
+    async def _release(self) -> None:
+        if self._holds:
+            await self.ledger.release(self._random.choice(self._holds), "changed their mind")
+        await self.ledger.sweep()
+
+    async def _accept(self) -> None:
+        order_id = self._next_id()
+        hold = self._random.choice(self._holds) if self._holds and self._random.random() < 0.4 else ""
+        self._orders[order_id] = 1
+        await self._send(order_id, self._random.choice((Effect.DELIVER, Effect.DELIVER, Effect.WAIT)), hold)
+
+    async def _change(self) -> None:
+        if self._orders:
+            order_id = self._random.choice(list(self._orders))
+            self._orders[order_id] += 1
+            await self._send(order_id, self._random.choice((Effect.DELIVER, Effect.CANCEL)), "")
+
+    async def _send(self, order_id: str, effect: Effect, hold: str) -> None:
+        order = Order(channel="shop", id=order_id, placed_ms=1000, currency="EUR", lines=self._lines(), total=0)
+        reason = self._random.choice(("", "", "", "the total does not add up"))
+        incoming = Incoming(
+            order=order, version=self._orders[order_id], effect=effect, hold_id=hold, raw=b"{}", reason=reason
+        )
+        await self.ledger.accept([incoming], [self._random.choice(("erp", "wms"))], since_ms=0)
+
+    async def _deliver(self) -> None:
+        outbox = self.outboxes[self._random.choice(("erp", "wms"))]
+        claims = await outbox.claim(await outbox.due(3), epoch=1, lease_ms=self._random.choice((1, 60_000)))
+        claimed = [delivery.ref for code, delivery in claims if code is ClaimCode.CLAIMED and delivery]
+        kinds = [ResultKind.DELIVERED, ResultKind.DELIVERED, *ResultKind]
+        doubtful = [delivery.ref for delivery in await outbox.doubtful(3)]
+        results = [
+            Result(ref=ref, kind=self._random.choice(kinds), reason="r", backend_ref="SO1")
+            for ref in claimed + doubtful
+        ]
+        if results:
+            await outbox.finish(results, epoch=1)
+        await outbox.recover(epoch=1, delay_ms=1)
+
+    async def _command(self) -> None:
+        if not self._orders:
+            return
+        order_id = self._random.choice(list(self._orders))
+        ref = OrderRef("shop", order_id, self._random.choice(list(Kind)))
+        try:
+            match self._random.randint(0, 2):
+                case 0:
+                    await self.ledger.cancel(ref, by="ann", reason="asked")
+                case 1:
+                    await self.ledger.requeue(ref, by="ann")
+                case _:
+                    await self.ledger.settle(ref, "SO2", by="ann")
+        except (Conflict, NotFound):
+            self.did["refused"] += 1
+
+    async def _apply(self) -> None:
+        await self.ledger.apply_next()
+
+    async def _recount(self) -> None:
+        sku = self._random.choice(SKUS)
+        units = self._random.randint(5, 60)
+        lacks = self._random.choice(self._lacks)
+        await self.ledger.recount(StockLevel(sku=sku, on_hand=units, safety=2, seq=int(self._next_id())), lacks=lacks)
