@@ -88,7 +88,7 @@ def _settle(record: OrderRecord, result: Result, now_ms: int) -> Change:
         case ResultKind.DELIVERED:
             return _deliver(settled, result, now_ms)
         case ResultKind.LATER:
-            return _requeue(replace(settled, absences=0), now_ms, now_ms + result.delay_ms)
+            return _requeue(replace(settled, absences=0), now_ms, result.delay_ms)
         case ResultKind.DOUBT | ResultKind.UNKNOWN:
             fresh = record.state is OrderState.SENDING
             doubted = replace(settled, absences=0 if fresh else record.absences)
@@ -141,11 +141,13 @@ def _count_absence(record: OrderRecord, result: Result, now_ms: int) -> Change:
     proven = replace(record, absences=0, refusals=record.refusals + result.count_refusal)
     if proven.refusals >= result.max_refusals:
         return _bury(proven, now_ms)
-    return _requeue(proven, now_ms, now_ms)
+    return _requeue(proven, now_ms, 0)
 
 
-def _requeue(record: OrderRecord, now_ms: int, score_ms: int) -> Change:
+def _requeue(record: OrderRecord, now_ms: int, delay_ms: int) -> Change:
+    """Queue it again: at its old place where it need not wait, behind those that are due where it must."""
     queued = _stand(record, OrderState.QUEUED, now_ms, _note("queued", record.reason))
+    score_ms = now_ms + delay_ms if delay_ms else min(record.accepted_ms, now_ms)
     return Change(record=queued, score_ms=score_ms, events=("order.requeued",))
 
 

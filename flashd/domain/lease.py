@@ -42,9 +42,18 @@ class Term:
 
     def __init__(self, epoch: int, asked_s: float, ttl_s: float) -> None:
         self.epoch = epoch
+        self.ended = False
+        self.renew(asked_s, ttl_s)
+
+    def renew(self, asked_s: float, ttl_s: float) -> None:
+        """Go on from the moment the store was asked."""
         self.renew_at_s = asked_s + ttl_s / 3
         self.stop_at_s = asked_s + ttl_s / 2
 
+    def end(self) -> None:
+        """Send nothing more in this term, for good: somebody else leads, or has led."""
+        self.ended = True
+
     def may_send(self, now_s: float) -> bool:
         """Say whether a request may still go out."""
-        return now_s < self.stop_at_s
+        return not self.ended and now_s < self.stop_at_s

@@ -60,6 +60,13 @@ local function give_back(key)
   return moves
 end
 
+-- At its old place where it need not wait, behind those that are due where it must.
+local function requeue(key, head, delay_ms, result)
+  local score = delay_ms > 0 and now_ms + delay_ms or math.min(head.accepted, now_ms)
+  settle(key, head, 'queued', score, result.reason, 'queued')
+  say(key, head, 'order.requeued', result)
+end
+
 local write = {}
 
 function write.delivered(key, head, result)
@@ -75,8 +82,7 @@ end
 
 function write.later(key, head, result)
   head.absences = 0
-  settle(key, head, 'queued', now_ms + result.delay_ms, result.reason, 'queued')
-  say(key, head, 'order.requeued', result)
+  requeue(key, head, result.delay_ms, result)
 end
 
 function write.doubt(key, head, result)
@@ -103,8 +109,7 @@ function write.absent(key, head, result)
     settle(key, head, 'dead', now_ms, result.reason, 'dead')
     return say(key, head, 'order.buried', result)
   end
-  settle(key, head, 'queued', now_ms, result.reason, 'queued')
-  say(key, head, 'order.requeued', result)
+  requeue(key, head, 0, result)
 end
 
 function write.declined(key, head, result)

@@ -1,0 +1,74 @@
+"""The words around the actor of a backend: what it is told, what it obeys, and what it says of itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import msgspec
+
+from flashd.actors.delivery import SEND_SLACK_S
+from flashd.config import BackendConfig
+from flashd.domain.rate import Rate
+
+
+@dataclass(frozen=True)
+class Wake:
+    """There is work; or (*resumed*) a human let the backend flow again: do not wait for the next probe."""
+
+    resumed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendRules:
+    """The operator's profile of a backend; a reload may replace it while the actor runs."""
+
+    rate: Rate
+    burst: int = 1
+    max_in_flight: int = 4
+    timeout_s: float = 30.0
+    settle_s: float = 60.0
+    max_refusals: int = 5
+    slow_start_s: float = 10.0
+    at_least_once: bool = False
+    lease_s: float = 6.0
+    poll_s: float = 1.0
+
+    @classmethod
+    def of(cls, config: BackendConfig) -> BackendRules:
+        """Take the rules out of a backend's configuration; ValueError where the rate is none."""
+        return cls(
+            rate=Rate.parse(config.rate),
+            burst=config.burst,
+            max_in_flight=config.max_in_flight,
+            timeout_s=config.timeout_s,
+            settle_s=config.settle_s,
+            max_refusals=config.max_refusals,
+            slow_start_s=config.slow_start_s,
+            at_least_once=config.at_least_once,
+        )
+
+    @property
+    def lease_ms(self) -> int:
+        """How long a claimed item may be in flight: its wait, its deadline, and room to settle."""
+        return math.ceil((SEND_SLACK_S + self.timeout_s + self.lease_s) * 1000)
+
+
+class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """How one backend stands, as this process sees it: for metrics, status and the live page."""
+
+    backend: str
+    depth: int
+    oldest_age_s: float
+    in_flight: int
+    leading: bool
+    epoch: int
+    circuit: str  # "closed", "slow" or "open"
+    rate: str  # configured, or the override
+    per_second: float  # in force now, slow start included
+    paused: bool
+    wait_until_ms: int
+    last_error: str
+    last_answer_ms: int
+    eta_s: float | None
+    counts: dict[str, int]

@@ -1,0 +1,20 @@
+"""An announcer that keeps what was announced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass
+class FakeAnnouncer:
+    said: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)  # (pool, kind, data)
+
+    async def announce(self, pool: str, kind: str, data: Mapping[str, object]) -> str:
+        self.said.append((pool, kind, dict(data)))
+        return f"0-{len(self.said)}"
+
+    @property
+    def kinds(self) -> list[str]:
+        """Return the kinds announced, in order."""
+        return [kind for _, kind, _ in self.said]
