@@ -34,6 +34,7 @@ EFFECTS: dict[str | None, Effect] = {
     "pending": Effect.WAIT,
     "authorized": Effect.WAIT,
     "partially_paid": Effect.WAIT,
+    "expired": Effect.WAIT,  # the authorization ran out: it may still be paid another way, or be cancelled
     None: Effect.WAIT,
     "voided": Effect.CANCEL,
     "refunded": Effect.CANCEL,
@@ -199,8 +200,7 @@ def _incoming(seen: _Order, body: bytes, channel: str, config: Config) -> Incomi
     if effect in (Effect.DELIVER, Effect.WAIT):
         if not lines and seen.line_items:
             effect = Effect.CANCEL  # everything was taken off the order: nothing is left to deliver
-        none = "" if lines else "there are no lines"
-        reason = "; ".join(filter(None, (reason, none, *doubts, _address_doubt(seen, config), discrepancy(order))))
+        reason = "; ".join(filter(None, (reason, *doubts, _address_doubt(seen, config), discrepancy(order))))
     updated_ms = instant_at("$.updated_at", seen.updated_at or seen.created_at)
     return Incoming(
         order=order,
@@ -241,7 +241,7 @@ def _lines(seen: _Order, refunded: dict[bytes, int], *, ordered: bool) -> tuple[
     ``current_quantity`` lacks what was refunded or edited away; without it the refunds say so. A cancellation keeps
     what was *ordered*, since that is what it cancels.
     """
-    lines, doubts, rounded = [], [], 0
+    lines, doubts, rounded = [], [] if seen.line_items else ["there are no lines"], 0
     for index, line in enumerate(reading.few("$.line_items", seen.line_items)):
         path = f"$.line_items[{index}]"
         whole = units_at(f"{path}.quantity", line.quantity)

@@ -16,7 +16,6 @@ from flashd.config import ChannelConfig, Secret, SecretText
 from flashd.errors import ConfigError
 
 OFFERED_AT_MOST = 8  # signatures of one message that are looked at
-_NOTHING = b""
 
 
 def sign(secret: bytes, message: bytes) -> str:
@@ -28,9 +27,9 @@ def proves(secrets: Sequence[bytes], message: bytes, offered: Sequence[str]) -> 
     """
     Say whether one of *secrets* made one of the *offered* signatures.
 
-    Every secret is tried whatever matched before, and a missing signature costs what a wrong one does.
+    Every secret is tried whatever was offered and whatever matched: a missing signature costs what a wrong one does.
     """
-    candidates = [text.encode("utf-8", "surrogatepass") for text in offered[:OFFERED_AT_MOST]] or [_NOTHING]
+    candidates = [text.encode("utf-8", "surrogatepass") for text in offered[:OFFERED_AT_MOST]]
     proven = False
     for secret in secrets:
         expected = sign(secret, message).encode()

@@ -53,6 +53,7 @@ def test_a_paid_order_is_understood_to_the_cent() -> None:
         ("pending", Effect.WAIT),
         ("authorized", Effect.WAIT),
         ("partially_paid", Effect.WAIT),
+        ("expired", Effect.WAIT),
         (None, Effect.WAIT),
         ("voided", Effect.CANCEL),
         ("refunded", Effect.CANCEL),
@@ -70,9 +71,9 @@ def test_a_channel_may_deliver_before_the_money_is_there() -> None:
 
 
 def test_a_status_that_is_not_known_is_parked_and_not_lost() -> None:
-    incoming = accepted(financial_status="expired")
+    incoming = accepted(financial_status="bartered")
     assert incoming.effect is Effect.DELIVER
-    assert incoming.reason == "financial_status is 'expired', which this version does not know"
+    assert incoming.reason == "financial_status is 'bartered', which this version does not know"
 
 
 def test_a_cancelled_order_is_cancelled_whatever_was_paid() -> None:
