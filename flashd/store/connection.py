@@ -22,6 +22,7 @@ from flashd.config import Secret, SecretText, StoreConfig
 from flashd.errors import ConfigError
 
 Reveal = Callable[[Secret], SecretText]
+Client = Redis  # so that whoever holds a client need not name Redis
 
 _ALLOWED = "embedded, redis://host:6379/0, rediss://host:6379/0 or unix:///run/valkey/valkey.sock"
 _LISTENERS = 256  # subscribers of the feed, each on a connection of its own
