@@ -78,7 +78,7 @@ class AdminApi:
         if reply.status >= 500:
             raise Away(f"{method} {path}: HTTP {reply.status}")
         if reply.status >= 400:
-            raise RuntimeError(f"{method} {path}: HTTP {reply.status} {body[:500]!r}")
+            raise ChildProcessError(f"flashd refused {method} {path}: HTTP {reply.status} {body[:500]!r}")
         return body
 
 

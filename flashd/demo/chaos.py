@@ -53,9 +53,17 @@ class Progress:
         self.is_sold = False  # the shops are through: what has not happened by now happens at once
         self._moved = asyncio.Event()
 
-    def move(self, *, purchases: int, booked: int, is_sold: bool) -> None:
+    def move(self, *, purchases: int, booked: int) -> None:
         """Note how far it is, and wake who waits."""
-        self.purchases, self.booked, self.is_sold = purchases, booked, is_sold
+        self.purchases, self.booked = purchases, booked
+        self._wake()
+
+    def sold(self) -> None:
+        """Note that the shops are through, and wake who waits."""
+        self.is_sold = True
+        self._wake()
+
+    def _wake(self) -> None:
         self._moved.set()
         self._moved = asyncio.Event()
 

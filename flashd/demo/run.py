@@ -32,7 +32,7 @@ from flashd.demo.shops import Shops
 from flashd.demo.simulated_erp import SimulatedErp
 from flashd.demo.site import Site, paced
 
-REFRESH_S = 0.2
+REFRESH_S = 0.25
 DRAIN_S = 60.0  # for a backlog that stands still; it is judged as it is then
 STOP_S = 15.0
 BLOCKED_UNITS = 10
@@ -123,9 +123,9 @@ class _Demo:
                 verdict.wrong += 1
                 verdict.problems.append(f"wrong: flashd ended with {code} within {STOP_S:.0f} s of SIGTERM")
         self.durations["whole"] = time.monotonic() - began
-        self.screen.close(verdict)
         for name in not_caused:
             self.screen.say(f"this run was to cause {name}, and did not")
+        self.screen.close(verdict, counts["faults"])
         return self._report(verdict, counts, not_caused)
 
     async def _play(self, site: Site) -> tuple[Verdict, dict[str, dict[str, int]], list[str]]:
@@ -162,7 +162,7 @@ class _Demo:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(havoc.run())
                     await shops.run(crowd, buyers=self.options.buyers)
-                    self.progress.is_sold = True
+                    self.progress.sold()
                     self.screen.say("the shops are through")
             except ExceptionGroup as group_of_one:
                 raise group_of_one.exceptions[0] from None
@@ -182,13 +182,15 @@ class _Demo:
 
     async def _judge(self, site: Site, api: AdminApi) -> Verdict:
         """Hand the evidence to the oracle, which is a process of its own."""
-        evidence = {
+        try:
+            shown = {"orders": await api.orders(), "counters": await api.stock()}
+        except Away as error:
+            raise ChildProcessError(f"flashd does not answer ({error}): {site.daemon.tail()}") from None
+        evidence = shown | {
             "stock": self.stock,
             "limit": self.options.erp_rate,
             "shops": str(self.folder / "shops.ledger"),
             "erp": str(site.erp.ledger),
-            "orders": await api.orders(),
-            "counters": await api.stock(),
         }
         path = self.folder / "evidence.json"
         path.write_bytes(msgspec.json.encode(evidence))
@@ -226,7 +228,7 @@ class _Demo:
                 recent.popleft()
             view.sends_per_s = len(recent)
             view.purchases, view.acknowledged = shops.counts["purchases"], shops.counts["acknowledged"]
-            self.progress.move(purchases=view.purchases, booked=view.booked, is_sold=self.progress.is_sold)
+            self.progress.move(purchases=view.purchases, booked=view.booked)
             try:
                 view.flow = await api.flow()
                 view.stock = {

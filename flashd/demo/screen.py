@@ -67,11 +67,19 @@ class Screen:
         if self._live is not None:
             self._live.update(self._render(view))
 
-    def close(self, verdict: Verdict) -> None:
-        """Show the verdict, and every line that was told meanwhile."""
-        if self._console.is_terminal:
-            for line in self._lines:
-                self._console.print(line, highlight=False, markup=False, style="dim")
+    def close(self, verdict: Verdict, faults: Mapping[str, int]) -> None:
+        """Show what was measured, what was broken, and the verdict."""
+        lines = list(self._lines) if self._console.is_terminal else []  # elsewhere they were printed as they came
+        states = ", ".join(f"{count} {state}" for state, count in sorted(verdict.states.items()))
+        lines += [
+            f"orders: {verdict.acknowledged} acknowledged, {verdict.never_acknowledged} never; {states}",
+            f"ERP: {verdict.booked} orders booked, {verdict.units_booked} units to ship",
+            f"ERP: {verdict.requests} requests, at most {verdict.max_in_a_second} in any second; it takes {self._limit}",
+        ]
+        if faults:
+            lines.append("faults: " + ", ".join(f"{name} {count}" for name, count in sorted(faults.items())))
+        for line in lines:
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
         for problem in verdict.problems:
             self._console.print(problem, highlight=False, markup=False, style="red", soft_wrap=True)
         style = "bold green" if verdict.passed else "bold red"

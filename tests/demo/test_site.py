@@ -57,13 +57,13 @@ async def test_a_deed_waits_for_its_moment_and_happens_at_the_end_at_the_latest(
     progress = Progress(100)
     early = asyncio.create_task(progress.past(purchases=0.25))
     late = asyncio.create_task(progress.past(booked=0.9))
-    progress.move(purchases=24, booked=0, is_sold=False)
+    progress.move(purchases=24, booked=0)
     await asyncio.sleep(0)
     assert not early.done()
-    progress.move(purchases=25, booked=89, is_sold=False)
+    progress.move(purchases=25, booked=89)
     await asyncio.wait_for(early, 1)
     assert not late.done()
-    progress.move(purchases=100, booked=89, is_sold=True)
+    progress.sold()
     await asyncio.wait_for(late, 1)
 
 
