@@ -16,7 +16,7 @@ from flashd.web.intake_orders import take_order
 from flashd.web.limits import read_lines
 from flashd.web.native import Native, adapter_of
 from flashd.web.problem import Finding, understand
-from flashd.web.view import LineResult
+from flashd.web.view import LineResult, NewOrder
 
 log = structlog.get_logger()
 
@@ -40,7 +40,7 @@ class Batch:
                 name="place_orders",
                 summary=f"Take up to {LINES} orders, one a line; one result line each, in the same order",
                 handler=self.place,
-                takes=LineResult,
+                takes=NewOrder,
                 takes_media=MEDIA,
                 answers={200: LineResult},
                 media=MEDIA,

@@ -28,7 +28,7 @@ class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What one listener grants its clients."""
 
     header_timeout_s: float = 5.0
-    body_timeout_s: float = 5.0
+    linger_s: float = 1.0  # what still comes after a refusal is read for so long, so that the answer is not lost
     idle_s: float = IDLE_S
     connections: int = 4096
     head_bytes: int = HEAD_BYTES
@@ -288,7 +288,7 @@ class Guard:
             auto_decompress=False,  # the signed bytes are the bytes that came
             max_line_size=self.limits.head_bytes,
             max_field_size=self.limits.head_bytes,
-            lingering_time=self.limits.body_timeout_s,
+            lingering_time=self.limits.linger_s,
             read_bufsize=2**16,
         )
 

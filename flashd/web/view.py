@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from flashd.domain.order import Accepted, Address, Customer, Incoming, Item, Order, OrderRecord, OrderState
+from flashd.domain.order import Accepted, Address, Customer, Incoming, Item, Line, Order, OrderRecord, OrderState
 from flashd.domain.reservation import HoldReply, HoldState
 from flashd.domain.routing import Choice
 from flashd.domain.stock import StockLevel
@@ -39,7 +39,7 @@ class NewHold(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     lines: tuple[HoldLine, ...]
     ttl_ms: int = 600_000
-    customer: str = ""
+    customer: str | Customer = ""
     channel: str = ""
 
 
@@ -63,13 +63,28 @@ class HoldView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """The body of ``POST /v1/orders``; its channel reads it strictly, this is its shape for the document."""
+    """
+    The body of ``POST /v1/orders``; its channel reads it strictly, this is its shape for the document.
+
+    Money is an integer of the currency's minor unit; a total that does not add up parks the order.
+    """
 
     id: str
+    lines: tuple[Line, ...]
     channel: str = ""
     hold_id: str = ""
-    lines: tuple[dict[str, Any], ...] = ()
-    customer: Any = None
+    status: Literal["paid", "test"] = "paid"
+    number: str = ""
+    placed_at: str = ""
+    currency: str = ""
+    shipping: int = 0
+    discount: int = 0
+    tax: int = 0
+    total: int | None = None
+    customer: Customer = Customer()
+    ship_to: Address = Address()
+    tags: tuple[str, ...] = ()
+    note: str = ""
 
 
 class OrderReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

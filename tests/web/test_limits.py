@@ -1,0 +1,240 @@
+"""Slow, idle, endless and too many clients."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from flashd.errors import Busy
+from flashd.web.limits import Budget
+from tests.fakes.doors import SHOP_TOKEN, DoorHouse, sign
+from tests.web.conftest import Serve, Served, eventually
+
+FAST = {"limit_header_timeout_s": 0.3, "body_timeout_s": 0.3}
+
+
+async def ended(reader: asyncio.StreamReader, within_s: float = 5.0) -> bytes:
+    """Read until the server closes; what it said."""
+    try:
+        return await asyncio.wait_for(reader.read(), within_s)
+    except ConnectionResetError:
+        return b""
+
+
+def status(said: bytes) -> int:
+    return int(said.split(b" ", 2)[1])
+
+
+def title(said: bytes) -> str:
+    return str(json.loads(said.partition(b"\r\n\r\n")[2])["title"])
+
+
+async def test_a_connection_that_says_nothing_is_closed(serve: Serve) -> None:
+    reader, _ = await (await serve("intake", **FAST)).connect()
+    assert await ended(reader) == b""
+
+
+async def test_a_head_that_trickles_is_closed_however_busily(serve: Serve) -> None:
+    reader, writer = await (await serve("intake", **FAST)).connect()
+    closed = asyncio.create_task(ended(reader))
+    writer.write(b"GET /v1/stock HTTP/1.1\r\n")
+    started = time.monotonic()
+    while not closed.done() and time.monotonic() - started < 5:
+        writer.write(b"X-A: b\r\n")
+        await asyncio.wait({closed}, timeout=0.02)
+    assert await closed == b""
+    assert time.monotonic() - started < 2
+
+
+async def test_the_second_head_on_a_connection_has_a_deadline_as_well(serve: Serve) -> None:
+    reader, writer = await (await serve("intake", **FAST)).connect()
+    writer.write(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b'"detail":""}')
+    writer.write(b"GET /nothing HTTP/1.1\r\nHos")
+    assert await ended(reader) == b""
+
+
+async def test_an_idle_connection_outlives_the_header_deadline_and_then_ends(serve: Serve) -> None:
+    served = await serve("intake", limit_header_timeout_s=0.1, limit_idle_s=1.0)
+    reader, writer = await served.connect()
+    writer.write(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b'"detail":""}')
+    started = time.monotonic()
+    assert await ended(reader) == b""
+    assert 0.5 < time.monotonic() - started < 4
+
+
+async def test_an_idle_connection_takes_the_next_request(serve: Serve) -> None:
+    served = await serve("intake", limit_header_timeout_s=0.1, limit_idle_s=5.0)
+    reader, writer = await served.connect()
+    for _ in range(3):
+        writer.write(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert b"404" in await reader.readuntil(b'"detail":""}')
+        await asyncio.sleep(0.25)  # idle for longer than the header deadline
+
+
+async def test_pipelined_requests_are_all_answered(serve: Serve) -> None:
+    reader, writer = await (await serve("intake", **FAST)).connect()
+    writer.write(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n" * 5)
+    for _ in range(5):
+        assert b"HTTP/1.1 404" in await asyncio.wait_for(reader.readuntil(b'"detail":""}'), 5)
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 1000", "Transfer-Encoding: chunked"])
+async def test_a_body_that_trickles_is_408_and_closed(serve: Serve, framing: str) -> None:
+    served = await serve("intake", **FAST)
+    reader, writer = await served.connect()
+    closed = asyncio.create_task(ended(reader))
+    writer.write(f"POST /webhooks/shop HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n".encode())
+    piece = b"1\r\nx\r\n" if "chunked" in framing else b"x"
+    started = time.monotonic()
+    while not closed.done() and time.monotonic() - started < 5:
+        writer.write(piece)
+        await asyncio.wait({closed}, timeout=0.02)
+    said = await closed
+    assert (status(said), title(said)) == (408, "body_timeout")
+
+
+async def test_a_body_that_never_comes_is_408(serve: Serve) -> None:
+    reader, writer = await (await serve("intake", **FAST)).connect()
+    head = f"POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SHOP_TOKEN}\r\nContent-Length: 9\r\n\r\n"
+    writer.write(head.encode())
+    assert status(await ended(reader)) == 408
+
+
+async def test_headers_over_8_kb_in_all_are_431_or_cut(serve: Serve) -> None:
+    served = await serve("intake")
+    at_once = "".join(f"X-{number}: {'a' * 200}\r\n" for number in range(60))
+    reader, writer = await served.connect()
+    writer.write(f"GET /v1/stock HTTP/1.1\r\nHost: x\r\n{at_once}\r\n".encode())
+    assert (status(said := await ended(reader)), title(said)) == (431, "headers_too_large")
+    reader, writer = await served.connect()
+    closed = asyncio.create_task(ended(reader))
+    writer.write(b"GET /v1/stock HTTP/1.1\r\nHost: x\r\n")
+    for number in range(200):
+        writer.write(f"X-{number}: {'a' * 200}\r\n".encode())
+        await asyncio.wait({closed}, timeout=0.005)
+        if closed.done():
+            break
+    assert number < 60
+    await closed
+
+
+async def test_a_body_longer_than_the_head_limit_is_no_head(intake: Served, house: DoorHouse) -> None:
+    house.count("TEE", 1)
+    reader, writer = await intake.connect()
+    body = json.dumps({"id": "1", "lines": [], "note": "x" * 100_000}).encode()
+    head = "POST /v1/orders HTTP/1.1\r\nHost: x\r\n"
+    head += f"Authorization: Bearer {SHOP_TOKEN}\r\nContent-Length: {len(body)}\r\n\r\n"
+    for _ in range(2):  # the second time on a connection that was used before
+        writer.write(head.encode())
+        for start in range(0, len(body), 10_000):
+            writer.write(body[start : start + 10_000])
+            await writer.drain()
+            await asyncio.sleep(0)
+        said = await reader.readuntil(b"}")
+        assert status(said) in {200, 201}
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
+        b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\nContent-Length: 1, 2\r\n\r\n",
+        b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_a_400_problem_and_no_line_in_the_log(
+    intake: Served, garbage: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    reader, writer = await intake.connect()
+    writer.write(garbage)
+    said = await ended(reader)
+    assert (status(said), title(said)) == (400, "malformed")
+    assert caplog.records == []
+
+
+async def test_a_broken_chunk_is_a_400(intake: Served) -> None:
+    reader, writer = await intake.connect()
+    writer.write(b"POST /webhooks/shop HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+    assert status(await ended(reader)) == 400
+
+
+async def test_a_million_tiny_chunks_stay_bounded(serve: Serve, house: DoorHouse) -> None:
+    served = await serve("intake", webhook_bytes=2000, body_timeout_s=10.0, limit_header_timeout_s=1.0)
+    reader, writer = await served.connect()
+    closed = asyncio.create_task(ended(reader, 15))
+    writer.write(b"POST /webhooks/shop HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    sent = 0
+    try:
+        while not closed.done() and sent < 1_000_000:
+            writer.write(b"1\r\nx\r\n" * 1000)
+            sent += 1000
+            await writer.drain()
+            await asyncio.sleep(0)
+    except ConnectionError:
+        pass
+    said = await closed
+    assert said == b"" or status(said) == 413  # the answer is lost where our last chunks met a closed socket
+    assert house.main.asked == []
+    assert 'result="too_large"} 1.0' in house.doors.metrics.text().decode()
+
+
+async def test_all_bodies_together_have_a_budget(serve: Serve) -> None:
+    served = await serve("intake", budget_bytes=1500)
+    reader, writer = await served.connect()
+    writer.write(b"POST /webhooks/shop HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1000)
+    await writer.drain()
+    answer = await served.call("POST", "/webhooks/shop", data=b"y" * 1000)
+    while answer.status != 503:  # until the first one's bytes were read
+        answer = await served.call("POST", "/webhooks/shop", data=b"y" * 1000)
+    assert (answer.json["title"], answer.headers["Retry-After"]) == ("busy", "2")
+    writer.write(b"x")
+    assert b" 401 " in await reader.readline()
+    body = b'"' + b"y" * 900 + b'"'
+    assert (await served.call("POST", "/webhooks/shop", data=body, headers=sign(body))).status == 200
+
+
+def test_a_budget_counts_out_what_it_counted_in() -> None:
+    budget = Budget(10)
+    with budget.share() as share:
+        share.take(7)
+        with pytest.raises(Busy):
+            share.take(4)
+        with budget.share() as other:
+            other.take(3)
+        assert budget.used == 7
+    assert budget.used == 0
+
+
+async def test_more_connections_than_the_cap_are_turned_away_and_room_comes_back(serve: Serve) -> None:
+    served = await serve("intake", limit_connections=3)
+    guard = served.listener.guard
+    assert guard is not None
+    open_ones = [await served.connect() for _ in range(3)]
+    await eventually(lambda: len(guard.connections) == 3)
+    reader, _ = await served.connect()
+    assert await ended(reader) == b""
+    assert guard.turned_away == 1
+    open_ones[0][1].close()
+    await eventually(lambda: len(guard.connections) < 3)
+    assert (await served.call("GET", "/v1/stock")).status == 401
+
+
+async def test_a_good_request_passes_among_hundreds_of_slow_ones(serve: Serve, house: DoorHouse) -> None:
+    house.count("TEE", 5)
+    served = await serve("intake", limit_header_timeout_s=1.5, body_timeout_s=1.5)
+    slow = [await served.connect() for _ in range(200)]
+    for number, (_, writer) in enumerate(slow):
+        head = b"POST /webhooks/shop HTTP/1.1\r\nHost: x\r\n"
+        writer.write(head if number % 2 else head + b"Content-Length: 100\r\n\r\nx")
+    started = time.monotonic()
+    order = {"id": "1", "lines": [{"sku": "TEE", "quantity": 1}]}
+    assert (await served.call("POST", "/v1/orders", json=order, token=SHOP_TOKEN)).status == 201
+    assert time.monotonic() - started < 1
+    ends = await asyncio.gather(*(ended(reader, 10) for reader, _ in slow))
+    assert {status(said) if said else 0 for said in ends} == {0, 408}
