@@ -108,7 +108,7 @@ class _Demo:
             faults=DECKS[options.chaos],
             deck=deck_size(options.orders),
             seed=self.seed,
-            switches=("--poison", BLOCKED),
+            switches=("--poison", BLOCKED, "--not-idempotent"),  # what is not there twice is flashd's merit
         )
         with contextlib.ExitStack() as stack:
             stack.callback(erp.close)

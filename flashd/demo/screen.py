@@ -74,7 +74,7 @@ class Screen:
         lines += [
             f"orders: {verdict.acknowledged} acknowledged, {verdict.never_acknowledged} never; {states}",
             f"ERP: {verdict.booked} orders booked, {verdict.units_booked} units to ship",
-            f"ERP: {verdict.requests} requests, at most {verdict.max_in_a_second} in any second; it takes {self._limit}",
+            f"ERP: {verdict.requests} requests, at most {verdict.max_in_a_second} a second; it takes {self._limit}",
         ]
         if faults:
             lines.append("faults: " + ", ".join(f"{name} {count}" for name, count in sorted(faults.items())))

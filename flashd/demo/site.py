@@ -55,6 +55,7 @@ kind = "http"
 url = "{erp}"
 lookup_url = "{erp}?key={{key}}"
 cancel_url = "{erp}/{{id}}/cancel"
+idempotent = false          # this ERP books the same key twice if it gets it twice: only the look-up helps
 rate = "{rate}"
 max_in_flight = 8
 timeout_s = 1.0

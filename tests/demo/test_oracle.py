@@ -249,6 +249,10 @@ def test_a_cancelled_order_may_have_left_only_if_its_cancellation_followed(run: 
     assert run.verdict().wrong == 1, "flashd says that it told the ERP, and the ERP does not know"
     run.erp.append({"kind": "cancelled", "at_us": 0, "id": "SO-x", "key": "c"})
     assert run.verdict().passed
+    run.orders[-1] = msgspec.structs.replace(run.orders[-1], state="manual")
+    assert run.verdict().passed, "a human is asked whether the ERP knows"
+    run.orders[-1] = msgspec.structs.replace(run.orders[-1], state="dead")
+    assert run.verdict().wrong == 1
 
 
 def test_a_cancellation_that_was_acknowledged_and_not_done_is_lost(run: Run) -> None:
