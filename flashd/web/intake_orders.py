@@ -70,7 +70,7 @@ class Orders:
             Endpoint(
                 method="DELETE",
                 path=order,
-                name="cancel_order",
+                name="withdraw_order",
                 summary="Cancel an order before it left for the backend",
                 handler=self.cancel,
                 answers={200: OrderStatus},
