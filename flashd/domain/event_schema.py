@@ -1,0 +1,136 @@
+"""Every kind of event with its members: the contract with subscribers, as a table and as JSON Schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from flashd.domain.event import VERSION, Topic
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """One kind of event: what it says, the members that it always has, and those it may have."""
+
+    says: str
+    always: tuple[str, ...]
+    maybe: tuple[str, ...] = ()
+
+
+_LEVEL = ("sku", "location", "on_hand", "held", "sold", "exposed", "safety", "seq", "free")
+_ITEM = ("order", "item", "state", "backend", "version")
+_OUTCOME = (*_ITEM, "backend_ref", "sends")
+_HOLD = ("hold", "channel", "moves")
+
+KINDS: dict[str, Fact] = {
+    "stock.changed": Fact("The counters of a SKU are these now.", _LEVEL),
+    "stock.sold_out": Fact("The same, and nothing is free any more.", _LEVEL),
+    "stock.came_back": Fact("The same, and something is free again.", _LEVEL),
+    "stock.recounted": Fact("On hand or safety stock was set to a count.", ("sku", "location", "seq", "by", "moves")),
+    "stock.fell_negative": Fact("A count found fewer units than are promised.", ("sku", "location", "deficit")),
+    "hold.held": Fact("Stock was set aside.", (*_HOLD, "expires_ms")),
+    "hold.extended": Fact("A hold ends later.", ("hold", "channel", "expires_ms")),
+    "hold.released": Fact("A hold was given back.", _HOLD, ("reason",)),
+    "hold.expired": Fact("A hold ended without an order.", _HOLD),
+    "hold.sold": Fact("A hold became an order's.", _HOLD, ("order",)),
+    "order.accepted": Fact("An order is durable, its stock taken.", _ITEM, ("reason", "moves")),
+    "order.parked": Fact("Durable, stock taken, doubtful: a human must look.", _ITEM, ("reason", "moves")),
+    "order.fell_short": Fact("Durable, and not all units could be taken.", _ITEM, ("reason", "moves")),
+    "order.ignored": Fact("Recorded, and none of ours: a test, or before the cut-over.", _ITEM, ("reason", "moves")),
+    "order.updated": Fact("A newer version was applied, or a human mended it.", _ITEM, ("reason", "moves")),
+    "order.cancelled": Fact("Cancelled, its stock given back.", _ITEM, ("reason", "moves")),
+    "order.followed_up": Fact("What must follow after delivery is an item now.", _ITEM, ("reason", "moves")),
+    "order.requeued": Fact("It waits for the backend again.", _ITEM, ("reason", "moves", "backend_ref", "sends")),
+    "order.delivered": Fact("The backend has it.", (*_ITEM, "backend_ref"), ("reason", "moves", "sends")),
+    "order.doubted": Fact("Sent, outcome unknown: it will be looked up.", _OUTCOME, ("reason",)),
+    "order.buried": Fact("Refused for good: a dead letter.", _OUTCOME, ("reason",)),
+    "order.left_to_human": Fact("A human must say whether the backend has it.", _OUTCOME, ("reason",)),
+    "order.purged": Fact("Settled long ago; its record has left the store.", ("order",)),
+    "channel.quarantined": Fact("A proven body was not understood.", ("channel", "quarantine", "reason")),
+    "channel.unquarantined": Fact("A human settled a quarantined body.", ("quarantine", "by")),
+    "backend.throttled": Fact("A backend asked for a pause.", ("backend", "reason", "wait_ms")),
+    "backend.went_away": Fact("A backend does not answer, or refuses us.", ("backend", "reason", "alert")),
+    "backend.came_back": Fact("A backend answers again.", ("backend",)),
+    "backend.paused": Fact("A human paused a backend.", ("backend", "by", "before", "after")),
+    "backend.resumed": Fact("A human let a backend go on.", ("backend", "by", "before", "after")),
+    "backend.rate_set": Fact("A human changed a backend's rate.", ("backend", "by", "before", "after")),
+}
+
+_TEXT = {"type": "string"}
+_COUNT = {"type": "integer", "minimum": 0}
+_NUMBER = {"type": "integer"}
+
+MEMBERS: dict[str, dict[str, Any]] = {
+    "sku": _TEXT | {"description": "as the channels call it"},
+    "location": _TEXT | {"description": "where the units are"},
+    "on_hand": _NUMBER | {"description": "units counted, and moved since"},
+    "held": _COUNT | {"description": "units that holds keep"},
+    "sold": _COUNT | {"description": "units that orders took and no count lacks yet"},
+    "exposed": _COUNT | {"description": "units granted to escrow channels"},
+    "safety": _COUNT | {"description": "units kept back"},
+    "seq": _COUNT | {"description": "sequence number of the last count, 0 for none"},
+    "free": _COUNT | {"description": "units that a hold may take"},
+    "deficit": _COUNT | {"description": "units promised beyond the count"},
+    "hold": _TEXT | {"description": "the hold's id"},
+    "channel": _TEXT | {"description": "the sales channel's name"},
+    "expires_ms": _COUNT | {"description": "when the hold ends, ms since 1970"},
+    "order": {
+        "type": "object",
+        "description": "which order",
+        "properties": {"channel": _TEXT, "id": _TEXT},
+        "required": ["channel", "id"],
+    },
+    "item": {"enum": ["create", "cancel", "amend"], "description": "the order itself, or what followed its delivery"},
+    "state": _TEXT | {"description": "where the item stands now; see docs/lifecycle.md"},
+    "backend": _TEXT | {"description": "the backend's name"},
+    "backend_ref": _TEXT | {"description": "the backend's own id of the order, where it told one"},
+    "version": _COUNT | {"description": "which version of the order is known"},
+    "sends": _COUNT | {"description": "how often it was sent"},
+    "reason": _TEXT | {"description": "why, in words"},
+    "by": _TEXT | {"description": "which human, by the name of the token"},
+    "quarantine": _TEXT | {"description": "id of the quarantined body"},
+    "wait_ms": _COUNT | {"description": "how long it is left alone"},
+    "alert": {"type": "boolean", "description": "whether a human must mend something"},
+    "before": {"description": "what it was"},
+    "after": {"description": "what it is"},
+    "moves": {
+        "type": "array",
+        "description": "changes of counters: [sku, location, on_hand, held, sold, exposed, safety]; all moves of all "
+        "events add up to the counters",
+        "items": {
+            "type": "array",
+            "prefixItems": [_TEXT, _TEXT, *[_NUMBER] * 5],
+            "items": False,
+            "minItems": 7,
+        },
+    },
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of every message; subscribers must tolerate members and kinds that are new to them."""
+    kinds = [
+        {
+            "if": {"properties": {"kind": {"const": kind}}},
+            "then": {
+                "description": fact.says,
+                "properties": {name: MEMBERS[name] for name in (*fact.always, *fact.maybe)},
+                "required": list(fact.always),
+            },
+        }
+        for kind, fact in KINDS.items()
+    ]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "An event of flashd",
+        "type": "object",
+        "properties": {
+            "v": {"const": VERSION},
+            "id": {"type": "string", "pattern": r"^\d+-\d+$", "description": "id in the stream fd:{<pool>}:j"},
+            "at": {"type": "string", "format": "date-time"},
+            "kind": {"type": "string", "pattern": rf"^({'|'.join(Topic)})\.[a-z_]+$"},
+            "pool": {"type": "string"},
+        },
+        "required": ["v", "id", "at", "kind", "pool"],
+        "allOf": kinds,
+    }

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import jsonschema  # type: ignore[import-untyped]  # its stubs are a package of their own
+import msgspec
+from redis.asyncio import Redis
+
+from flashd.domain.event import Event, message_of
+from flashd.domain.event_schema import KINDS, json_schema
+from flashd.domain.stock import StockLevel
+from flashd.store.connection import Client
+from flashd.store.feed import RedisFeed
+from flashd.store.journal import RedisJournal
+from tests.store.traffic import Traffic
+
+BY_OTHERS = ("backend.", "channel.")  # announced by actors and by the quarantine; their own tests see them
+
+
+async def test_what_the_scripts_say_keeps_to_the_schema_and_nothing_is_left_unsaid(client: Client) -> None:
+    traffic = Traffic(client, seed=21)
+    await traffic.stock(60)
+    await traffic.run(500)
+    await traffic.ledger.recount(StockLevel(sku="A", on_hand=0, safety=2, seq=10**12))
+    await RedisJournal(client, "main").purge(0)
+    events = await everything(client)
+    validator = jsonschema.Draft202012Validator(json_schema())
+    for event in events:
+        fact = KINDS[event.kind]
+        assert set(fact.always) <= event.data.keys() <= {*fact.always, *fact.maybe}, event
+        validator.validate(msgspec.json.decode(message_of(event)))
+    unsaid = KINDS.keys() - {event.kind for event in events}
+    rare = {"hold.extended", "order.ignored"}
+    assert {kind for kind in unsaid if not kind.startswith(BY_OTHERS)} <= rare
+
+
+async def everything(client: Redis) -> list[Event]:
+    feed = RedisFeed(client, client, "main")
+    events: list[Event] = []
+    while page := await feed.read(events[-1].id if events else "0"):
+        events += [event for event in page if isinstance(event, Event)]
+    return events
