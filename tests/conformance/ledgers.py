@@ -1,0 +1,134 @@
+"""The same ledger twice, to be put to the same questions: as a fake, and in Redis."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from flashd.domain.delivery import Result, ResultKind
+from flashd.domain.order import Effect, Incoming, Kind, Line, Order, OrderRef
+from flashd.domain.reservation import HoldRequest
+from flashd.domain.stock import Move, StockLevel
+from flashd.ports import OrderBook, Outbox, StockLedger
+from flashd.store.keys import pool_key
+from flashd.store.ledger import RedisLedger
+from flashd.store.orderbook import RedisOrderBook
+from flashd.store.outbox import RedisOutbox
+from tests.fakes.ledger import FakeLedger
+from tests.fakes.orderbook import FakeOrderBook
+from tests.fakes.outbox import FakeOutbox
+from tests.fakes.pool import FakePool
+from tests.servers import KINDS as SERVERS
+from tests.servers import Server, find_server, missing
+
+BACKEND = "erp"
+KINDS = {BACKEND: {Kind.CREATE, Kind.CANCEL}}  # amends of delivered orders are left to a human
+BENCHES = ["fake", *SERVERS]
+HOUR_MS = 3_600_000
+
+
+@dataclass
+class Bench:
+    """One pool, all its doors, and its journal as (kind, moves)."""
+
+    ledger: StockLedger
+    book: OrderBook
+    outbox: Outbox
+    fake: FakePool | None = None
+    client: Redis | None = None
+    seen: list[tuple[str, list[Any]]] = field(default_factory=list)
+
+    async def journal(self) -> list[tuple[str, list[Move]]]:
+        """Everything that was announced so far: kind and moves."""
+        if self.fake is not None:
+            events = [(event.kind, event.data) for event in self.fake.journal]
+        else:
+            assert self.client is not None
+            entries: Any = await self.client.xrange(pool_key("main", "j"))
+            events = [(fields[b"k"].decode(), msgspec.json.decode(b"{" + fields[b"d"] + b"}")) for _, fields in entries]
+        return [(kind, msgspec.convert(data.get("moves", []), list[Move])) for kind, data in events]
+
+    async def pass_time(self, ms: int) -> None:
+        """Let at least *ms* pass at the store; the only clock of a real one is the server's."""
+        if self.fake is not None:
+            await self.fake.clock.advance(ms / 1000)
+        else:
+            await _outlast(ms)
+
+    async def send(self, ref: OrderRef, kind: ResultKind | None = None, backend_ref: str = "SO1") -> None:
+        """Claim one item, and settle it where *kind* says how."""
+        await self.outbox.claim([ref], epoch=1, lease_ms=HOUR_MS)
+        if kind is not None:
+            await self.outbox.finish([Result(ref=ref, kind=kind, backend_ref=backend_ref)], epoch=1)
+
+
+async def _outlast(ms: int) -> None:
+    until = time.monotonic() + ms / 1000
+    while time.monotonic() < until:
+        time.sleep(0.001)  # noqa: ASYNC251  # a server's clock cannot be turned; a few ms, nothing else runs
+
+
+def fake_bench(kinds: Mapping[str, set[Kind]] = KINDS) -> Bench:
+    pool = FakePool()
+    return Bench(FakeLedger(pool, kinds=kinds), FakeOrderBook(pool), FakeOutbox(pool, BACKEND), fake=pool)
+
+
+def real_bench(client: Redis, kinds: Mapping[str, set[Kind]] = KINDS) -> Bench:
+    ledger = RedisLedger(client, "main", kinds=kinds)
+    return Bench(ledger, RedisOrderBook(client, "main"), RedisOutbox(client, "main", BACKEND), client=client)
+
+
+@asynccontextmanager
+async def open_bench(kind: str, servers: dict[str, Server]) -> AsyncIterator[Bench]:
+    """A bench of one of BENCHES, empty."""
+    if kind == "fake":
+        yield fake_bench()
+        return
+    if find_server(kind) is None:
+        pytest.skip(missing(kind))
+    if kind not in servers:
+        servers[kind] = Server(kind).start()
+    client = Redis(unix_socket_path=servers[kind].socket_path, retry=Retry(NoBackoff(), 0))
+    await client.flushall()
+    yield real_bench(client)
+    await client.aclose()
+
+
+def make_incoming(
+    order_id: str = "1001", version: int = 1, effect: Effect = Effect.DELIVER, *, tee: int = 2, **more: Any
+) -> Incoming:
+    """One version of an order of *tee* tees; *more* goes to the Incoming, or to the order where it fits there."""
+    lines = more.pop("lines", (Line("tee", tee, 1000),))
+    order = Order(
+        channel=more.pop("channel", "shop"),
+        id=order_id,
+        placed_ms=more.pop("placed_ms", 1_790_000_000_000),
+        currency="EUR",
+        lines=lines,
+        total=sum(line.total for line in lines),
+        note=more.pop("note", ""),
+    )
+    return Incoming(order=order, version=version, effect=effect, **more)
+
+
+def make_hold(hold_id: str = "h1", *, tee: int = 2, ttl_ms: int = HOUR_MS, **more: Any) -> HoldRequest:
+    lines = more.pop("lines", (Line("tee", tee),))
+    digest = more.pop("digest", f"{lines}")
+    return HoldRequest(id=hold_id, lines=lines, ttl_ms=ttl_ms, digest=digest, **more)
+
+
+async def stock(bench: Bench, on_hand: int = 10, sku: str = "tee", safety: int = 0) -> None:
+    await bench.ledger.recount(StockLevel(sku=sku, on_hand=on_hand, safety=safety))
+
+
+async def level(bench: Bench, sku: str = "tee") -> StockLevel:
+    return (await bench.ledger.levels([sku]))[0]
