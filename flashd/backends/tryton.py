@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from flashd.backends.exchange import Answer, Link, by_status, checked_url, plain, plain_refusal, unread
-from flashd.backends.tryton_catalogue import EXTRA, Catalogue, EndedError, Products, Shop, decode_refusal
+from flashd.backends.exchange import Answer, EndedError, Link, by_status, checked_url, plain, plain_refusal, unread
+from flashd.backends.tryton_catalogue import EXTRA, Catalogue, Products, Shop, decode_refusal
 from flashd.config import BackendConfig, PositiveInt, Secret, SecretText
 from flashd.domain.delivery import (
     Absent,
@@ -27,10 +27,8 @@ from flashd.domain.delivery import (
     Doubtful,
     Finding,
     Found,
-    Later,
     Mismatch,
     Outcome,
-    Throttled,
     Unknown,
     Unsupported,
 )
@@ -198,9 +196,7 @@ class TrytonBackend:
                 if delivery.ref.kind is Kind.CANCEL and delivery.backend_ref.isdecimal():
                     return await self._cancel(delivery)
         except EndedError as ended:
-            # Only reads end this way, so nothing of the order was written.
-            outcome = ended.outcome
-            return Later(reason=outcome.reason) if isinstance(outcome, Doubtful) else outcome
+            return ended.nothing_written
         except TimeoutError:
             return Doubtful(reason=f"not finished after {self._config.timeout_s:g} s")
         return Unsupported(reason=f"sale {delivery.backend_ref or '?'} must be changed in Tryton by hand")
@@ -220,8 +216,7 @@ class TrytonBackend:
                     return Absent()
                 difference = await self._compare(delivery, sales)
         except EndedError as ended:
-            wait_s = ended.outcome.retry_after_s if isinstance(ended.outcome, Throttled) else None
-            return Unknown(reason=ended.outcome.reason, retry_after_s=wait_s)
+            return ended.nothing_known
         except TimeoutError:
             return Unknown(reason=f"no answer within {self._config.timeout_s:g} s")
         backend_ref = str(sales[0]["id"])

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from flashd.backends.exchange import Answer, Link, Trouble, by_status, plain, unread
+from flashd.backends.exchange import Answer, EndedError, Link, by_status, plain, unread
 from flashd.domain.delivery import Away, Declined
 from flashd.domain.order import Address, Order
 
@@ -23,14 +23,6 @@ class Shop(msgspec.Struct, frozen=True, kw_only=True):
     company: int
     warehouse: int | None
     address: int
-
-
-class EndedError(Exception):
-    """Reading for an order ended early, with nothing of it written; never leaves the adapter."""
-
-    def __init__(self, outcome: Trouble | Declined) -> None:
-        super().__init__(outcome.reason)
-        self.outcome = outcome
 
 
 def encode_domain(domain: Sequence[object]) -> str:

@@ -150,9 +150,11 @@ class FaultServer:
     async def _strike(self, fault: Fault, request: Request, writer: asyncio.StreamWriter) -> bool:
         reply = self.stand_in.handle(request) if fault.records else Reply()
         if fault.answer is not None:
-            writer.write(fault.answer(reply).encode())
+            answer = fault.answer(reply)
+            writer.write(answer.encode())
             await writer.drain()
-        elif fault.cut == "during":
+            return answer.announced is None  # a whole answer leaves the connection open, a broken one does not
+        if fault.cut == "during":
             writer.write(reply.encode()[:25])  # the answer breaks off inside its headers
             await writer.drain()
         elif fault.cut == "hole":

@@ -25,6 +25,7 @@ __all__ = ["any_tryton", "tryton", "tryton_pg", "trytons"]
 pytestmark = pytest.mark.timeout(600)  # the first use on a machine installs and fills Tryton
 
 
+FINISHED = {"confirmed", "processing"}  # Tryton processes what is confirmed in a transaction of its own
 Make = Callable[..., TrytonBackend]
 
 
@@ -64,7 +65,7 @@ async def test_an_order_arrives_with_its_lines_and_prices(any_tryton: Tryton, ba
     outcome = await backend.deliver(delivery)
     (held,) = any_tryton.orders([delivery.key])
     assert outcome == Delivered(backend_ref=str(held.id))
-    assert held.state == "processing"
+    assert held.state in FINISHED
     assert held.reference == delivery.order.number
     assert held.lines == [
         ("SKU-01", 2.0, Decimal("10.50")),
@@ -178,7 +179,7 @@ async def test_a_half_done_sale_is_finished_under_its_key(any_tryton: Tryton, un
     assert await half.find(delivery) == Found(backend_ref=outcome.backend_ref)
     assert await whole.find(delivery) == Absent(half_done=outcome.backend_ref)
     assert await whole.deliver(msgspec.structs.replace(delivery, sends=2)) == outcome
-    assert [held.state for held in any_tryton.orders([delivery.key])] == ["processing"]
+    assert [held.state in FINISHED for held in any_tryton.orders([delivery.key])] == [True]
 
 
 async def test_a_sale_with_other_lines_under_the_key_is_a_mismatch_and_stays(
@@ -193,7 +194,7 @@ async def test_a_sale_with_other_lines_under_the_key_is_a_mismatch_and_stays(
 
 
 async def test_a_sale_made_after_the_time_out_is_found_and_finished(any_tryton: Tryton, make_backend: Make) -> None:
-    backend = make_backend(any_tryton, timeout_s=3)
+    backend = make_backend(any_tryton, timeout_s=4)
     await finished(backend, a_delivery(an_order(new_id())))  # the catalogue is read, so that only the creation is late
     delivery = a_delivery(an_order(new_id(), ship_to=Address()))
     await backend.close()  # a connection that is kept alive would be dropped unread when Tryton wakes up
@@ -207,7 +208,8 @@ async def test_a_sale_made_after_the_time_out_is_found_and_finished(any_tryton: 
     assert held.state == "draft"
     assert await backend.find(delivery) == Absent(half_done=str(held.id))
     assert await finished(backend, delivery) == Found(backend_ref=str(held.id))
-    assert [held.state for held in any_tryton.orders([delivery.key])] == ["processing"]
+    (held,) = any_tryton.orders([delivery.key])
+    assert held.state in FINISHED
 
 
 async def test_a_time_out_of_a_millisecond_is_doubt_and_ends_in_one_sale(

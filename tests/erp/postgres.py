@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 import tempfile
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -98,12 +99,13 @@ class Postgres:
 
     def rows(self, database: str, query: str) -> list[list[Any]]:
         """Return what *query* selects, each row a list."""
-        arrays = f"SELECT json_agg(t) FROM (SELECT json_build_array(q.*) t FROM ({query}) q) x"  # noqa: S608  # ours
+        objects = f"SELECT json_agg(q) FROM ({query}) q"  # noqa: S608  # ours
         said = self._run(
             *("psql", "-X", "-q", "-A", "-t", "-h", "127.0.0.1", "-p", str(self.port), "-U", ROLE, "-d", database),
-            *("-c", arrays),
+            *("-c", objects),
         )
-        return json.loads(said) if said.strip() else []
+        found = json.loads(said, parse_float=Decimal) if said.strip() else []
+        return [list(row.values()) for row in found]
 
     def close(self) -> None:
         try:
