@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import NoPermissionError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from flashd.config import StoreConfig
 from flashd.errors import ConfigError, StoreUnavailable
@@ -50,12 +51,28 @@ async def verify(client: Redis, config: StoreConfig, pools: Sequence[str], clock
     with store_faults("start"):
         try:
             return await _verify(client, config, pools, clock)
+        except RedisConnectionError as error:
+            if not _is_login(error):
+                raise
+            raise ConfigError(
+                f"the server does not let us in ({error}). Mend: [store] username and password = {{ file = ... }}; "
+                "see config/flashd.acl"
+            ) from error
         except NoPermissionError as error:
             user = config.username or "default"
             raise ConfigError(
                 f"the server refuses what flashd must ask ({error}). Mend: "
                 f"{settings.ACL_LINE.format(user=user)}; see config/flashd.acl"
             ) from error
+
+
+def _is_login(error: BaseException | None) -> bool:
+    """Say whether a refused login is behind it: redis-py tells that as a lost connection, which would be waited for."""
+    while error is not None:
+        if isinstance(error, AuthenticationError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 async def _verify(client: Redis, config: StoreConfig, pools: Sequence[str], clock: Clock) -> Contract:

@@ -26,7 +26,10 @@ fence:<backend>       STRING  highest epoch seen: a lower one is refused
 quarantine            HASH    id -> packed body that was not understood
 quarantine:at         ZSET    the same ids -> ms when they came
 j                     STREAM  journal and change feed: fields k (kind), d (JSON members)
-checkpoint            HASH    the folded counters of all that was trimmed from j, and the id up to which
+checkpoint            HASH    ``upto``: id of the last entry trimmed from j; ``<sku> 0x1f <location>`` -> sums of the
+                              trimmed moves, ``on_hand held sold exposed safety lacked``; with 0x1d before it -> units
+                              of purged orders
+probe                 STRING  when the store was last written by the watch, ms
 meta                  HASH    schema, generation, created_ms, backends ever used
 ====================  ======  ==========================================================================================
 """

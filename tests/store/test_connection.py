@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import socket
+import subprocess
+from pathlib import Path
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -9,7 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from flashd.config import Secret, SecretText, StoreConfig
 from flashd.errors import ConfigError
 from flashd.store.connection import Address, connect, listen, read_address
-from tests.servers import Server
+from tests.servers import Server, find_server, missing
 
 
 def reveal(secret: Secret) -> SecretText:
@@ -113,3 +117,38 @@ async def test_a_server_that_is_not_there_is_said_at_once() -> None:
     with pytest.raises(RedisConnectionError):
         await client.ping()
     await client.aclose()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for 127.0.0.1 that signs itself, and its key beside it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    path = tmp_path / "cert.pem"
+    request = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=flashd"
+    files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(tmp_path / "key.pem"), "-out", str(path)]
+    subprocess.run([*request.split(), *files], check=True, capture_output=True)
+    return path
+
+
+async def test_tls_is_proven_by_the_ca_file_and_refused_without_it(certificate: Path) -> None:
+    if find_server("redis7") is None:
+        pytest.skip(missing("redis7"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {"tls-port": str(port), "bind": "127.0.0.1", "tls-auth-clients": "no"}
+    settings |= {"tls-cert-file": str(certificate), "tls-key-file": str(certificate.with_name("key.pem"))}
+    settings |= {"tls-ca-cert-file": str(certificate)}
+    server = Server("redis7", settings=settings).start()
+    url = f"rediss://127.0.0.1:{port}/0"
+    trusting = connect(StoreConfig(url=url, ca_file=str(certificate)), reveal)
+    wary = connect(StoreConfig(url=url), reveal)
+    try:
+        assert await trusting.ping()
+        with pytest.raises(RedisConnectionError):
+            await wary.ping()
+    finally:
+        await trusting.aclose()
+        await wary.aclose()
+        server.close()

@@ -122,6 +122,15 @@ async def test_a_forbidden_question_is_answered_with_the_acl_line(
         await client.acl_deluser("narrow")
 
 
+async def test_a_wrong_password_is_a_mistake_of_the_file(server: Server, config: StoreConfig, clock: FakeClock) -> None:
+    wrong = msgspec.structs.replace(config, username="nobody", password=Secret(env="guess"))
+    client = connect(wrong, reveal)
+    with pytest.raises(ConfigError, match=r"\[store\] username and password") as caught:
+        await verify(client, wrong, ["main"], clock)
+    assert "guess" not in str(caught.value)
+    await client.aclose()
+
+
 async def test_an_emptied_store_is_refused_until_the_loss_is_accepted(
     client: Redis, config: StoreConfig, clock: FakeClock
 ) -> None:

@@ -13,8 +13,13 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from flashd.config import StoreConfig
 from flashd.errors import ConfigError
+from flashd.store.connection import connect
+from flashd.store.contract import verify
 from flashd.store.embedded import EmbeddedServer, find_binary, state_dir
+from flashd.store.watch import RedisWatch
+from tests.fakes.clock import FakeClock
 from tests.servers import KINDS, find_server, missing
 
 Make = Callable[..., EmbeddedServer]
@@ -137,6 +142,22 @@ async def test_a_crash_is_noticed_and_the_server_revived_with_its_data(make: Mak
     assert await server.revive()
     async with client_of(server) as client:
         assert await client.get("order") == b"1"
+
+
+async def test_the_watch_sees_the_crash_and_the_revival(make: Make, tmp_path: Path) -> None:
+    server = make()
+    await server.start()
+    config, clock = StoreConfig(state_dir=str(tmp_path / "state"), timeout_s=1), FakeClock()
+    client = connect(config, lambda _: pytest.fail("an embedded server has no password"), url=server.url)
+    watch = RedisWatch(client, config, await verify(client, config, ["main"], clock), clock)
+    assert (await watch.probe()).ok
+    os.kill(server.pid, signal.SIGKILL)
+    assert server._process is not None
+    server._process.wait()
+    assert not (await watch.probe()).ok
+    assert await server.revive()
+    assert (await watch.probe()).ok
+    await client.aclose()
 
 
 async def test_a_reading_command_uses_the_running_server_or_starts_one(make: Make) -> None:
