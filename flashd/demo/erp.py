@@ -90,6 +90,7 @@ class Erp:
             return await self._answer(400, {"error": "invalid", "detail": problem})
         poison = sorted(self.options.poison & {str(line["sku"]) for line in order["lines"]})
         if poison:
+            self._ledger.note("refused", key=key, order=order)
             return await self._answer(422, {"error": f"the article {poison[0]} is blocked"})
         booking, is_new = self._book(key, order)
         await self._ledger.flushed()

@@ -132,6 +132,7 @@ class _Case:
         self.verdict = Verdict()
         self.sold = _read_shops(evidence.shops)
         self.booked = _read_erp(evidence.erp)
+        self.refused = {_ref_of(entry["order"]) for entry in evidence.erp if entry["kind"] == "refused"}
         self.records: dict[tuple[str, str, str], list[FlashdOrder]] = defaultdict(list)
         for order in evidence.orders:
             self.records[order.channel, order.id, order.kind].append(order)
@@ -224,6 +225,10 @@ class _Case:
             self._wrong(ref, f"is {record.state} by flashd's word, and in the ERP as {bookings[0].id}")
         elif stages == {"cancelled"} and record.state not in {"cancelled", "delivered", "manual"}:
             self._lost(ref, f"was cancelled by its shop and is {record.state}")
+        elif record.state == "parked":
+            self._wrong(ref, "is parked, and nothing about it was doubtful")
+        elif record.state == "dead" and ref not in self.refused:
+            self._wrong(ref, "is a dead letter, and the ERP did not refuse it")
         if bookings:
             self._compare(ref, sold, bookings[0])
 
@@ -328,10 +333,14 @@ def _read_erp(entries: list[Entry]) -> dict[Ref, list[_Booked]]:
     for entry in entries:
         if entry["kind"] == "booked":
             booking = by_id[entry["id"]] = _Booked(entry["id"], entry["key"], entry["order"])
-            found[entry["order"]["channel"], entry["order"]["order_id"]].append(booking)
+            found[_ref_of(entry["order"])].append(booking)
         elif entry["kind"] == "cancelled":
             by_id[entry["id"]].is_cancelled = True
     return found
+
+
+def _ref_of(order: Entry) -> Ref:
+    return order["channel"], order["order_id"]
 
 
 def _content(order: Entry) -> Any:

@@ -36,6 +36,7 @@ REFRESH_S = 0.25
 DRAIN_S = 60.0  # for a backlog that stands still; it is judged as it is then
 STOP_S = 15.0
 BLOCKED_UNITS = 10
+EARLY = 10
 
 
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +133,7 @@ class _Demo:
         """Start flashd, sell, break, drain, judge."""
         api = AdminApi(site.admin, site.admin_token)
         ledger = Ledger(self.folder / "shops.ledger")
-        shops = Shops(site.intake, site.secrets, ledger, seed=self.seed)
+        shops = Shops(site.intake, site.secrets, ledger, seed=self.seed, early=EARLY)
         try:
             with self._timed("start"):
                 site.daemon.start()

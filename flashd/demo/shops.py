@@ -9,9 +9,10 @@ till asks again with the same id; WooCommerce never repeats, and what it got no 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,6 +34,7 @@ _REPEATS_S: Mapping[Shop, tuple[float, ...]] = {
 _TIMEOUTS_S: Mapping[Shop, float] = {Shop.SHOPIFY: 5.0, Shop.STANDARD: 15.0, Shop.TILL: 5.0, Shop.WOOCOMMERCE: 10.0}
 _TOPICS = {Stage.PENDING: "orders/create", Stage.PAID: "orders/paid", Stage.CANCELLED: "orders/cancelled"}
 _STALE_S = 10.0  # placed so long before the first version is sent, so that later versions do not lie in the future
+EARLY_S = 0.2  # between two customers before the sale opens
 HOLD_MS = 4_000  # an abandoned basket is back on the shelf within the demo
 
 
@@ -52,7 +54,7 @@ class Answer(msgspec.Struct, frozen=True):
 class Shops:
     """All shops of the demo: one session, one ledger, one set of secrets."""
 
-    def __init__(self, intake: str, secrets: Mapping[Shop, str], ledger: Ledger, *, seed: int) -> None:
+    def __init__(self, intake: str, secrets: Mapping[Shop, str], ledger: Ledger, *, seed: int, early: int = 0) -> None:
         """
         Prepare them.
 
@@ -60,8 +62,10 @@ class Shops:
             intake: The address of the daemon's intake listener.
             secrets: What each shop signs with; the till's is its bearer token.
             ledger: Where they note what they send and hear.
-            seed: Which repeat copies arrive when.
+            seed: Under which delivery ids.
+            early: How many customers come before the sale opens.
         """
+        self.early = early
         self.counts: Counter[str] = Counter()
         self._intake = intake
         self._secrets = secrets
@@ -70,19 +74,30 @@ class Shops:
         self._http: aiohttp.ClientSession | None = None
 
     async def run(self, purchases: list[Purchase], *, buyers: int) -> None:
-        """Let *buyers* customers at a time make all purchases; return when the last one is through with it."""
+        """
+        Let *buyers* customers at a time make all purchases; return when the last one is through with it.
+
+        A few come one by one before the sale opens: a bucket that saves up what they leave unused shows itself when
+        the others rush in.
+        """
         waiting = iter(purchases)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(connector=connector) as self._http, asyncio.TaskGroup() as group:
+            for purchase in itertools.islice(waiting, self.early):
+                group.create_task(self._buy(purchase))
+                await asyncio.sleep(EARLY_S)
             for _ in range(buyers):
                 group.create_task(self._buy_all(waiting))
         await self._ledger.flushed()
 
-    async def _buy_all(self, waiting: Any) -> None:
+    async def _buy_all(self, waiting: Iterator[Purchase]) -> None:
         for purchase in waiting:
-            await asyncio.sleep(purchase.think_s)
-            await (self._at_the_till(purchase) if purchase.shop is Shop.TILL else self._online(purchase))
-            self.counts["purchases"] += 1
+            await self._buy(purchase)
+
+    async def _buy(self, purchase: Purchase) -> None:
+        await asyncio.sleep(purchase.think_s)
+        await (self._at_the_till(purchase) if purchase.shop is Shop.TILL else self._online(purchase))
+        self.counts["purchases"] += 1
 
     # ---------------------------------------------------------------------------------------------------- webhooks
 

@@ -92,7 +92,7 @@ class SimulatedErp:
             self._child.close()
 
     def entries(self, kind: str = "") -> list[Entry]:
-        """Return the ledger's entries, or those of one kind: started, request, booked, cancelled, outage."""
+        """Return the ledger's entries, or those of one kind: started, request, booked, cancelled, refused, outage."""
         return [entry for entry in read(self.ledger) if not kind or entry["kind"] == kind]
 
     def bookings(self) -> dict[str, list[Entry]]:

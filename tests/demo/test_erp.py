@@ -156,6 +156,7 @@ async def test_a_poisoned_article_is_refused_and_a_body_that_is_no_order_too(
         assert (await post(http, erp, "k1"))[0] == 422
         assert (await post(http, erp, "k2", {"lines": [], "total": 1}))[0] == 400
     assert erp.bookings() == {}
+    assert [entry["key"] for entry in erp.entries("refused")] == ["k1"]
 
 
 async def test_what_was_answered_survives_sigkill_and_a_torn_line(tmp_path: Path, erps: list[SimulatedErp]) -> None:

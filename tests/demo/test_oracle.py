@@ -217,6 +217,18 @@ def test_a_price_or_line_that_changed_on_the_way_is_wrong(run: Run, change: dict
     assert verdict.line.endswith("wrong 1  FAIL")
 
 
+@pytest.mark.parametrize("state", ["parked", "dead"])
+def test_an_order_that_was_stopped_for_no_reason_is_wrong(run: Run, state: str) -> None:
+    run.order("x", state=state)
+    assert run.verdict().wrong == 1
+
+
+def test_a_dead_letter_that_the_erp_refused_is_fine(run: Run) -> None:
+    run.order("x", state="dead")
+    run.erp.append({"kind": "refused", "at_us": 0, "key": "k", "order": {"channel": "shop", "order_id": "x"}})
+    assert run.verdict().passed
+
+
 def test_an_invented_order_is_wrong(run: Run) -> None:
     run.booked("never-sent")
     run.record("never-sent", "delivered")
