@@ -63,7 +63,7 @@ async def bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
     connection.begin(request)
     try:
         head = len(request.raw_path) + sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
-        limit = connection.head_bytes_limit
+        limit = connection.limits.head_bytes
         if head > limit:
             raise HeadTooLarge(f"request line and headers have {head} bytes; the limit is {limit}")
         return await handler(request)

@@ -25,8 +25,8 @@ def status_of(accepted: Accepted) -> int:
     """
     if accepted.code is AcceptCode.CONFLICT:
         raise Conflict("this order id is known with other content", state=str(accepted.state))
-    if accepted.code in {AcceptCode.REPEAT, AcceptCode.STALE}:
-        return 200
+    if accepted.code in {AcceptCode.REPEAT, AcceptCode.STALE} or accepted.state is OrderState.IGNORED:
+        return 200  # nothing came into being
     if accepted.state is OrderState.SHORTFALL or accepted.code is AcceptCode.LATER:
         return 202
     return 201 if accepted.code is AcceptCode.ACCEPTED else 200

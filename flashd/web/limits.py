@@ -28,6 +28,7 @@ class ClientLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What one listener grants its clients."""
 
     header_timeout_s: float = 5.0
+    write_timeout_s: float = WRITE_S  # for a piece of a stream that the client does not read
     linger_s: float = 1.0  # what still comes after a refusal is read for so long, so that the answer is not lost
     idle_s: float = IDLE_S
     connections: int = 4096
@@ -165,15 +166,15 @@ async def _next_chunk(request: web.Request, due: float, timeout_s: float) -> byt
         raise Malformed("the body is broken: chunks or length do not fit") from error
 
 
-async def write_or_cut(
-    request: web.Request, response: web.StreamResponse, data: bytes, timeout_s: float = WRITE_S
-) -> None:
+async def write_or_cut(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
     """
     Write a piece of a stream, or cut off a client that does not read.
 
     Raises:
         ConnectionResetError: It is gone.
     """
+    connection = request.protocol
+    timeout_s = connection.limits.write_timeout_s if isinstance(connection, Connection) else WRITE_S
     try:
         async with asyncio.timeout(timeout_s):
             await response.write(data)
@@ -230,9 +231,9 @@ class Connection(web.RequestHandler):
                 self._arm()
 
     @property
-    def head_bytes_limit(self) -> int:
-        """How large a head may be in all."""
-        return self._guard.limits.head_bytes
+    def limits(self) -> ClientLimits:
+        """What this client is granted."""
+        return self._guard.limits
 
     def begin(self, request: web.Request) -> None:
         """Note that a request has reached the application."""

@@ -32,13 +32,6 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     type: str = "about:blank"
 
 
-class LengthNeeded(Refused):
-    """A body without any length in a place that needs one."""
-
-    status = 411
-    title = "length_required"
-
-
 class TooSlow(Refused):
     """The body did not come in time."""
 

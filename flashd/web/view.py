@@ -87,19 +87,22 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+_NOTABLE = frozenset({OrderState.SHORTFALL, OrderState.PARKED, OrderState.IGNORED})
+
+
 class OrderReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer to an order: durable now."""
 
     order: str  # "<channel>:<order id>"
     code: str
     state: str
-    title: str = ""  # "shortfall", where paid units could not be covered
+    title: str = ""  # "shortfall" (paid units could not be covered), "parked" (a human looks at it), "ignored"
     short: dict[str, int] = {}  # units that could not be taken, by SKU
 
     @classmethod
     def of(cls, incoming: Incoming, accepted: Accepted) -> OrderReceipt:
         """Show what became of one order."""
-        title = "shortfall" if accepted.state is OrderState.SHORTFALL else ""
+        title = str(accepted.state) if accepted.state in _NOTABLE else ""
         code, state = str(accepted.code), str(accepted.state)
         return cls(order=str(incoming.ref), code=code, state=state, title=title, short=dict(accepted.short))
 

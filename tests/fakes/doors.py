@@ -107,6 +107,7 @@ class DoorPool:
     heard: asyncio.Event = field(default_factory=asyncio.Event)
     following: asyncio.Event = field(default_factory=asyncio.Event)
     error: Exception | None = None
+    places_in: OrderState | None = None  # where new orders stand, whatever the stock
     asked: list[str] = field(default_factory=list)
 
     def _ask(self, what: str) -> None:
@@ -166,7 +167,7 @@ class DoorPool:
             same = known.digest == incoming.order.digest
             return Accepted(AcceptCode.REPEAT if same else AcceptCode.CONFLICT, known.state)
         short = tuple((line.sku, line.quantity) for line in incoming.order.lines if line.sku not in self.stock)
-        state = OrderState.SHORTFALL if short else OrderState.QUEUED
+        state = self.places_in or (OrderState.SHORTFALL if short else OrderState.QUEUED)
         self.put(record(incoming.order, state))
         return Accepted(AcceptCode.ACCEPTED, state, short)
 

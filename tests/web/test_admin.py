@@ -121,7 +121,7 @@ async def test_a_count_is_set_shown_and_audited(admin: Served, house: DoorHouse)
     (change,) = house.changes
     assert (change.who, change.what, change.subject, change.pool) == ("operate", "stock.counted", "TEE@main", "main")
     (entry,) = [entry for entry in logs if entry["event"] == "admin.changed"]
-    assert (entry["who"], entry["after"]["on_hand"]) == ("operate", 7)
+    assert (entry["who"], json.loads(entry["after"])["on_hand"]) == ("operate", 7)
     again = await admin.call("PUT", "/admin/v1/stock/TEE?pool=main", json={"on_hand": 8}, token=OPERATE)
     assert again.json["after"]["safety"] == 1  # what is left out stays
     shown = await admin.call("GET", "/admin/v1/stock/TEE?pool=main", token=READ)

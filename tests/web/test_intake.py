@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 from typing import Any
@@ -46,6 +47,25 @@ async def test_a_signed_body_that_is_not_understood_is_200_and_quarantined(intak
     answer = await post_webhook(intake, b'{"no": "id"}')
     assert (answer.status, answer.json["state"]) == (200, "quarantined")
     assert [entry.body for entry in house.main.kept.values()] == [b'{"no": "id"}']
+
+
+async def test_the_platforms_unsigned_ping_is_exactly_200(intake: Served, house: DoorHouse) -> None:
+    answer = await intake.call("POST", "/webhooks/shop", data=b"webhook_id=1", token="")
+    assert (answer.status, answer.json["state"]) == (200, "pong")
+    assert house.main.asked == []
+
+
+async def test_http_1_0_as_woocommerce_speaks_it_is_answered_and_closed(intake: Served, house: DoorHouse) -> None:
+    body = json.dumps(ORDER).encode()
+    reader, writer = await intake.connect()
+    signature = sign(body)["X-Signature"]
+    writer.write(
+        f"POST /webhooks/shop HTTP/1.0\r\nX-Signature: {signature}\r\nContent-Length: {len(body)}\r\n".encode()
+    )
+    writer.write(b"Connection: close\r\n\r\n" + body)
+    said = await asyncio.wait_for(reader.read(), 5)
+    assert b" 200 OK" in said.partition(b"\r\n")[0]
+    assert OrderRef("shop", "1001") in house.main.records
 
 
 async def test_an_unknown_channel_and_a_bad_signature_get_the_same_answer_and_write_nothing(
@@ -177,6 +197,13 @@ async def test_a_paid_order_that_cannot_be_covered_is_202_shortfall(intake: Serv
     answer = await intake.call("POST", "/v1/orders", json=ORDER)
     assert answer.status == 202
     assert (answer.json["title"], answer.json["state"], answer.json["short"]) == ("shortfall", "shortfall", {"TEE": 1})
+
+
+@pytest.mark.parametrize("state", [OrderState.IGNORED, OrderState.PARKED])
+async def test_an_order_that_goes_nowhere_says_so(intake: Served, house: DoorHouse, state: OrderState) -> None:
+    house.main.places_in = state
+    answer = await intake.call("POST", "/v1/orders", json=ORDER)
+    assert (answer.status, answer.json["title"]) == (200 if state is OrderState.IGNORED else 201, str(state))
 
 
 async def test_an_order_tells_its_place_in_the_queue_and_when_it_leaves(intake: Served, house: DoorHouse) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import time
 
 import pytest
 
+from flashd.domain.order import Line, Order, OrderState
 from flashd.errors import Busy
 from flashd.web.limits import Budget
-from tests.fakes.doors import SHOP_TOKEN, DoorHouse, sign
+from tests.fakes.doors import READ, SHOP_TOKEN, DoorHouse, record, sign
 from tests.web.conftest import Serve, Served, eventually
 
 FAST = {"limit_header_timeout_s": 0.3, "body_timeout_s": 0.3}
@@ -223,6 +225,26 @@ async def test_more_connections_than_the_cap_are_turned_away_and_room_comes_back
     open_ones[0][1].close()
     await eventually(lambda: len(guard.connections) < 3)
     assert (await served.call("GET", "/v1/stock")).status == 401
+
+
+async def test_a_client_that_does_not_read_what_it_asked_for_is_cut_off(serve: Serve, house: DoorHouse) -> None:
+    served = await serve("admin", limit_write_timeout_s=0.3)
+    wide = Line("TEE", 1, title="x" * 4000)
+    for number in range(4000):  # 16 MB: more than the kernel takes for it
+        order = Order(channel="shop", id=str(number), placed_ms=1, currency="EUR", lines=(wide,), total=0)
+        house.main.put(record(order, OrderState.QUEUED))
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", served.listener.port))
+        client.send(
+            b"GET /admin/v1/orders/export?pool=main HTTP/1.1\r\nHost: localhost\r\n"
+            + f"Authorization: Bearer {READ}\r\n\r\n".encode()
+        )
+        guard = served.listener.guard
+        assert guard is not None
+        await eventually(lambda: len(guard.connections) == 1)
+        await eventually(lambda: not guard.connections)
 
 
 async def test_a_good_request_passes_among_hundreds_of_slow_ones(serve: Serve, house: DoorHouse) -> None:
