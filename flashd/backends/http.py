@@ -63,7 +63,7 @@ def encode_order(delivery: Delivery) -> dict[str, Any]:
         "channel": order.channel,
         "order_id": order.id,
         "number": order.number,
-        "placed_at": datetime.fromtimestamp(order.placed_ms / 1000, UTC).isoformat().replace("+00:00", "Z"),
+        "placed_at": _instant(order.placed_ms),
         "currency": order.currency,
         "lines": [
             {
@@ -85,6 +85,11 @@ def encode_order(delivery: Delivery) -> dict[str, Any]:
         "tags": list(order.tags),
         "note": order.note,
     }
+
+
+def _instant(ms: int) -> str | None:
+    """Write ms since 1970 as RFC 3339; null where the channel did not say when."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat().replace("+00:00", "Z") if ms else None
 
 
 def encode_cancel(delivery: Delivery) -> dict[str, Any]:

@@ -8,8 +8,9 @@ import click
 import msgspec
 
 from flashd.cli.session import config_option, json_option, load_config, print_json
-from flashd.daemon.online import audit_store
+from flashd.daemon.assembly import reveal_of
 from flashd.store.audit import AuditReport
+from flashd.store.opening import audit_store
 
 
 @click.command()
@@ -21,7 +22,8 @@ def audit(config: str | None, *, as_json: bool) -> None:
 
     It opens the store itself, beside a running daemon or without one.
     """
-    reports = asyncio.run(audit_store(load_config(config)))
+    loaded = load_config(config)
+    reports = asyncio.run(audit_store(loaded.config, reveal_of(loaded)))
     ok = all(report.ok for report in reports.values())
     if as_json:
         print_json({"ok": ok, "pools": {name: msgspec.to_builtins(report) for name, report in reports.items()}})

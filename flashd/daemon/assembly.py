@@ -20,12 +20,12 @@ from flashd.actors.intake import ChannelIntake, IntakeRules, cut_over_ms
 from flashd.actors.reaper import Reaper
 from flashd.actors.sentry import StoreSentry
 from flashd.config import BackendConfig, ChannelConfig, Config, Loaded, Secret, SecretText, Token, reveal
-from flashd.daemon.store import PoolStore, Store
 from flashd.domain.order import Kind, Order
 from flashd.domain.routing import Choice, Route, choose
 from flashd.errors import Busy
 from flashd.plugins import BACKENDS, CHANNELS, pick
 from flashd.ports import Backend, Channel, Clock
+from flashd.store.opening import PoolStore, Store
 from flashd.web.tokens import Caller, Scope, TokenTable
 
 _DAY_MS = 86_400_000

@@ -14,7 +14,6 @@ from flashd.config import show
 from flashd.daemon.assembly import Assembly
 from flashd.errors import ConfigError, StoreUnavailable
 from flashd.runtime.lag import LoopLag
-from flashd.store.audit import audit
 from flashd.web.admin import admin_app
 from flashd.web.doors import BackendSnapshot, Change, ChannelDoor, Doors, PoolDoor
 from flashd.web.intake import intake_app
@@ -89,7 +88,7 @@ def _snapshot_of(house: Assembly, name: str) -> Callable[[], BackendSnapshot]:
 
 
 async def _audit(house: Assembly) -> Mapping[str, Any]:
-    reports = {name: await audit(house.store.client, name) for name in house.store.pools}
+    reports = await house.store.audit()
     return {
         "ok": all(report.ok for report in reports.values()),
         "pools": {name: msgspec.to_builtins(report) for name, report in reports.items()},
@@ -128,7 +127,6 @@ class Front:
         tls = tls_context(config.intake.tls) if config.intake.tls is not None else None
         limits = ClientLimits(
             header_timeout_s=config.intake.header_timeout_s,
-            body_timeout_s=config.intake.body_timeout_s,
             connections=config.intake.connections,
             stop_s=STOP_S,
         )

@@ -22,13 +22,13 @@ from flashd.config import Loaded, require_runnable
 from flashd.daemon.assembly import Assembly, assemble, connect_backend, kinds_of, reveal_of
 from flashd.daemon.front import Front, open_doors
 from flashd.daemon.reload import Reload
-from flashd.daemon.store import Store, open_store
 from flashd.errors import ConfigError
 from flashd.ports import Backend
 from flashd.runtime.clock import SystemClock
 from flashd.runtime.lag import LoopLag
 from flashd.runtime.supervisor import Supervisor
 from flashd.runtime.ticker import tick
+from flashd.store.opening import Store, open_store
 from flashd.systemd import Notifier, listeners, watchdog_s
 from flashd.web.doors import Doors
 

@@ -10,6 +10,7 @@ import hashlib
 from enum import StrEnum
 
 import msgspec
+from msgspec.structs import replace
 
 
 class OrderState(StrEnum):
@@ -88,7 +89,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     channel: str
     id: str
     number: str = ""  # what people call it, such as "#1001"
-    placed_ms: int
+    placed_ms: int  # since 1970; 0: not told, so it counts as placed when it came
     currency: str  # ISO 4217
     lines: tuple[Line, ...]
     shipping: int = 0
@@ -107,8 +108,16 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     @property
     def digest(self) -> str:
-        """A fingerprint of all that matters to a backend: 16 hex digits, no version and no time of change in it."""
-        return hashlib.blake2b(msgspec.json.encode(self), digest_size=8).hexdigest()
+        """
+        A fingerprint of all that matters to a backend: 16 hex digits, no version and no time of change in it.
+
+        Tags are left out: shop apps tag orders at any time, and a tag alone is nothing to tell an ERP.
+        """
+        return hashlib.blake2b(msgspec.json.encode(replace(self, tags=())), digest_size=8).hexdigest()
+
+    def placed_after(self, instant_ms: int) -> bool:
+        """Say whether it was placed at or after *instant_ms*; one that does not say when is placed as it comes."""
+        return self.placed_ms == 0 or self.placed_ms >= instant_ms
 
 
 class OrderRef(msgspec.Struct, frozen=True, order=True):

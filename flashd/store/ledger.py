@@ -138,7 +138,7 @@ class RedisLedger:
             incoming.hold_id,
             backend,
             clean(incoming.reason),
-            int(order.placed_ms >= since_ms),
+            int(order.placed_after(since_ms)),
             pack_items(items_of(order.lines, self._location)),
             pack_order(order),
             pack_raw(incoming.raw),

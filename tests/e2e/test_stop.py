@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,17 +91,23 @@ class Load:
                 self.enough.set()
 
 
+async def listen(flashd: Flashd) -> None:
+    """Keep an event stream open until the daemon ends it."""
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{flashd.admin}/events") as answer:
+        assert answer.status == 200
+        async for _ in answer.content:
+            pass
+
+
 async def test_sigterm_under_load_returns_in_ten_seconds_and_loses_nothing(flashd: Flashd, erp: SimulatedErp) -> None:
     flashd.ask_admin("PUT", "/admin/v1/stock/TEE", {"on_hand": 100_000})
-    stream = threading.Thread(
-        target=flashd.call, args=("GET", "/events"), kwargs={"port": flashd.admin, "timeout": 30}, daemon=True
-    )
-    stream.start()
+    stream = asyncio.create_task(listen(flashd))
     load = Load(flashd)
     running = asyncio.create_task(load.run())
     await asyncio.wait_for(load.enough.wait(), 30)
     code, took_s = await asyncio.to_thread(flashd.terminate)
     await running
+    await stream
     assert code == 0, flashd.log.read_text()[-3000:]
     assert took_s < 10
     flashd.start()

@@ -130,7 +130,7 @@ class FakeLedger:
     async def accept(self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int) -> list[Accepted]:
         self._begin("accept")
         replies = [
-            self._accept_one(incoming, backend, admit=incoming.order.placed_ms >= since_ms)
+            self._accept_one(incoming, backend, admit=incoming.order.placed_after(since_ms))
             for incoming, backend in zip(orders, backends, strict=True)
         ]
         self._end("accept")

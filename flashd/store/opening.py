@@ -1,19 +1,25 @@
-"""Opening the store: the server, its contract, and the ports that stand behind it, pool by pool."""
+"""
+Opening the store: the server, its contract, and the ports that stand behind it, pool by pool.
+
+The one module of this room that knows all the others; whoever opens a store needs to know no Redis.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
 from redis.asyncio import Redis
 
-from flashd.config import Config, PoolConfig, Secret, SecretText, StoreConfig
+from flashd.config import Config, PoolConfig, StoreConfig
 from flashd.domain.order import Kind
 from flashd.errors import StoreUnavailable
 from flashd.ports import Clock
-from flashd.store.connection import connect, listen
+from flashd.store.audit import AuditReport, audit
+from flashd.store.connection import Reveal, connect, listen
 from flashd.store.contract import Contract, verify
 from flashd.store.embedded import EmbeddedServer
 from flashd.store.feed import RedisAnnouncer, RedisFeed
@@ -26,7 +32,6 @@ from flashd.store.watch import RedisWatch
 
 log = structlog.get_logger()
 
-Reveal = Callable[[Secret], SecretText]
 Kinds = Mapping[str, Collection[Kind]]
 
 ASK_AGAIN_S = 1.0
@@ -60,6 +65,10 @@ class Store:
     async def revive(self) -> bool:
         """Start an embedded server again that died; say whether it had to be."""
         return self.server is not None and await self.server.revive()
+
+    async def audit(self) -> dict[str, AuditReport]:
+        """Return the audit of every pool. Raises StoreUnavailable."""
+        return {name: await audit(self.client, name) for name in self.pools}
 
     async def close(self) -> None:
         """Close the connections, then end the embedded server: it has fsynced all that was acknowledged."""
@@ -129,3 +138,33 @@ async def _verify(
             say(f"waiting for the store: {error}")
             log.warning("store.awaited", reason=str(error))
             await asyncio.sleep(ASK_AGAIN_S)
+
+
+@asynccontextmanager
+async def _beside(config: StoreConfig, reveal: Reveal) -> AsyncIterator[Redis]:
+    """Hand out a client beside a running daemon; an embedded server that none runs is started for as long."""
+    if config.url == "embedded":
+        server = EmbeddedServer(config.state_dir, durability=config.durability)
+        async with server.open_existing() as url, connect(config, reveal, url=url) as client:
+            yield client
+        return
+    async with connect(config, reveal) as client:
+        yield client
+
+
+async def ask_contract(config: Config, reveal: Reveal, clock: Clock) -> Contract:
+    """
+    Say whether the store would be accepted, beside a running daemon or without one.
+
+    Raises:
+        ConfigError: It is refused, or there is none yet.
+        StoreUnavailable: It does not answer.
+    """
+    async with _beside(config.store, reveal) as client:
+        return await verify(client, config.store, tuple(config.pools), clock)
+
+
+async def audit_store(config: Config, reveal: Reveal) -> dict[str, AuditReport]:
+    """Return the audit of every pool, beside a running daemon or without one. Raises as above."""
+    async with _beside(config.store, reveal) as client:
+        return {pool: await audit(client, pool) for pool in config.pools}
