@@ -211,20 +211,13 @@ class _Case:
     def _follow(self, ref: Ref, sold: _Sold, record: FlashdOrder) -> None:
         bookings = self.booked.get(ref, [])
         stages = {entry["stage"] for entry in sold.candidates}
-        if record.state in UNSETTLED:
-            self._lost(ref, f"is still {record.state}")
-        elif record.state == "ignored":
-            self._lost(ref, "was ignored")
-        elif record.state == "waiting" and "pending" not in stages:
-            self._lost(ref, "was paid and still waits for its payment")
-        elif record.state == "cancelled" and "cancelled" not in stages:
-            self._lost(ref, "is cancelled, and its shop never said so")
+        misplaced = _misplaced(record.state, stages)
+        if misplaced:
+            self._lost(ref, misplaced)
         elif record.state == "delivered" and not bookings:
             self._lost(ref, "is delivered by flashd's word, and not in the ERP")
         elif record.state in NEVER_SENT and bookings:
             self._wrong(ref, f"is {record.state} by flashd's word, and in the ERP as {bookings[0].id}")
-        elif stages == {"cancelled"} and record.state not in {"cancelled", "delivered", "manual"}:
-            self._lost(ref, f"was cancelled by its shop and is {record.state}")
         elif record.state == "parked":
             self._wrong(ref, "is parked, and nothing about it was doubtful")
         elif record.state == "dead" and ref not in self.refused:
@@ -337,6 +330,21 @@ def _read_erp(entries: list[Entry]) -> dict[Ref, list[_Booked]]:
         elif entry["kind"] == "cancelled":
             by_id[entry["id"]].is_cancelled = True
     return found
+
+
+def _misplaced(state: str, stages: set[str]) -> str:
+    """Say why an order cannot be in *state* when its shop's last word is one of *stages*; "" if it can."""
+    if state in UNSETTLED:
+        return f"is still {state}"
+    if state == "ignored":
+        return "was ignored"
+    if state == "waiting" and "pending" not in stages:
+        return "was paid and still waits for its payment"
+    if state == "cancelled" and "cancelled" not in stages:
+        return "is cancelled, and its shop never said so"
+    if stages == {"cancelled"} and state not in {"cancelled", "delivered", "manual"}:
+        return f"was cancelled by its shop and is {state}"
+    return ""
 
 
 def _ref_of(order: Entry) -> Ref:
