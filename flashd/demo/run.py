@@ -123,6 +123,8 @@ class _Demo:
             if code != 0:
                 verdict.wrong += 1
                 verdict.problems.append(f"wrong: flashd ended with {code} within {STOP_S:.0f} s of SIGTERM")
+            with self._timed("audit"):
+                await self._audit(site, verdict)
         self.durations["whole"] = time.monotonic() - began
         for name in not_caused:
             self.screen.say(f"this run was to cause {name}, and did not")
@@ -207,6 +209,19 @@ class _Demo:
         if not said:
             raise ChildProcessError(f"the oracle ended with {oracle.returncode} and said nothing")
         return msgspec.json.decode(said, type=Verdict)
+
+    async def _audit(self, site: Site, verdict: Verdict) -> None:
+        """Let flashd fold its own journal, too: what it finds against itself counts."""
+        command = [sys.executable, "-m", "flashd", "audit", "--json", "-c", str(site.config)]
+        pipe = asyncio.subprocess.PIPE
+        audit = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=site.environ)
+        said, complaint = await audit.communicate()
+        if audit.returncode != 0:
+            verdict.wrong += 1
+            found = (said or complaint).decode(errors="replace")[-1000:]
+            verdict.problems.append(f"wrong: flashd's own audit ended with {audit.returncode}: {found}")
+        else:
+            self.screen.say("flashd's own audit is clean")
 
     @contextlib.asynccontextmanager
     async def _watch(self, site: Site, api: AdminApi, shops: Shops) -> AsyncIterator[None]:

@@ -93,10 +93,9 @@ class Site:
         self.intake_port, self.admin_port = _free_ports()
         self.config = folder / "flashd.toml"
         self._write(limit)
-        env = {name: value for name, value in os.environ.items() if not name.startswith("FLASHD_")}
-        self.daemon = Child(
-            "flashd", ["-m", "flashd", "run", "-c", str(self.config)], log=folder / "flashd.log", env=env
-        )
+        self.environ = {name: value for name, value in os.environ.items() if not name.startswith("FLASHD_")}
+        arguments = ["-m", "flashd", "run", "-c", str(self.config)]
+        self.daemon = Child("flashd", arguments, log=folder / "flashd.log", env=self.environ)
 
     @property
     def intake(self) -> str:
