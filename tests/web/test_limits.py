@@ -20,10 +20,14 @@ FAST = {"limit_header_timeout_s": 0.3, "body_timeout_s": 0.3}
 
 async def ended(reader: asyncio.StreamReader, within_s: float = 5.0) -> bytes:
     """Read until the server closes; what it said."""
-    try:
-        return await asyncio.wait_for(reader.read(), within_s)
-    except ConnectionResetError:
-        return b""
+    said = b""
+    async with asyncio.timeout(within_s):
+        try:
+            while piece := await reader.read(65536):
+                said += piece
+        except ConnectionError:
+            pass  # our own bytes met a closed socket; what it said before was read
+    return said
 
 
 def status(said: bytes) -> int:
