@@ -26,21 +26,20 @@ class Chaos(StrEnum):
     ALL = "all"
 
 
-_SIZE = 40  # cards in a deck of faults
-_SMALL = 100  # orders below which a deck must be dealt through sooner
+_LARGEST = 60  # cards in a deck of faults
 
 DECKS: dict[Chaos, dict[Fault, int]] = {
     Chaos.NONE: {},
-    Chaos.REPLIES: {Fault.DROP_REPLY: 4},
-    Chaos.ERP: dict.fromkeys(Fault, 1) | {Fault.DROP_REPLY: 3},
+    Chaos.REPLIES: {Fault.DROP_REPLY: 6},
+    Chaos.ERP: dict.fromkeys(Fault, 1) | {Fault.DROP_REPLY: 4},
     Chaos.DAEMON: {},
-    Chaos.ALL: dict.fromkeys(Fault, 1) | {Fault.DROP_REPLY: 3},
+    Chaos.ALL: dict.fromkeys(Fault, 1) | {Fault.DROP_REPLY: 4},
 }
 
 
-def deck_size(orders: int) -> int:
+def deck_size(chaos: Chaos, orders: int) -> int:
     """Return how many requests a deck of faults is spread over, so that even a small run deals one through."""
-    return _SIZE if orders >= _SMALL else _SIZE // 2
+    return max(sum(DECKS[chaos].values()) + 4, min(_LARGEST, orders // 3))
 
 
 class Progress:

@@ -107,7 +107,7 @@ class _Demo:
             self.folder,
             limit=options.erp_rate,
             faults=DECKS[options.chaos],
-            deck=deck_size(options.orders),
+            deck=deck_size(options.chaos, options.orders),
             seed=self.seed,
             switches=("--poison", BLOCKED, "--not-idempotent"),  # what is not there twice is flashd's merit
         )
