@@ -49,6 +49,7 @@ class RedisLedger:
         self._kinds = " " + "".join(f"{name}/{kind} " for name, taken in (kinds or {}).items() for kind in taken)
         self._configured = tuple(kinds or ())
         self._names: tuple[str, ...] = ()
+        self._learned = False
 
     def _keys(self, names: Sequence[str]) -> list[str]:
         return [pool_key(self.pool, name) for name in names]
@@ -67,13 +68,15 @@ class RedisLedger:
         """Know every backend that this pool's orders were ever routed to: their queues must be declared."""
         names = dict.fromkeys((*self._configured, *names))
         known = await self._call("register", self._keys(["meta"]), list(names))
-        self._names = tuple(known.decode().split())
+        self._names, self._learned = tuple(known.decode().split()), True
 
     async def _until_covered(
         self, count: int, backends: Collection[str], ask: Callable[[list[int]], Awaitable[list[Any]]]
     ) -> list[Any]:
         """Ask about all items, and again about those that wait for a sweep or for a backend to be known."""
-        if not self._names or not set(backends) <= set(self._names):
+        if count == 0:
+            return []
+        if not self._learned or not set(backends) <= set(self._names):
             await self._learn(backends)
         replies: list[Any] = [None] * count
         left = list(range(count))
@@ -167,7 +170,7 @@ class RedisLedger:
             replies: list[Any] = await self._call("apply_next", keys, args)
             return replies
 
-        return await self._until_covered(len(refs), (), ask) if refs else []
+        return await self._until_covered(len(refs), (), ask)
 
     async def cancel(self, ref: OrderRef, *, by: str, reason: str) -> OrderState:
         """Cancel by a human's decision; no later version revives it."""

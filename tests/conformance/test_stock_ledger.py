@@ -357,6 +357,41 @@ async def test_a_newer_version_waits_for_the_outcome(bench: Bench, outcome: Resu
         assert await sold(bench) == 0
 
 
+async def test_a_version_to_be_ignored_does_not_push_out_the_one_that_waits(bench: Bench) -> None:
+    await stock(bench)
+    await accept(bench, make_incoming())
+    await bench.send(REF)
+    await accept(bench, make_incoming(version=2, tee=5))
+    await accept(bench, make_incoming(version=3, effect=Effect.IGNORE))
+    assert (await accept(bench, make_incoming(version=2, tee=7)))[0].code is AcceptCode.STALE
+    await bench.send(REF, ResultKind.LATER)
+    assert await bench.ledger.apply_next() == 1
+    assert ((await record(bench)).version, await sold(bench)) == (3, 5)
+
+
+async def test_an_old_version_told_late_replaces_the_one_that_waits(bench: Bench) -> None:
+    await stock(bench)
+    await accept(bench, make_incoming())
+    await bench.send(REF)
+    await accept(bench, make_incoming(version=2, tee=5))
+    assert (await accept(bench, make_incoming(version=3)))[0].code is AcceptCode.LATER
+    await bench.send(REF, ResultKind.DELIVERED)
+    await bench.ledger.apply_next()
+    assert await bench.book.get(AMEND) is None
+    assert (await record(bench)).version == 3
+
+
+async def test_a_newer_version_after_the_outcome_overtakes_the_one_that_waits(bench: Bench) -> None:
+    await stock(bench)
+    await accept(bench, make_incoming())
+    await bench.send(REF)
+    await accept(bench, make_incoming(version=2, effect=Effect.CANCEL))
+    await bench.send(REF, ResultKind.LATER)
+    assert (await accept(bench, make_incoming(version=3, tee=4)))[0].state is State.QUEUED
+    assert await bench.ledger.apply_next() == 0
+    assert await sold(bench) == 4
+
+
 async def test_the_units_of_a_cancelled_order_are_free_when_the_backend_knows(bench: Bench) -> None:
     await deliver_one(bench)
     [reply] = await accept(bench, make_incoming(version=2, effect=Effect.CANCEL))
