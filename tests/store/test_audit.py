@@ -14,6 +14,7 @@ from flashd.domain.stock import StockLevel
 from flashd.store.audit import AuditReport, audit
 from flashd.store.connection import connect
 from flashd.store.journal import RedisJournal
+from flashd.store.scripts import load
 from tests.servers import Server
 from tests.store.traffic import Traffic
 
@@ -227,9 +228,13 @@ async def test_an_order_stays_until_all_that_followed_it_is_settled_long_enough(
     assert {str(OrderRef(ref.channel, ref.id)) for ref in map(OrderRef.parse, left)} == open_ones
 
 
-async def test_two_that_trim_at_once_fold_each_entry_once(client: Redis, server: Server, traffic: Traffic) -> None:
-    journals = [RedisJournal(client, "main"), RedisJournal(client, "main")]
-    await asyncio.gather(*(journal.trim(10) for journal in journals))
-    await asyncio.gather(*(journal.trim(10) for journal in journals))
-    assert await client.xlen("fd:{main}:j") == 10
+async def test_who_trims_behind_another_folds_nothing_twice(client: Any, traffic: Traffic) -> None:
+    keys = ["fd:{main}:j", "fd:{main}:checkpoint"]
+    (first, _), *_ = await client.xrange("fd:{main}:j", count=1)
+    late: list[str | bytes | int] = [b"", first, "A\x1fmain", 60, 0, 0, 0, 2, 0]  # read before the other trimmed
+    assert await RedisJournal(client, "main").trim(10) > 0
+    assert await load("trim").call(client, keys, late) == [b"moved", b"0"]
+    journals = [RedisJournal(client, "main") for _ in range(3)]
+    await asyncio.gather(*(journal.trim(5) for journal in journals))
+    assert await client.xlen("fd:{main}:j") == 5
     assert (await audit(client, "main")).differences == ()

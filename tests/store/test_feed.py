@@ -118,6 +118,18 @@ async def test_following_hands_out_what_was_kept_and_what_comes(feed: RedisFeed,
         assert numbers(await waiting) == [1, 2]
 
 
+async def test_a_message_wakes_the_reader_long_before_it_would_poll(
+    client: Redis, listener: Redis, announcer: RedisAnnouncer
+) -> None:
+    patient = RedisFeed(client, listener, "main", poll_s=60)
+    async with aclosing(patient.follow("0")) as events:
+        waiting = asyncio.ensure_future(take(events, 2))
+        for n in (1, 2):
+            await asyncio.sleep(0.2)  # the reader has found nothing and waits for a message
+            await announcer.announce("main", "alert.raised", {"n": n})
+        assert numbers(await waiting) == [1, 2]
+
+
 async def test_following_from_now_leaves_the_past_alone(feed: RedisFeed, announcer: RedisAnnouncer) -> None:
     await announcer.announce("main", "alert.raised", {"n": 0})
     async with aclosing(feed.follow()) as events:
