@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -37,3 +38,15 @@ def _line(line: Body, n: int, i: int) -> Decimal:
     for allocation in allocations:
         allocation["amount"] = "1.00"
     return Decimal(line["price"]) * i - len(allocations)
+
+
+def recent(body: Body, now: datetime) -> Body:
+    """Return the order placed and changed at *now*: an unknown one older than the tombstones is never taken."""
+    body = copy.deepcopy(body)
+    for field in ("created_at", "processed_at", "updated_at"):
+        if field in body:
+            body[field] = now.isoformat(timespec="seconds")
+    for field in ("date_created_gmt", "date_modified_gmt", "date_paid_gmt"):
+        if body.get(field):
+            body[field] = now.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+    return body
