@@ -31,7 +31,7 @@ def encode_domain(domain: Sequence[object]) -> str:
 
 
 def encode_address(to: Address, party: int, country: int | None) -> dict[str, Any]:
-    """Return the fields of the party.address for that place; the same place gives the same fields."""
+    """Return all fields that tell addresses of a party apart; what the place lacks is None."""
     fields = {
         "party_name": to.company or to.name,
         "attn": to.name if to.company else "",
@@ -40,7 +40,7 @@ def encode_address(to: Address, party: int, country: int | None) -> dict[str, An
         "city": to.city,
         "country": country,
     }
-    return {"party": party} | {name: value for name, value in fields.items() if value}
+    return {"party": party} | {name: value or None for name, value in fields.items()}
 
 
 def decode_refusal(answer: Answer) -> str | None:
@@ -72,14 +72,18 @@ class Catalogue:
         self._products: dict[str, tuple[int, int]] = {}
         self._ids: dict[tuple[str, str], int | None] = {}
 
-    async def search(self, model: str, domain: Sequence[object], fields: Sequence[str]) -> list[dict[str, Any]]:
+    async def search(
+        self, model: str, domain: Sequence[object], fields: Sequence[str] = (), *, first: bool = False
+    ) -> list[dict[str, Any]]:
         """
-        Return the records that match, with their ids and *fields*.
+        Return the records that match, with their ids and *fields*; or only the *first* that was ever made.
 
         Raises:
             EndedError: The answer was none that can be read.
         """
-        query = "".join(f"&f={name}" for name in fields)
+        query = "".join(f"&f={name}" for name in fields or ("id",))
+        if first:
+            query += f"&s=1&o={encode_domain([['id', 'ASC']])}"
         answer = await self._link.get(f"{self._model}/{model}?d={encode_domain(domain)}{query}")
         if not isinstance(answer, Answer):
             raise EndedError(answer)
@@ -113,10 +117,10 @@ class Catalogue:
             )
         address = self._address_id
         if address is None:
-            places = await self.search("party.address", [["party", "=", self._party]], ())
+            places = await self.search("party.address", [["party", "=", self._party]], first=True)
             if not places:
                 raise EndedError(Away(reason=f"party {self._party} has no address: mend party or address"))
-            address = min(place["id"] for place in places)
+            address = places[0]["id"]
         warehouses = shop.get("warehouses") or [None]
         return Shop(
             name=plain(str(shop.get("name"))), company=shop["company"], warehouse=warehouses[0], address=address
@@ -171,10 +175,12 @@ class Catalogue:
             return shop.address
         country = await self._id("country.country", to.country) if to.country else None
         fields = encode_address(to, self._party, country)
-        found = await self.search("party.address", [[name, "=", value] for name, value in fields.items()], ())
+        same = [[name, "=", value] for name, value in fields.items()]
+        found = await self.search("party.address", same, first=True)
         if found:
-            return int(min(place["id"] for place in found))
-        answer = await self._link.post(f"{self._model}/party.address?f=party", fields)
+            return int(found[0]["id"])
+        made = {name: value for name, value in fields.items() if value is not None}
+        answer = await self._link.post(f"{self._model}/party.address?f=party", made)
         if not isinstance(answer, Answer):
             raise EndedError(answer)
         body, refusal = answer.json, decode_refusal(answer)
@@ -187,6 +193,6 @@ class Catalogue:
     async def _id(self, model: str, code: str) -> int | None:
         known = (model, code)
         if self._ids.get(known) is None:
-            found = await self.search(model, [["code", "=", code]], ())
+            found = await self.search(model, [["code", "=", code]])
             self._ids[known] = found[0]["id"] if found else None
         return self._ids[known]

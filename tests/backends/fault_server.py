@@ -206,7 +206,8 @@ def as_html(reply: Reply) -> Reply:
 
 
 def huge(reply: Reply) -> Reply:
-    return Reply(reply.status, b'{"id": "' + b"x" * 1_500_000 + b'"}', {}, reply.content_type)
+    """Say the right thing, and then too much of nothing."""
+    return Reply(reply.status, reply.body + b" " * 1_500_000, {}, reply.content_type)
 
 
 DOUBTFUL = [
