@@ -156,13 +156,12 @@ class AdminDead:
         return encode(200, Replayed(matching=len(matching), replayed=done, changed_meanwhile=len(matching) - done))
 
     async def _matching(self, pool: PoolDoor, wish: Replay) -> list[OrderRecord]:
-        found = [
-            record
+        # Only what is needed later is kept: up to 10,000 orders with their lines would be large.
+        return [
+            msgspec.structs.replace(record, order=None, timeline=())
             async for record in all_orders(pool, DEAD, backend=wish.backend, most=MOST)
             if wish.reason in {"", record.reason}
         ]
-        # Only what is needed later is kept: up to 10,000 orders with their lines would be large.
-        return [msgspec.structs.replace(record, order=None, timeline=()) for record in found]
 
     async def _must_be_dead(self, request: web.Request) -> None:
         _, pool, ref = self._desk.order_ref(request)
