@@ -33,10 +33,11 @@ from flashd.demo.simulated_erp import SimulatedErp
 from flashd.demo.site import Site, paced
 
 REFRESH_S = 0.25
-DRAIN_S = 60.0  # for a backlog that stands still; it is judged as it is then
+DRAIN_S = 60.0  # beside three requests for each customer; what is left of the backlog then is judged as it is
 STOP_S = 15.0
 BLOCKED_UNITS = 10
 EARLY = 10
+ENOUGH = 60  # orders, for every fault to happen; a smaller run only says which did not
 
 
 class DemoOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,8 +127,9 @@ class _Demo:
             with self._timed("audit"):
                 await self._audit(site, verdict)
         self.durations["whole"] = time.monotonic() - began
-        for name in not_caused:
-            self.screen.say(f"this run was to cause {name}, and did not")
+        if not_caused:
+            hint = "; give it more --orders" if options.orders < ENOUGH else ""
+            self.screen.say(f"this run was to cause {', '.join(not_caused)}, and did not{hint}")
         self.screen.close(verdict, counts["faults"])
         return self._report(verdict, counts, not_caused)
 
@@ -174,7 +176,7 @@ class _Demo:
         """Return when nothing is on its way any more, or when that did not happen in time."""
         empty = 0
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_S):
+            async with asyncio.timeout(DRAIN_S + 3 * self.options.orders / self.options.erp_rate):
                 while empty < 2:  # twice in a row: a newer version may follow the outcome of an older one
                     try:
                         empty = 0 if await api.has_backlog() else empty + 1
@@ -267,7 +269,7 @@ class _Demo:
         options = self.options
         found = msgspec.to_builtins(verdict)
         found.pop("faults")
-        passed = verdict.passed and not not_caused
+        passed = verdict.passed and not (not_caused and options.orders >= ENOUGH)
         return {
             "seed": self.seed,
             "passed": passed,
