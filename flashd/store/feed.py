@@ -55,7 +55,7 @@ class RedisFeed:
                 pipe.hget(self._checkpoint, "upto")
                 entries, upto = await pipe.execute()
         found: list[Event | Gap] = [read_entry(self.pool, entry_id, fields) for entry_id, fields in entries]
-        if after != "0" and upto is not None and stream_id(after) < stream_id(upto.decode()):
+        if upto is not None and (0, 0) < stream_id(after) < stream_id(upto.decode()):
             first = (entries[0][0] if entries else upto).decode()
             found.insert(0, Gap(pool=self.pool, after=after, first=first))
         return found

@@ -25,10 +25,10 @@ def told(report: AuditReport) -> list[str]:
 
 @pytest.fixture
 async def traffic(client: Redis) -> Traffic:
-    """A pool with 250 random steps behind it."""
+    """A pool with 160 random steps behind it."""
     traffic = Traffic(client, seed=7, lacking=False)
     await traffic.stock(60)
-    await traffic.run(250)
+    await traffic.run(160)
     return traffic
 
 
@@ -42,7 +42,7 @@ async def test_an_empty_pool_adds_up(client: Redis) -> None:
 async def test_after_any_traffic_all_adds_up(seed: int, client: Redis) -> None:
     traffic = Traffic(client, seed)
     await traffic.stock(40)
-    await traffic.run(300)
+    await traffic.run(250)
     report = await audit(client, "main")
     assert report.differences == ()
     assert report.ok
