@@ -174,9 +174,8 @@ class AdminBackends:
 
     async def _view(self, name: str) -> BackendView:
         flow = self._desk.doors.backends[name]()
-        return BackendView(
-            name=name, flow=flow, gate=await self._desk.doors.gates[name].status(), drain_eta_s=flow.drain_s
-        )
+        gate = await self._desk.doors.gates[name].status()
+        return BackendView(name=name, flow=flow, gate=gate, drain_eta_s=await self._desk.doors.eta_s(name, flow.queued))
 
     async def _changed(
         self, request: web.Request, what: str, name: str, gate: BackendGate, before: GateStatus

@@ -16,7 +16,6 @@ from flashd.web.limits import Budget, read_body, refuse_encoded
 from flashd.web.native import checked_id
 from flashd.web.problem import Malformed
 from flashd.web.tokens import Caller, Scope, demand
-from flashd.web.view import eta_s
 
 T = TypeVar("T")
 
@@ -108,8 +107,7 @@ class AdminDesk:
     async def place(self, pool: PoolDoor, record: OrderRecord) -> tuple[int | None, float | None]:
         """Return how many orders leave before this one, and in how many seconds it leaves."""
         position = await pool.book.position(record.ref)
-        snapshot = self.doors.backends.get(record.backend)
-        return position, eta_s(position, snapshot() if snapshot is not None else None)
+        return position, await self.doors.eta_s(record.backend, None if position is None else position + 1)
 
     async def body(self, request: web.Request, *, limit: int = BODY_BYTES) -> bytes:
         """Read the body within the listener's limits."""

@@ -11,7 +11,18 @@ import msgspec
 
 from flashd.domain.order import Order
 from flashd.domain.routing import Choice
-from flashd.ports import BackendGate, Channel, Clock, Feed, Intake, NativeChannel, OrderBook, StockLedger, StoreHealth
+from flashd.ports import (
+    BackendGate,
+    Channel,
+    Clock,
+    Feed,
+    GateStatus,
+    Intake,
+    NativeChannel,
+    OrderBook,
+    StockLedger,
+    StoreHealth,
+)
 from flashd.web.metrics import Metrics
 from flashd.web.tokens import TokenTable
 
@@ -55,12 +66,21 @@ class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     bucket_level: float = 0.0  # 0 empty to 1 full
     last_error: str = ""
 
+    def leave_s(self, count: int) -> float | None:
+        """Return how long *count* orders take to leave at the current rate, or None where nothing flows."""
+        if count == 0:
+            return 0.0
+        return round(count / self.per_second, 3) if self.per_second > 0 and not self.circuit_open else None
+
     @property
     def drain_s(self) -> float | None:
-        """How long the backlog takes at the current rate, or None where nothing flows."""
-        if self.queued == 0:
-            return 0.0
-        return self.queued / self.per_second if self.per_second > 0 and not self.circuit_open else None
+        """How long the backlog takes, were it not paused; None where nothing flows."""
+        return self.leave_s(self.queued)
+
+
+def held_s(gate: GateStatus, now_ms: int) -> float | None:
+    """Return for how long a backend's gate lets nothing out: 0 it flows, None until a human resumes it."""
+    return None if gate.paused else max(0, gate.until_ms - now_ms) / 1000
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,3 +122,17 @@ class Doors:
     changed: Callable[[Change], Awaitable[None]] = _kept_in_the_log
     broken: Callable[[BaseException], None] | None = None  # told of an InvariantBroken: the daemon must crash
     draining: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def eta_s(self, backend: str, count: int | None) -> float | None:
+        """
+        Return in how many seconds *count* orders have left for *backend*; None where nothing flows, or for None.
+
+        An order's own pool is counted only, so pools that share a backend make it later.
+        """
+        if count is None or backend not in self.backends or backend not in self.gates:
+            return None
+        if count == 0:
+            return 0.0
+        leave_s = self.backends[backend]().leave_s(count)
+        wait_s = held_s(await self.gates[backend].status(), self.clock.now_ms())
+        return None if leave_s is None or wait_s is None else wait_s + leave_s

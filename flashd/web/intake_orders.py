@@ -164,5 +164,5 @@ class Orders:
 
     async def _status(self, pool: PoolDoor, record: OrderRecord) -> OrderStatus:
         position = await pool.book.position(record.ref)
-        snapshot = self._native.doors.backends.get(record.backend)
-        return order_status(record, position, snapshot() if snapshot is not None else None)
+        count = None if position is None else position + 1
+        return order_status(record, position, await self._native.doors.eta_s(record.backend, count))

@@ -12,7 +12,6 @@ from flashd.domain.order import Accepted, Address, Customer, Incoming, Item, Lin
 from flashd.domain.reservation import HoldReply, HoldState
 from flashd.domain.routing import Choice
 from flashd.domain.stock import StockLevel
-from flashd.web.doors import BackendSnapshot
 
 Sku = Annotated[str, Meta(min_length=1, max_length=255)]
 Units = Annotated[int, Meta(ge=0, le=10**12)]
@@ -135,14 +134,7 @@ class OrderStatus(msgspec.Struct, frozen=True, kw_only=True):
     eta_s: float | None = None  # None: not queued, or nothing flows now
 
 
-def eta_s(position: int | None, snapshot: BackendSnapshot | None) -> float | None:
-    """Say in how many seconds an order at *position* leaves at the backend's current rate; a pool's view of it."""
-    if position is None or snapshot is None or snapshot.per_second <= 0 or snapshot.circuit_open:
-        return None
-    return round((position + 1) / snapshot.per_second, 3)
-
-
-def order_status(record: OrderRecord, position: int | None, snapshot: BackendSnapshot | None) -> OrderStatus:
+def order_status(record: OrderRecord, position: int | None, eta_s: float | None) -> OrderStatus:
     """Show an order to its channel: no customer data."""
     return OrderStatus(
         channel=record.ref.channel,
@@ -154,7 +146,7 @@ def order_status(record: OrderRecord, position: int | None, snapshot: BackendSna
         backend=record.backend,
         backend_ref=record.backend_ref,
         position=position,
-        eta_s=eta_s(position, snapshot),
+        eta_s=eta_s,
     )
 
 

@@ -386,6 +386,7 @@ async def test_a_backend_is_paused_resumed_and_given_a_rate(admin: Served, house
     one = "/admin/v1/backends/erp"
     paused = await admin.call("POST", one + "/pause", json={"reason": "upgrade"}, token=OPERATE)
     assert paused.json["gate"]["paused"] is True
+    assert paused.json["drain_eta_s"] is None
     assert (await admin.call("GET", one, token=READ)).json["gate"]["reason"] == "upgrade"
     assert (await admin.call("POST", one + "/resume", token=OPERATE)).json["gate"]["paused"] is False
     assert (await admin.call("POST", one + "/rate", json={"rate": "5/s"}, token=OPERATE)).json["gate"]["rate"] == "5/s"

@@ -213,6 +213,11 @@ async def test_an_order_tells_its_place_in_the_queue_and_when_it_leaves(intake: 
     answer = await intake.call("GET", "/v1/orders/shop/a%2F2")
     assert (answer.json["id"], answer.json["state"], answer.json["position"]) == ("a/2", "queued", 2)
     assert answer.json["eta_s"] == 1.5  # two orders before it, two a second
+    await house.gate.pause(until_ms=house.clock.now_ms() + 60_000, reason="Retry-After", by="erp")
+    assert (await intake.call("GET", "/v1/orders/shop/a%2F2")).json["eta_s"] == 61.5
+    await house.gate.pause(reason="upgrade", by="anna")
+    assert (await intake.call("GET", "/v1/orders/shop/a%2F2")).json["eta_s"] is None
+    await house.gate.resume(by="anna")
     house.snapshot = type(house.snapshot)(name="erp", kind="http", rate="2/s", per_second=2.0, circuit_open=True)
     assert (await intake.call("GET", "/v1/orders/shop/a%2F2")).json["eta_s"] is None
 
