@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 
 import structlog
 
@@ -16,6 +18,7 @@ from flashd.actors.backend_health import BackendHealth
 from flashd.actors.backend_rules import BackendRules, BackendSnapshot, Wake
 from flashd.actors.candidate import Candidates, Wish
 from flashd.actors.delivery import DROP_AGE_S, Courier, Flight, Pace
+from flashd.actors.leadership import Leadership
 from flashd.domain.backoff import drain_eta_s
 from flashd.domain.bucket import AHEAD_MAX_US
 from flashd.domain.delivery import ClaimCode, Delivery, Doubtful, Result, ResultKind
@@ -71,9 +74,10 @@ class BackendActor(Actor[Wake]):
         )
         self._outboxes = tuple(outboxes)
         self._gate = gate
-        self._owner = owner
+        self.leadership = Leadership(
+            gate, owner, clock=clock, lease_s=lambda: self.rules.lease_s, prepare=self._prepare
+        )
         self._apply_next = apply_next
-        self._term: Term | None = None
         self._stir = asyncio.Event()
         self._in_hand: dict[tuple[str, OrderRef], Flight | None] = {}
         self._candidates = Candidates(self._outboxes, self._in_hand)
@@ -86,14 +90,13 @@ class BackendActor(Actor[Wake]):
 
     async def on_start(self) -> None:
         """Stand for election, look after the outboxes, and let it flow."""
-        self._term = None
         self._in_hand.clear()
         self._candidates.clear()
         self._rounds = [
             self.spawn(self._flow(), name="flow"),
             self.spawn(tick(self._tend, self.rules.poll_s, clock=self.clock), name="tend"),
         ]
-        self._election = self.spawn(self._lead(), name="lead")
+        self._election = self.spawn(self.leadership.run(), name="lead")
 
     async def receive(self, message: Wake) -> None:
         """Look for work now instead of at the next poll."""
@@ -139,48 +142,15 @@ class BackendActor(Actor[Wake]):
                 said = Doubtful("stopped while it was being sent")
                 result = judge_outcome(said, flight.delivery, self._doubt_rules(), wait_ms=0)
             await flight.outbox.finish([result], epoch=flight.term.epoch)
-        await self._gate.resign(self._owner)
+        await self.leadership.resign()
 
-    # ------------------------------------------------------------------------------------------------ leadership
+    # ------------------------------------------------------------------------------------------------ looking after
 
-    async def _lead(self) -> None:
-        """Take or renew the lease at a third of its time, for ever."""
-        while True:
-            asked_s = self.clock.monotonic_s()
-            ttl_s = self.rules.lease_s
-            try:
-                if self._term is not None and self._term.ended:  # fenced: a new term has a higher epoch
-                    await self._gate.resign(self._owner)
-                    self._term = None
-                epoch = await self._gate.lead(self._owner, round(ttl_s * 1000))
-                await self._elected(epoch, asked_s, ttl_s)
-                wait_s = ttl_s / 3 if epoch is not None else min(ttl_s / 3, self.rules.poll_s)
-            except StoreUnavailable as error:  # the term, if any, ends by itself
-                self.health.last_error = str(error)
-                wait_s = STORE_PAUSE_S
-            await self.clock.sleep(asked_s + wait_s - self.clock.monotonic_s())
-
-    async def _elected(self, epoch: int | None, asked_s: float, ttl_s: float) -> None:
-        term = self._term
-        if epoch is None:
-            if term is not None:
-                term.end()
-                log.warning("backend.lost_leadership", backend=self.backend.name, epoch=term.epoch)
-            self._term = None
-        elif term is not None and term.epoch == epoch:
-            term.renew(asked_s, ttl_s)
-        else:
-            if term is not None:
-                term.end()
-            self.status = await self._gate.status()  # before the first drop: the rate may be overridden
-            await self._recover(epoch)
-            self._term = Term(epoch, asked_s, ttl_s)
-            log.info("backend.led", backend=self.backend.name, epoch=epoch)
-            self._stir.set()
-
-    def _leading(self) -> Term | None:
-        term = self._term
-        return term if term is not None and term.may_send(self.clock.monotonic_s()) else None
+    async def _prepare(self, epoch: int) -> None:
+        """Before the first claim of a term: the rate may be overridden, and the last leader may have left items."""
+        self.status = await self._gate.status()
+        await self._recover(epoch)
+        self._stir.set()
 
     async def _recover(self, epoch: int) -> None:
         for outbox in self._outboxes:
@@ -192,7 +162,7 @@ class BackendActor(Actor[Wake]):
         """Once a second: the gate's word, ended leases, how deep the outboxes are."""
         try:
             self.status = await self._gate.status()
-            if term := self._leading():
+            if term := self.leadership.term:
                 await self._recover(term.epoch)
             for outbox in self._outboxes:
                 self._depths[outbox.pool] = await outbox.depth()
@@ -210,71 +180,108 @@ class BackendActor(Actor[Wake]):
                 await self.clock.sleep(STORE_PAUSE_S)
 
     async def _step(self) -> None:
-        """A free place, something to do, a drop, and only then the claim."""
+        """Free places, something to do, drops, and only then the claims; a few at a time, so that calls are shared."""
         self._stir.clear()
-        term, now = self._leading(), self.clock.monotonic_s()
-        circuit = self.health.circuit
-        if term is None or len(self._in_hand) >= self.rules.max_in_flight:
+        self._candidates.begin()
+        term, now, circuit = self.leadership.term, self.clock.monotonic_s(), self.health.circuit
+        free = self.rules.max_in_flight - len(self._in_hand)
+        if term is None or free <= 0:
             return await self._nap(self.rules.poll_s)
         if not circuit.may_try(now, len(self._in_hand)):
             left_s = circuit.retry_at_s - now
             return await self._nap(min(self.rules.poll_s, left_s) if left_s > 0 else self.rules.poll_s)
-        wish = await self._take()
-        if wish is None:
-            return await self._nap(self.rules.poll_s)
-        if wish.delivery is not None and not self.backend.traits.lookup:
-            return self._fly(self._flight(wish, wish.delivery, term, use_at_s=now, claimed_s=now), needs_drop=False)
         pace = self._pace()
-        drop = await self._gate.drop(pace.spacing_us, burst=pace.burst, ahead_us=min(pace.spacing_us, AHEAD_MAX_US))
-        if drop.wait_ms:
-            self._candidates.give_back(wish)
-            return await self.clock.sleep(min(drop.wait_ms / 1000, self.rules.poll_s))
-        use_at_s = self.clock.monotonic_s() + drop.after_us / 1e6
-        await self._launch(wish, term, use_at_s)
-        return None
+        ahead_us = min(AHEAD_MAX_US, pace.spacing_us * max(1, free - 1))
+        at_once = 1 if circuit.is_open else min(free, ahead_us // pace.spacing_us + pace.burst)
+        wishes = await self._take(at_once)
+        if not wishes:
+            return await self._nap(self.rules.poll_s)
+        uses, wait_ms = await self._drops(len(wishes), pace, ahead_us)
+        while len(wishes) > len(uses):
+            self._candidates.give_back(wishes.pop())
+        if wishes:
+            return await self._launch(wishes, uses, term)
+        return await self.clock.sleep(min(wait_ms / 1000, self.rules.poll_s))
 
-    async def _take(self) -> Wish | None:
-        return await self._candidates.take(
-            self.clock.monotonic_s(),
-            lookups=self.backend.traits.lookup,
-            prefer_lookup=self.health.circuit.is_open,
-        )
+    async def _take(self, count: int) -> list[Wish]:
+        """Return up to *count* candidates that need a drop; what needs none is concluded on the way."""
+        wishes: list[Wish] = []
+        lookups, probing = self.backend.traits.lookup, self.health.circuit.is_open
+        while len(wishes) < count:
+            now = self.clock.monotonic_s()
+            wish = await self._candidates.take(now, lookups=lookups, prefer_lookup=probing)
+            if wish is None:
+                break
+            term = self.leadership.term
+            if wish.delivery is None or lookups:
+                wishes.append(wish)
+            elif term is not None:
+                flight = Flight(
+                    outbox=wish.outbox, delivery=wish.delivery, term=term, is_lookup=True, use_at_s=now, claimed_s=now
+                )
+                self._fly(flight, self.courier.conclude_without_looking(flight))
+        return wishes
 
-    async def _launch(self, first: Wish, term: Term, use_at_s: float) -> None:
-        """Use the drop for the first candidate that can still be claimed."""
-        wish: Wish | None = first
-        while wish is not None and self.clock.monotonic_s() < use_at_s + DROP_AGE_S:
+    async def _drops(self, count: int, pace: Pace, ahead_us: int) -> tuple[deque[float], int]:
+        """Take up to *count* drops together; return when each may be used, and how long to wait for the next."""
+        asked = [self._gate.drop(pace.spacing_us, burst=pace.burst, ahead_us=ahead_us) for _ in range(count)]
+        drops = await asyncio.gather(*asked)
+        now = self.clock.monotonic_s()
+        uses = sorted(now + drop.after_us / 1e6 for drop in drops if not drop.wait_ms)
+        return deque(uses), min((drop.wait_ms for drop in drops if drop.wait_ms), default=0)
+
+    async def _launch(self, wishes: list[Wish], uses: deque[float], term: Term) -> None:
+        """Use the drops for the candidates that can still be claimed, and for the next ones in their place."""
+        while wishes and self.leadership.term is term:
             claimed_s = self.clock.monotonic_s()
-            delivery = wish.delivery or await self._claim(wish, term)
-            if delivery is not None:
-                needs_drop = wish.delivery is None or self.backend.traits.lookup
-                flight = self._flight(wish, delivery, term, use_at_s=use_at_s, claimed_s=claimed_s)
-                self._fly(flight, needs_drop=needs_drop)
-                if needs_drop:
-                    return
-            wish = await self._take() if self._leading() is term else None
+            for wish, delivery in await self._claim(wishes, term):
+                flight = Flight(
+                    outbox=wish.outbox,
+                    delivery=delivery,
+                    term=term,
+                    is_lookup=wish.delivery is not None,
+                    use_at_s=uses.popleft(),
+                    claimed_s=claimed_s,
+                )
+                self._fly(flight, self.courier.carry(flight))
+            while uses and uses[0] + DROP_AGE_S < self.clock.monotonic_s():
+                uses.popleft()  # too old: thrown away
+            wishes = await self._take(len(uses))
 
-    async def _claim(self, wish: Wish, term: Term) -> Delivery | None:
-        place = (wish.outbox.pool, wish.ref)
-        self._in_hand[place] = None
+    async def _claim(self, wishes: list[Wish], term: Term) -> list[tuple[Wish, Delivery]]:
+        """Claim what is to be sent, one call for each pool; what is to be looked up is in flight already."""
+        claimed = [(wish, wish.delivery) for wish in wishes if wish.delivery is not None]
+        for outbox in self._outboxes:
+            group = [wish for wish in wishes if wish.outbox is outbox and wish.delivery is None]
+            if not group:
+                continue
+            self._in_hand.update({(outbox.pool, wish.ref): None for wish in group})
+            replies = await self._claim_group(outbox, [wish.ref for wish in group], term)
+            for wish, (code, delivery) in zip(group, replies, strict=True):
+                if delivery is not None:
+                    claimed.append((wish, delivery))
+                    continue
+                del self._in_hand[outbox.pool, wish.ref]
+                if code is ClaimCode.FENCED:
+                    term.end()
+                    log.warning("claim.fenced", backend=self.backend.name, pool=outbox.pool, epoch=term.epoch)
+            if any(code is ClaimCode.CHANGED for code, _ in replies):
+                await self._apply_next(outbox.pool)
+        return claimed
+
+    async def _claim_group(
+        self, outbox: Outbox, refs: list[OrderRef], term: Term
+    ) -> list[tuple[ClaimCode, Delivery | None]]:
         try:
-            [(code, delivery)] = await wish.outbox.claim([wish.ref], epoch=term.epoch, lease_ms=self.rules.lease_ms)
-        except StoreUnavailable:
-            # perhaps it was claimed, surely it was not sent: it goes back, and is left out until the store says so
-            back = Result(ref=wish.ref, kind=ResultKind.LATER, reason="the claim was not answered")
-            self.spawn(self._give_back(wish.outbox, back, term.epoch), name="flight")
+            return await outbox.claim(refs, epoch=term.epoch, lease_ms=self.rules.lease_ms)
+        except StoreUnavailable as error:
+            # perhaps they were claimed, surely they were not sent: they go back, and are left out until the store
+            # says so
+            self.health.last_error = str(error)
+            for ref in refs:
+                back = Result(ref=ref, kind=ResultKind.LATER, reason="the claim was not answered")
+                self.spawn(self._give_back(outbox, back, term.epoch), name="flight")
             raise
-        except BaseException:
-            del self._in_hand[place]
-            raise
-        if code is not ClaimCode.CLAIMED:
-            del self._in_hand[place]
-        if code is ClaimCode.FENCED:
-            term.end()
-            log.warning("claim.fenced", backend=self.backend.name, pool=wish.outbox.pool, epoch=term.epoch)
-        elif code is ClaimCode.CHANGED:
-            await self._apply_next(wish.outbox.pool)
-        return delivery
 
     async def _give_back(self, outbox: Outbox, result: Result, epoch: int) -> None:
         try:
@@ -283,22 +290,12 @@ class BackendActor(Actor[Wake]):
             self._in_hand.pop((outbox.pool, result.ref), None)
             self._stir.set()
 
-    def _flight(self, wish: Wish, delivery: Delivery, term: Term, *, use_at_s: float, claimed_s: float) -> Flight:
-        return Flight(
-            outbox=wish.outbox,
-            delivery=delivery,
-            term=term,
-            is_lookup=wish.delivery is not None,
-            use_at_s=use_at_s,
-            claimed_s=claimed_s,
-        )
-
-    def _fly(self, flight: Flight, *, needs_drop: bool) -> None:
+    def _fly(self, flight: Flight, journey: Coroutine[Any, Any, None]) -> None:
         self._in_hand[flight.outbox.pool, flight.delivery.ref] = flight
-        self.spawn(self._carry(flight, needs_drop=needs_drop), name="flight")
+        self.spawn(self._carry(flight, journey), name="flight")
 
-    async def _carry(self, flight: Flight, *, needs_drop: bool) -> None:
-        await (self.courier.carry(flight) if needs_drop else self.courier.conclude_without_looking(flight))
+    async def _carry(self, flight: Flight, journey: Coroutine[Any, Any, None]) -> None:
+        await journey
         self._in_hand.pop((flight.outbox.pool, flight.delivery.ref), None)
         self._stir.set()
 
@@ -341,8 +338,8 @@ class BackendActor(Actor[Wake]):
             depth=depth,
             oldest_age_s=max(0.0, (self.clock.now_ms() - min(since)) / 1000) if since else 0.0,
             in_flight=len(self._in_hand),
-            leading=self._leading() is not None,
-            epoch=self._term.epoch if self._term is not None else self.status.epoch,
+            leading=self.leadership.term is not None,
+            epoch=self.leadership.epoch or self.status.epoch,
             circuit="open" if circuit.is_open else "slow" if factor < 1 else "closed",
             rate=str(self._rate()),
             per_second=per_second,

@@ -36,8 +36,13 @@ class Candidates:
         self._in_hand = in_hand
         self._due: deque[Wish] = deque()
         self._doubtful: deque[Wish] = deque()
+        self._held: set[tuple[str, OrderRef]] = set()
         self._lookup_next = True
         self._looked_s = -LOOK_S
+
+    def begin(self) -> None:
+        """Begin a round: what the last one took is under way now, or may be taken again."""
+        self._held.clear()
 
     def clear(self) -> None:
         """Forget what was peeked."""
@@ -47,11 +52,12 @@ class Candidates:
 
     def give_back(self, wish: Wish) -> None:
         """Put one back in front: there was no drop for it."""
+        self._held.discard((wish.outbox.pool, wish.ref))
         (self._due if wish.delivery is None else self._doubtful).appendleft(wish)
 
     async def take(self, now_s: float, *, lookups: bool, prefer_lookup: bool = False) -> Wish | None:
         """
-        Return the next candidate, or None where nothing is due.
+        Return the next candidate, or None where nothing is due; none is returned twice in a round.
 
         Args:
             now_s: The time, by a clock that never goes back.
@@ -69,16 +75,21 @@ class Candidates:
         if not queue:
             return None
         self._lookup_next = queue is self._due
-        return queue.popleft()
+        wish = queue.popleft()
+        self._held.add((wish.outbox.pool, wish.ref))
+        return wish
+
+    def _is_free(self, outbox: Outbox, ref: OrderRef) -> bool:
+        return (outbox.pool, ref) not in self._in_hand and (outbox.pool, ref) not in self._held
 
     def _drop_in_hand(self) -> None:
         for queue in (self._due, self._doubtful):
-            while queue and (queue[0].outbox.pool, queue[0].ref) in self._in_hand:
+            while queue and not self._is_free(queue[0].outbox, queue[0].ref):
                 queue.popleft()
 
     async def _peek_due(self) -> list[Wish]:
         found = [
-            [Wish(outbox, ref) for ref in await outbox.due(_PEEK) if (outbox.pool, ref) not in self._in_hand]
+            [Wish(outbox, ref) for ref in await outbox.due(_PEEK) if self._is_free(outbox, ref)]
             for outbox in self._outboxes
         ]
         return _by_turns(found)
@@ -88,7 +99,7 @@ class Candidates:
             [
                 Wish(outbox, delivery.ref, delivery)
                 for delivery in await outbox.doubtful(_PEEK)
-                if (outbox.pool, delivery.ref) not in self._in_hand
+                if self._is_free(outbox, delivery.ref)
             ]
             for outbox in self._outboxes
         ]

@@ -22,16 +22,27 @@ async def any_of(tasks: Collection[asyncio.Task[Any]], within_s: float, *, clock
 
 async def bounded(work: Coroutine[Any, Any, T], within_s: float, *, clock: Clock) -> T:
     """
-    Run *work*, cancelled when the time is over.
+    Run *work* in the caller's own task (it begins at once), cancelled when the time is over.
 
     Raises:
         TimeoutError: It was not done in time.
     """
-    task = asyncio.ensure_future(work)
-    try:
-        await any_of([task], within_s, clock=clock)
-        if not task.done():
-            raise TimeoutError(f"not done within {within_s} s")
-        return task.result()
-    finally:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  # a coroutine runs in a task
+    expired = False
+
+    async def expire() -> None:
+        nonlocal expired
+        await clock.sleep(within_s)
+        expired = True
         task.cancel()
+
+    timer = asyncio.ensure_future(expire())
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if expired and task.uncancel() == 0:
+            raise TimeoutError(f"not done within {within_s} s") from None
+        raise
+    finally:
+        timer.cancel()

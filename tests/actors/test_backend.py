@@ -100,6 +100,8 @@ class World:
                 break
             await self.clock.advance(0.1)
         await stopping
+        assert actor._task is not None
+        assert actor._task.exception() is None, "the actor crashed"
         return self.clock.monotonic_s() - began
 
 

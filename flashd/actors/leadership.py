@@ -1,0 +1,88 @@
+"""One leader per backend: taking the lease, keeping it, and knowing when to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+import structlog
+
+from flashd.domain.lease import Term
+from flashd.errors import StoreUnavailable
+from flashd.ports import BackendGate, Clock
+
+RETRY_S = 0.5  # after the store did not answer
+
+log = structlog.get_logger()
+
+
+class Leadership:
+    """
+    Stands for election until cancelled.
+
+    Args:
+        owner: Who this is: never the same for two processes.
+        lease_s: How long a term lasts; it is renewed at a third, and `term` is None from half of it on.
+        prepare: What must be done before the first claim of a new epoch.
+    """
+
+    def __init__(
+        self,
+        gate: BackendGate,
+        owner: str,
+        *,
+        clock: Clock,
+        lease_s: Callable[[], float],
+        prepare: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self.epoch = 0
+        self._gate = gate
+        self._owner = owner
+        self._clock = clock
+        self._lease_s = lease_s
+        self._prepare = prepare
+        self._term: Term | None = None
+
+    @property
+    def term(self) -> Term | None:
+        """The term in which requests may leave now, if there is one."""
+        term = self._term
+        return term if term is not None and term.may_send(self._clock.monotonic_s()) else None
+
+    async def run(self) -> NoReturn:
+        """Take or renew the lease at a third of its time, for ever."""
+        self._term = None
+        while True:
+            asked_s = self._clock.monotonic_s()
+            lease_s = self._lease_s()
+            try:
+                wait_s = lease_s / 3 if await self._stand(asked_s, lease_s) else min(1.0, lease_s / 3)
+            except StoreUnavailable as error:  # the term, if any, ends by itself
+                log.warning("backend.not_led", backend=self._gate.backend, reason=str(error))
+                wait_s = RETRY_S
+            await self._clock.sleep(asked_s + wait_s - self._clock.monotonic_s())
+
+    async def resign(self) -> None:
+        """Let another lead at once."""
+        if self._term is not None:
+            self._term.end()
+        await self._gate.resign(self._owner)
+
+    async def _stand(self, asked_s: float, lease_s: float) -> bool:
+        if self._term is not None and self._term.ended:  # fenced: only a new term has a higher epoch
+            await self._gate.resign(self._owner)
+            self._term = None
+        epoch = await self._gate.lead(self._owner, round(lease_s * 1000))
+        if self._term is not None and self._term.epoch == epoch:
+            self._term.renew(asked_s, lease_s)
+            return True
+        if self._term is not None:
+            self._term.end()
+            log.warning("backend.lost_leadership", backend=self._gate.backend, epoch=self._term.epoch)
+        self._term = None
+        if epoch is None:
+            return False
+        await self._prepare(epoch)
+        self._term, self.epoch = Term(epoch, asked_s, lease_s), epoch
+        log.info("backend.led", backend=self._gate.backend, epoch=epoch)
+        return True
