@@ -430,6 +430,28 @@ async def test_a_cancel_takes_an_amend_away(bench: Bench) -> None:
     assert await sold(bench) == 0
 
 
+async def test_an_edit_after_a_cancel_starts_the_amend_again(bench: Bench) -> None:
+    await deliver_one(bench, tee=4)
+    await accept(bench, make_incoming(version=2, tee=1))
+    await accept(bench, make_incoming(version=3, effect=Effect.CANCEL))
+    await accept(bench, make_incoming(version=4, tee=1))
+    follow = await record(bench, AMEND)
+    assert (follow.state, follow.revision) == (State.MANUAL, 1)
+
+
+async def test_a_cancel_drops_the_edit_that_waits_in_a_follow_up(bench: Bench) -> None:
+    await deliver_one(bench)
+    await accept(bench, make_incoming(version=2, tee=1))
+    await bench.ledger.requeue(AMEND, by="me")
+    await bench.send(AMEND)
+    await accept(bench, make_incoming(version=3, tee=5))
+    await accept(bench, make_incoming(version=4, effect=Effect.CANCEL))
+    await bench.send(AMEND, ResultKind.DELIVERED)
+    assert await bench.ledger.apply_next() == 0
+    await bench.send(CANCEL, ResultKind.DELIVERED)
+    assert await sold(bench) == 0
+
+
 async def test_an_edit_waits_in_the_follow_up_that_is_in_flight(bench: Bench) -> None:
     await deliver_one(bench)
     await accept(bench, make_incoming(version=2, tee=1))
@@ -470,6 +492,17 @@ async def test_a_human_s_cancel_is_final(bench: Bench) -> None:
         assert await bench.ledger.cancel(REF, by="me", reason="fraud") is State.CANCELLED
     assert (await accept(bench, make_incoming(version=2, tee=3)))[0].state is State.CANCELLED
     assert await sold(bench) == 0
+
+
+async def test_a_human_s_cancel_settles_the_version_that_waited_too(bench: Bench) -> None:
+    await stock(bench)
+    await accept(bench, make_incoming())
+    await bench.send(REF, ResultKind.MANUAL)
+    await accept(bench, make_incoming(version=2, tee=5))
+    await bench.ledger.cancel(REF, by="me", reason="the backend lacks it")
+    assert await bench.ledger.apply_next() == 0
+    after = await record(bench)
+    assert (after.version, after.has_next, await sold(bench)) == (2, False, 0)
 
 
 async def test_a_platform_s_cancel_can_be_taken_back(bench: Bench) -> None:

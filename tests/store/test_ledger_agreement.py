@@ -28,8 +28,9 @@ Step = tuple[str, tuple[Any, ...]]
 class Draw:
     """Steps with all their arguments, so that both ledgers are asked the same; three orders at a time, told forward."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, delivered: bool = False) -> None:
         self.dice = random.Random(seed)
+        self.delivered = delivered  # two orders that the backend has: it is all about what follows
         self.number = 0
         self.told: list[Incoming] = []
         self.verbs = [(verb, name) for name, count in _VERBS.items() for verb in [getattr(self, name)] * count]
@@ -40,6 +41,8 @@ class Draw:
         return name, verb()
 
     def order_id(self) -> str:
+        if self.delivered:
+            return self.dice.choice("ab")
         return str(self.number // 50 * 3 + self.dice.randint(0, 2))
 
     def hold_id(self) -> str:
@@ -50,7 +53,7 @@ class Draw:
         return tuple(Line(self.dice.choice(skus), self.dice.randint(1, 3), 100) for _ in range(self.dice.randint(1, 2)))
 
     def ref(self) -> OrderRef:
-        kind = self.dice.choice([*[Kind.CREATE] * 4, Kind.CANCEL, Kind.AMEND])
+        kind = self.dice.choice([*[Kind.CREATE] * (0 if self.delivered else 4), Kind.CANCEL, Kind.AMEND])
         return OrderRef("shop", self.order_id(), kind)
 
     def incoming(self) -> Incoming:
@@ -182,26 +185,47 @@ def count_codes(verb: str, reply: Any) -> None:
         SEEN.update([verb if isinstance(reply, tuple) else f"{verb} {reply}"])
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(5))
 async def test_scripts_and_specification_agree(client: Redis, seed: int) -> None:
-    draw = Draw(seed)
     fake, real = fake_bench(), real_bench(client)
     for bench in (fake, real):
         for sku in SKUS:
             await bench.ledger.recount(StockLevel(sku=sku, on_hand=30))
+    await compare(fake, real, Draw(seed))
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_they_agree_on_what_follows_a_delivered_order(client: Redis, seed: int) -> None:
+    kinds = {"erp": set(Kind)}
+    fake, real = fake_bench(kinds), real_bench(client, kinds)
+    for bench in (fake, real):
+        for sku in SKUS:
+            await bench.ledger.recount(StockLevel(sku=sku, on_hand=60))
+        for order_id in "ab":
+            await bench.ledger.accept([make_incoming(order_id)], ["erp"], since_ms=0)
+            await bench.send(OrderRef("shop", order_id), ResultKind.DELIVERED)
+    await compare(fake, real, Draw(seed, delivered=True))
+
+
+async def compare(fake: Bench, real: Bench, draw: Draw) -> None:
     for number in range(STEPS):
         verb, args = draw.next()
         replies = []
         for bench in (fake, real):
             await bench.pass_time(2)
             replies.append(await ask(bench, verb, args))
-        assert replies[0] == replies[1], (seed, number, verb, args)
+        assert replies[0] == replies[1], (number, verb, args)
         count_codes(verb, replies[1])
         if number % 4 == 0 or number == STEPS - 1:
-            assert await view(fake) == await view(real), (seed, number, verb, args, replies)
-    assert await fake.journal() == await real.journal()
+            assert await view(fake) == await view(real), (number, verb, args, replies)
+    assert await told(fake, draw) == await told(real, draw)
     assert await raws(fake) == await raws(real)
     await assert_conserved(real)
+
+
+async def told(bench: Bench, draw: Draw) -> list[Any]:
+    """The journal; the outbox of the tests moves units of follow-ups without saying what the level is then."""
+    return [(kind, moves) for kind, moves in await bench.journal() if moves or not draw.delivered]
 
 
 async def assert_conserved(bench: Bench) -> None:

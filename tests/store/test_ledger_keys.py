@@ -1,0 +1,93 @@
+"""What the ledger leaves in Redis: each record in exactly one index, all keys in one slot, tombstones that go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from flashd.domain.delivery import ResultKind
+from flashd.domain.order import Effect, Kind, Line, OrderRef
+from flashd.domain.reservation import HoldCode
+from flashd.store.keys import pool_key
+from flashd.store.scripts import load
+from tests.conformance.ledgers import BACKEND, HOUR_MS, Bench, make_hold, make_incoming, real_bench, stock
+
+INDEXES = ("wait", f"q:{BACKEND}", f"fl:{BACKEND}", "desk", "dead", "done")
+
+
+async def fill(bench: Bench) -> None:
+    """At least one item in every state that the ledger and the outbox can bring about."""
+    await stock(bench, 60)
+    await stock(bench, 1, "mug")
+    await bench.ledger.hold([make_hold(), make_hold("h2", ttl_ms=1)])
+    told = [
+        make_incoming("queued", hold_id="h1"),
+        make_incoming("waiting", effect=Effect.WAIT),
+        make_incoming("parked", reason="odd"),
+        make_incoming("short", lines=(Line("mug", 2),)),
+        make_incoming("ignored", effect=Effect.IGNORE),
+        make_incoming("cancelled", effect=Effect.CANCEL),
+        *[make_incoming(kind) for kind in (*ResultKind, "sending")],
+    ]
+    await bench.ledger.accept(told, [BACKEND] * len(told), since_ms=0)
+    for kind in ResultKind:
+        await bench.send(OrderRef("shop", str(kind)), kind)
+    await bench.send(OrderRef("shop", "sending"))
+    newer = [make_incoming(number, version=2, tee=3) for number in ("delivered", "sending", "parked", "queued")]
+    await bench.ledger.accept(newer, [BACKEND] * len(newer), since_ms=0)
+
+
+async def standing(client: Redis) -> dict[str, list[str]]:
+    """In which indexes each member stands."""
+    found: dict[str, list[str]] = {}
+    for name in INDEXES:
+        members: Any = await client.zrange(pool_key("main", name), 0, -1)
+        for member in members:
+            found.setdefault(member.decode(), []).append(name)
+    return found
+
+
+async def test_every_record_stands_in_exactly_one_index(client: Redis) -> None:
+    await fill(real_bench(client))
+    records = {key.decode().partition(":ord:")[2] async for key in client.scan_iter("fd:{main}:ord:*", count=1000)}
+    found = await standing(client)
+    assert set(found) == records
+    assert str(OrderRef("shop", "delivered", Kind.AMEND)) in records
+    assert {len(names) for names in found.values()} == {1}
+    assert {name for names in found.values() for name in names} == set(INDEXES)
+    assert await client.zrange(pool_key("main", "pending"), 0, -1) == [b"shop:sending"]
+
+
+async def test_every_key_is_of_its_pool_s_slot_and_none_expires(client: Redis) -> None:
+    await fill(real_bench(client))
+    keys = [key async for key in client.scan_iter(count=1000)]
+    assert all(key.startswith(b"fd:{main}:") for key in keys)
+    assert {await client.ttl(key) for key in keys} == {-1}
+
+
+async def test_a_tombstone_of_a_hold_goes_when_its_time_has_come(client: Redis) -> None:
+    bench = real_bench(client)
+    await stock(bench)
+    await bench.ledger.hold([make_hold()])
+    await bench.ledger.release("h1", "")
+    await bench.ledger.sweep()
+    assert (await bench.ledger.hold([make_hold()]))[0].code is HoldCode.REPEAT
+    ends: Any = await client.zscore(pool_key("main", "hold:end"), "h1")
+    assert ends / HOUR_MS > (await client.time())[0] / 3600 + 29 * 24
+    await client.zadd(pool_key("main", "hold:end"), {"h1": 1})
+    await bench.ledger.sweep()
+    assert await client.hlen(pool_key("main", "hold")) == 0
+    assert (await bench.ledger.hold([make_hold()]))[0].code is HoldCode.HELD
+
+
+@pytest.mark.parametrize("version", ["0x10", "1e3", " 5", "nan", "-1", "", "12345678901234567"])
+async def test_what_is_no_whole_number_writes_nothing(client: Redis, version: str) -> None:
+    fixed = [pool_key("main", str(number)) for number in range(10)]
+    records = [pool_key("main", f"ord:shop:1{kind}") for kind in ("", "a", "b")]
+    entry: list[str | int] = [version, "d", "deliver", 0, "", "erp", "", 1, "tee\x1fmain\x1f1\x1f0", "{}", ""]
+    with pytest.raises(ResponseError, match="in digits"):
+        await load("accept").call(client, [*fixed, pool_key("main", "q:erp"), *records], ["erp", " ", *entry])
+    assert await client.dbsize() == 0
