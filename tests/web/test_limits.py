@@ -111,6 +111,13 @@ async def test_a_body_that_never_comes_is_408(serve: Serve) -> None:
     assert status(await ended(reader)) == 408
 
 
+async def test_a_length_over_the_limit_is_413_before_the_body_comes(intake: Served) -> None:
+    reader, writer = await intake.connect()
+    writer.write(b"POST /webhooks/shop HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n")
+    said = await asyncio.wait_for(reader.readuntil(b"}"), 3)  # well before the body's deadline
+    assert (status(said), title(said)) == (413, "too_large")
+
+
 async def test_headers_over_8_kb_in_all_are_431_or_cut(serve: Serve) -> None:
     served = await serve("intake")
     at_once = "".join(f"X-{number}: {'a' * 200}\r\n" for number in range(60))
