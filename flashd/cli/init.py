@@ -39,13 +39,16 @@ lookup_url = "http://127.0.0.1:9000/orders?key={key}"
 """,
     "tryton": """\
 url = "http://127.0.0.1:8000/erp"         # the server and its database
-key = { file = "tryton.key" }             # a user application key of the application "rest"
-web_shop = 1
+secret = { file = "tryton.key" }          # a user application key of the application "rest"
+shop = 1                                  # the record number of the web shop
+party = 1                                 # of who buys; not the shop's guest party
 """,
     "odoo": """\
 url = "https://erp.example.com"           # Odoo 19 or newer
 database = "erp"
-key = { file = "odoo.key" }
+secret = { file = "odoo.key" }            # an API key
+partner = 1                               # the database id of who buys
+currency = "EUR"                          # of the partner's price list
 """,
 }
 
