@@ -30,7 +30,10 @@
 -- @include transition
 -- @include decide
 -- @include write_order
+-- @include write_stock
 -- @include follow_up
+-- @include revoke
+-- @include amend
 -- @include accept_one
 
 -- Read.

@@ -1,5 +1,5 @@
 -- One version of one order: Read, Refuse, Write. *c* brings key, cancel_key, amend_key, entry, kinds, keys, and replay
--- where the entry is the version that waited. Needs decide.lua, reservation.lua, write_order.lua, follow_up.lua.
+-- where the entry is the version that waited. Needs decide.lua, reservation.lua, write_stock.lua, revoke.lua, amend.lua.
 local TAKES = { take = true, edit = true, correct = true, amend = true }
 local ANSWERS = { ['repeat'] = true, stale = true, conflict = true }
 

@@ -1,5 +1,5 @@
--- What follows a delivered order: a record of its own, `cancel` or `amend`. Needs write_order.lua.
--- A follow-up's items are the units that return to free stock when it is delivered. *c* also has cancel_key, amend_key.
+-- What follows a delivered order: a record of its own, `cancel` or `amend`. Needs transition.lua.
+-- A follow-up's items are the units that return to free stock when it is delivered. *c* is what accept_one.lua makes.
 local BY_HAND = 'a human must do this in the backend'
 
 local function note_order(c, items)
@@ -60,65 +60,4 @@ local function write_follow_up(c, kind, key, follow, spare, moves, why)
   write_items(key, list_of(spare))
   drop_next(c.keys, key)
   enter(c.keys, key, head, state, reason, moves, over and 'order.followed_up' or nil)
-end
-
--- Takes an amend away that a cancel overtook; its units travel with the cancel.
-local function overtake_amend(c, spare)
-  local amend = read_head(c.amend_key)
-  if not amend then
-    return
-  end
-  drop_next(c.keys, c.amend_key)
-  if not can_wait(amend) and not SETTLED[amend.state] then
-    local items = read_items(redis.call('HGET', c.amend_key, 'i'))
-    collect(spare, items)
-    write_items(c.amend_key, items)
-    enter(c.keys, c.amend_key, amend, 'cancelled', 'overtaken by a cancel', {})
-  end
-end
-
-function write.revoke(c)
-  local follow = read_head(c.cancel_key)
-  if can_wait(follow) then
-    keep_next(c.keys, c.cancel_key, c.entry)
-    note_order(c)
-    return 'later', {}
-  elseif follow and SETTLED[follow.state] then
-    note_order(c)
-    return 'updated', {}
-  end
-  local spare, items = {}, read_items(redis.call('HGET', c.key, 'i'))
-  collect(spare, follow and read_items(redis.call('HGET', c.cancel_key, 'i')) or {})
-  collect(spare, items)
-  overtake_amend(c, spare)
-  note_order(c, items)
-  write_follow_up(c, 'cancel', c.cancel_key, follow, spare, {}, '')
-  return 'updated', {}
-end
-
-function write.amend(c)
-  local follow = read_head(c.amend_key)
-  if can_wait(follow) then
-    keep_next(c.keys, c.amend_key, c.entry)
-    note_order(c)
-    return 'later', {}
-  elseif follow and follow.state ~= 'cancelled' and follow.digest == c.entry.digest then
-    note_order(c)
-    drop_next(c.keys, c.amend_key)
-    return 'updated', {}
-  end
-  local spare, items, moves = {}, read_items(c.entry.items), {}
-  collect(spare, read_items(redis.call('HGET', c.key, 'i')))
-  collect(spare, follow and read_items(redis.call('HGET', c.amend_key, 'i')) or {})
-  for _, item in ipairs(items) do
-    local there = spare[field_of(item.sku, item.location)]
-    if there then
-      item.taken = math.min(there.taken, item.quantity)
-      there.quantity, there.taken = there.quantity - item.taken, there.taken - item.taken
-    end
-  end
-  local short, unknown = take_units(c.keys.stock, items, moves)
-  note_order(c, items)
-  write_follow_up(c, 'amend', c.amend_key, follow, spare, moves, explain(c.entry.reason, short, unknown))
-  return 'updated', short
 end

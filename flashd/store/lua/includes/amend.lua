@@ -1,0 +1,29 @@
+-- A delivered order was edited: what the edit adds is taken at once, what it reduced travels with the amend until the
+-- backend knows. Needs follow_up.lua, write_order.lua, units.lua.
+
+function write.amend(c)
+  local follow = read_head(c.amend_key)
+  if can_wait(follow) then
+    keep_next(c.keys, c.amend_key, c.entry)
+    note_order(c)
+    return 'later', {}
+  elseif follow and follow.state ~= 'cancelled' and follow.digest == c.entry.digest then
+    note_order(c)
+    drop_next(c.keys, c.amend_key)
+    return 'updated', {}
+  end
+  local spare, items, moves = {}, read_items(c.entry.items), {}
+  collect(spare, read_items(redis.call('HGET', c.key, 'i')))
+  collect(spare, follow and read_items(redis.call('HGET', c.amend_key, 'i')) or {})
+  for _, item in ipairs(items) do
+    local there = spare[field_of(item.sku, item.location)]
+    if there then
+      item.taken = math.min(there.taken, item.quantity)
+      there.quantity, there.taken = there.quantity - item.taken, there.taken - item.taken
+    end
+  end
+  local short, unknown = take_units(c.keys.stock, items, moves)
+  note_order(c, items)
+  write_follow_up(c, 'amend', c.amend_key, follow, spare, moves, explain(c.entry.reason, short, unknown))
+  return 'updated', short
+end
