@@ -1,0 +1,106 @@
+"""The actor over the real scripts: what intake accepted reaches a backend, through a lost reply and a dead leader."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from redis.asyncio import Redis
+
+from flashd.actors.backend import BackendActor
+from flashd.actors.backend_rules import BackendRules
+from flashd.domain.delivery import BackendTraits, Doubtful
+from flashd.domain.order import OrderRef, OrderState
+from flashd.domain.rate import Rate
+from flashd.runtime.clock import SystemClock
+from flashd.store.gate import RedisBackendGate
+from flashd.store.outbox import RedisOutbox
+from tests.conformance.outboxes import RedisBench, make_record
+from tests.fakes.announcer import FakeAnnouncer
+from tests.fakes.backend import FakeBackend
+from tests.until import until
+
+RULES = BackendRules(rate=Rate.parse("100/s"), settle_s=0.3, timeout_s=5.0, lease_s=3.0, poll_s=0.1, max_in_flight=8)
+
+
+def build(client: Redis, backend: FakeBackend, owner: str) -> BackendActor:
+    clock = SystemClock()
+
+    async def apply_next(_: str) -> int:
+        return 0
+
+    return BackendActor(
+        backend,
+        RULES,
+        [RedisOutbox(client, "main", "erp")],
+        RedisBackendGate(client, "erp", clock),
+        clock=clock,
+        announcer=FakeAnnouncer(),
+        owner=owner,
+        apply_next=apply_next,
+    )
+
+
+async def settled(bench: RedisBench, refs: list[OrderRef], within_s: float = 20.0) -> None:
+    """Wait until the store says that all are delivered."""
+    deadline = time.monotonic() + within_s
+    while {(await bench.record(ref)).state for ref in refs} != {OrderState.DELIVERED}:
+        assert time.monotonic() < deadline, [(await bench.record(ref)).state for ref in refs]
+        await asyncio.sleep(0.05)
+
+
+async def test_all_arrive_once_though_replies_are_lost_and_the_leader_dies(client: Redis) -> None:
+    bench = RedisBench(client)
+    refs = []
+    for number in range(60):
+        record = make_record(f"{number:03}")
+        await bench.put(record)
+        refs.append(record.ref)
+    backend = FakeBackend(SystemClock(), takes_s=0.005)  # type: ignore[arg-type]  # only monotonic_s and sleep are used
+    backend.traits = BackendTraits(idempotent=False, lookup=True)
+    dropped: list[Any] = [backend.record_and_drop_the_reply, Doubtful("reset"), backend.record_and_drop_the_reply]
+    backend.by_order.update(zip(("004", "009", "014"), dropped, strict=True))
+
+    first = build(client, backend, "first")
+    life = first.start()
+    await until(lambda: len(backend.sent) >= 25, "25 requests")
+    first.on_stop = _die  # type: ignore[method-assign]  # as SIGKILL would: nothing is settled, nobody resigns
+    life.cancel()
+    await asyncio.gather(life, return_exceptions=True)
+
+    second = build(client, backend, "second")
+    second.start()
+    # items that the dead leader had claimed wait for the end of their lease: end it now
+    await asyncio.sleep(0)
+    for item in await second._outboxes[0].in_flight():
+        await client.zadd("fd:{main}:fl:erp", {str(item.ref): 0})
+    del backend.by_order["009"]
+    await settled(bench, refs)
+    await second.stop()
+    assert len(backend.recorded) == len(set(backend.recorded)) == 60
+    for ref in refs:
+        assert await bench.index_names(ref) == ["done"]
+
+
+async def _die() -> None:
+    return
+
+
+async def test_three_processes_share_one_bucket(client: Redis) -> None:
+    """Whoever leads, drops come from one bucket: no window holds more uses than the bound."""
+    gates = [RedisBackendGate(client, "erp", SystemClock()) for _ in range(3)]
+    uses: list[float] = []
+
+    async def draw(gate: RedisBackendGate, until_s: float) -> None:
+        while time.monotonic() < until_s:
+            before: Any = await client.time()
+            drop = await gate.drop(20_000, ahead_us=20_000)
+            if drop.wait_ms:
+                await asyncio.sleep(drop.wait_ms / 1000)
+            else:
+                uses.append(before[0] + before[1] / 1e6 + drop.after_us / 1e6)
+
+    until_s = time.monotonic() + 2.0
+    await asyncio.gather(*(draw(gate, until_s) for gate in gates))
+    assert 80 <= len(uses) <= 101
