@@ -92,6 +92,7 @@ class FaultServer:
     seen: list[Request] = field(default_factory=list)
     struck: int = 0
     connections: int = 0
+    last: Reply = field(default_factory=Reply)  # the stand-in's last reply to a request that writes
     port: int = 0
 
     @property
@@ -141,7 +142,10 @@ class FaultServer:
         self.seen.append(request)
         strikes = self.fault is not None and (self.on_every or self.stand_in.writes(request))
         if not strikes or self.fault is None:
-            writer.write(self.stand_in.handle(request).encode())
+            reply = self.stand_in.handle(request)
+            if self.stand_in.writes(request):
+                self.last = reply
+            writer.write(reply.encode())
             await writer.drain()
             return True
         self.struck += 1

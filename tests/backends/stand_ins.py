@@ -60,6 +60,8 @@ class TrytonStandIn:
 
     sales: dict[int, dict[str, Any]] = field(default_factory=dict)
     places: list[dict[str, Any]] = field(default_factory=lambda: [{"id": 2, "party": 2}])
+    added: Decimal = Decimal(0)  # what Tryton adds of its own, where it is told wrongly
+    refuses: str = ""  # the step that it refuses, with these words
 
     def writes(self, request: Request) -> bool:
         return request.method == "POST" and request.path == "/erp/rest/model/sale.sale"
@@ -83,8 +85,8 @@ class TrytonStandIn:
             "cancel": ("draft", "cancelled"),
         }
         before, after = steps[rest[1]]
-        if sale["state"] != before:
-            message = f'You can not call "{rest[1]}"'
+        if sale["state"] != before or rest[1] == self.refuses:
+            message = f'You can not call "{rest[1]}" for Ada Lovelace'
             return Reply.of({"status": 400, "message": message, "description": ""}, 400)
         sale["state"] = after
         return Reply.of({"id": sale["id"], "state": after})
@@ -121,7 +123,7 @@ class TrytonStandIn:
             }
             for line in body["lines"][0][1]
         ]
-        total = sum(Decimal(line["unit_price"]["decimal"]) * int(line["quantity"]) for line in lines)
+        total = sum((Decimal(line["unit_price"]["decimal"]) * int(line["quantity"]) for line in lines), self.added)
         self.sales[number] = {**body, "id": number, "state": "draft", "lines": lines, "total_amount": _decimal(total)}
         return Reply.of({name: self.sales[number][name] for name in ("id", "state", "web_id", "total_amount")})
 

@@ -196,6 +196,16 @@ async def test_without_an_answer_that_proves_something_the_order_is_in_doubt(rig
     assert isinstance(await rig.backend.find(delivery), Found)
 
 
+async def test_the_answer_to_another_order_proves_nothing(rig: Rig) -> None:
+    assert isinstance(await rig.backend.deliver(a_delivery(an_order("1"))), Delivered)
+    other = rig.server.last
+    rig.server.fault = Fault("another order's answer", answer=lambda _: other)
+    delivery = a_delivery(an_order("2"))
+    assert isinstance(await rig.backend.deliver(delivery), Doubtful)
+    rig.server.fault = None
+    assert await rig.backend.find(delivery) == Absent()
+
+
 @pytest.mark.parametrize("fault", AWAY, ids=str)
 @pytest.mark.parametrize("every", [False, True], ids=["writing", "everything"])
 async def test_a_refused_login_or_address_means_away(rig: Rig, fault: Fault, every: bool) -> None:  # noqa: FBT001
