@@ -43,5 +43,5 @@ def _print(name: str, report: AuditReport) -> None:
     for deficit in report.deficits:
         click.secho(f"  deficit: {deficit}", fg="yellow")
     for difference in report.differences:
-        click.echo(f"  {difference.what}: expected {difference.expected}, found {difference.found}")
+        click.echo(f"  {difference.where}: {difference.what}: expected {difference.expected}, found {difference.found}")
         click.echo(f"    mend: {difference.mend}")

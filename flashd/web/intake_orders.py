@@ -22,7 +22,11 @@ def status_of(accepted: Accepted) -> int:
 
     Raises:
         Conflict: The same id was known with other content.
+        UnknownSku: The pool lacks a SKU; nothing was written.
     """
+    if accepted.code is AcceptCode.UNKNOWN_SKU:
+        skus = sorted(sku for sku, _ in accepted.short)
+        raise UnknownSku("the pool does not have " + ", ".join(skus), skus=skus)
     if accepted.code is AcceptCode.CONFLICT:
         raise Conflict("this order id is known with other content", state=str(accepted.state))
     if accepted.code in {AcceptCode.REPEAT, AcceptCode.STALE} or accepted.state is OrderState.IGNORED:
