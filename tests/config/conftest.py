@@ -31,6 +31,7 @@ class ShelfConfig(BackendConfig, kw_only=True, frozen=True, forbid_unknown_field
     url_schemes: ClassVar[tuple[str, ...]] = ()
 
     folder: str
+    depth: PositiveInt = 1
 
 
 GOOD = """\

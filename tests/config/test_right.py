@@ -8,7 +8,7 @@ import pytest
 from flashd.config import Secret, SecretText, load, reveal, show
 from flashd.config.rules import is_local, split_listen
 from flashd.errors import ConfigError
-from tests.config.conftest import GOOD, ErpConfig, Load, ShopConfig
+from tests.config.conftest import GOOD, ErpConfig, Load, ShelfConfig, ShopConfig
 
 
 def test_channels_and_backends_are_decoded_by_their_adapters(read: Load) -> None:
@@ -42,6 +42,7 @@ def test_variables_override_the_file_and_are_read_as_their_keys_want(read: Load)
         FLASHD__BACKENDS__ERP__SECRET='{ env = "ERP" }',
         FLASHD__BACKENDS__FILES__KIND="shelf",
         FLASHD__BACKENDS__FILES__FOLDER="17",
+        FLASHD__BACKENDS__FILES__DEPTH="2",
         FLASHD__CHANNELS__TILL_1__SINCE="2026-12-01T00:00:00Z",
         FLASHD__LOGS__LEVEL="debug",
         FLASHDX="not ours",
@@ -50,7 +51,7 @@ def test_variables_override_the_file_and_are_read_as_their_keys_want(read: Load)
     erp = config.backends["erp"]
     assert isinstance(erp, ErpConfig)
     assert (erp.rate, erp.max_in_flight, erp.at_least_once, erp.secret) == ("5/s", 2, True, Secret(env="ERP"))
-    assert config.backends["files"].folder == "17"  # type: ignore[attr-defined]  # the conftest's own Struct
+    assert config.backends["files"] == ShelfConfig(kind="shelf", folder="17", depth=2)
     assert config.channels["till-1"].since == datetime(2026, 12, 1, tzinfo=UTC)
     assert config.logs.level == "debug"
 

@@ -216,7 +216,7 @@ async def test_children_that_outlive_on_stop_are_cancelled() -> None:
     await actor.ready.wait()
     child = actor.spawn(asyncio.Event().wait())
     await asyncio.sleep(0)
-    await actor.stop()
+    await asyncio.wait_for(actor.stop(), 1)
     assert child.cancelled()
     assert actor.children == set()
 
