@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
@@ -91,3 +93,27 @@ async def test_what_is_no_whole_number_writes_nothing(client: Redis, version: st
     with pytest.raises(ResponseError, match="in digits"):
         await load("accept").call(client, [*fixed, pool_key("main", "q:erp"), *records], ["erp", " ", *entry])
     assert await client.dbsize() == 0
+
+
+async def test_what_is_published_is_what_stands_in_the_journal(client: Redis) -> None:
+    bench = real_bench(client)
+    async with client.pubsub() as subscriber:
+        await subscriber.psubscribe("fd:events:main:*")
+        await stock(bench)
+        await bench.ledger.hold([make_hold()])
+        await bench.ledger.accept([make_incoming('"\u00e9', hold_id="h1", reason="a\\b")], [BACKEND], since_ms=0)
+        entries: Any = await client.xrange(pool_key("main", "j"))
+        heard: list[tuple[str, Any]] = []
+        while len(heard) < len(entries):
+            message = await subscriber.get_message(timeout=5)
+            assert message is not None, "less was published than written"
+            if message["type"] == "pmessage":
+                heard.append((message["channel"].decode(), msgspec.json.decode(message["data"])))
+    for (topic, said), (entry_id, fields) in zip(heard, entries, strict=True):
+        kind = fields[b"k"].decode()
+        at = datetime.fromtimestamp(int(entry_id.partition(b"-")[0]) / 1000, UTC)
+        assert topic == f"fd:events:main:{kind.partition('.')[0]}"
+        assert datetime.fromisoformat(said.pop("at")) == at
+        envelope = {"v": 1, "id": entry_id.decode(), "kind": kind, "pool": "main"}
+        assert said == envelope | msgspec.json.decode(b"{" + fields[b"d"] + b"}")
+    assert [said["kind"] for _, said in heard][-3:] == ["hold.sold", "order.parked", "stock.changed"]
