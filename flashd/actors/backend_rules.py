@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from flashd.actors.delivery import SEND_SLACK_S
+from flashd.actors.delivery import SEND_SLACK_S, SETTLE_S
 from flashd.config import BackendConfig
 from flashd.domain.rate import Rate
 
@@ -51,7 +51,7 @@ class BackendRules:
     @property
     def lease_ms(self) -> int:
         """How long a claimed item may be in flight: its wait, its deadline, and room to settle."""
-        return math.ceil((SEND_SLACK_S + self.timeout_s + self.lease_s) * 1000)
+        return math.ceil((SEND_SLACK_S + self.timeout_s + SETTLE_S) * 1000)
 
 
 class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):

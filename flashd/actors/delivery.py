@@ -35,7 +35,8 @@ from flashd.ports import Backend, BackendGate, Clock, Outbox
 from flashd.runtime.deadline import bounded
 
 DROP_AGE_S = 0.5  # a drop that old is thrown away
-SEND_SLACK_S = 3.0  # how long a claimed item may wait for its moment before it goes back
+SEND_SLACK_S = 2.0  # how long a claimed item may wait for its moment before it goes back
+SETTLE_S = 3.0  # room to settle before the in-flight lease ends
 SETTLE_RETRY_S = 0.5
 TIMER_S = 0.0012  # how late a timer of the loop may be
 CLOSE_US = 50_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
@@ -21,7 +22,7 @@ class Leadership:
     Stands for election until cancelled.
 
     Args:
-        owner: Who this is: never the same for two processes.
+        owner: Who this is, for the operator's eye; made unique, for two containers may both be "web:1".
         lease_s: How long a term lasts; it is renewed at a third, and `term` is None from half of it on.
         prepare: What must be done before the first claim of a new epoch.
     """
@@ -37,7 +38,7 @@ class Leadership:
     ) -> None:
         self.epoch = 0
         self._gate = gate
-        self._owner = owner
+        self._owner = f"{owner}:{secrets.token_hex(4)}"
         self._clock = clock
         self._lease_s = lease_s
         self._prepare = prepare
