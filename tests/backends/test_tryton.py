@@ -137,3 +137,12 @@ async def test_a_failed_look_up_before_anything_is_written_is_only_later(
     server.fault, server.on_every = Fault("", answer=status(500)), True
     assert isinstance(await backend.deliver(a_delivery(an_order("1"))), Later)
     assert server.written == 0
+
+
+async def test_a_creation_that_answers_with_another_web_id_proves_nothing(server: FaultServer) -> None:
+    backend = make(server, until="draft")  # no step follows that could tell the difference
+    assert isinstance(await backend.deliver(a_delivery(an_order("1"))), Delivered)
+    other = server.last
+    server.fault = Fault("another order's answer", answer=lambda _: other)
+    assert isinstance(await backend.deliver(a_delivery(an_order("2"))), Doubtful)
+    await backend.close()
