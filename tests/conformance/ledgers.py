@@ -15,7 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from flashd.domain.delivery import Result, ResultKind
-from flashd.domain.order import Effect, Incoming, Kind, Line, Order, OrderRef
+from flashd.domain.order import Accepted, Effect, Incoming, Kind, Line, Order, OrderRecord, OrderRef
 from flashd.domain.reservation import HoldRequest
 from flashd.domain.stock import Move, StockLevel
 from flashd.ports import OrderBook, Outbox, StockLedger
@@ -34,6 +34,7 @@ BACKEND = "erp"
 KINDS = {BACKEND: {Kind.CREATE, Kind.CANCEL}}  # amends of delivered orders are left to a human
 BENCHES = ["fake", *SERVERS]
 HOUR_MS = 3_600_000
+REF = OrderRef("shop", "1001")
 
 
 @dataclass
@@ -132,3 +133,24 @@ async def stock(bench: Bench, on_hand: int = 10, sku: str = "tee", safety: int =
 
 async def level(bench: Bench, sku: str = "tee") -> StockLevel:
     return (await bench.ledger.levels([sku]))[0]
+
+
+async def accept(bench: Bench, *incoming: Incoming, since_ms: int = 0) -> list[Accepted]:
+    return await bench.ledger.accept(incoming, [BACKEND] * len(incoming), since_ms=since_ms)
+
+
+async def record(bench: Bench, ref: OrderRef = REF) -> OrderRecord:
+    found = await bench.book.get(ref)
+    assert found is not None, ref
+    return found
+
+
+async def sold(bench: Bench, sku: str = "tee") -> int:
+    return (await level(bench, sku)).sold
+
+
+async def deliver_one(bench: Bench, tee: int = 2) -> None:
+    """An order of *tee* tees that the backend has, of ten on hand."""
+    await stock(bench)
+    await accept(bench, make_incoming(tee=tee))
+    await bench.send(REF, ResultKind.DELIVERED)
