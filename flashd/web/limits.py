@@ -235,6 +235,11 @@ class Connection(web.RequestHandler):
         """What this client is granted."""
         return self._guard.limits
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a request is at work."""
+        return self._active
+
     def begin(self, request: web.Request) -> None:
         """Note that a request has reached the application."""
         self._begun = self._request_count
