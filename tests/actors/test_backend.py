@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from flashd.actors.backend import BackendActor
 from flashd.actors.backend_rules import BackendRules, Wake
+from flashd.actors.delivery import Flight
 from flashd.domain.delivery import (
     Absent,
     Away,
@@ -23,6 +25,7 @@ from flashd.domain.delivery import (
     Unknown,
     Unsupported,
 )
+from flashd.domain.lease import Term
 from flashd.domain.order import OrderRecord, OrderRef, OrderState
 from flashd.domain.rate import Rate
 from flashd.errors import StoreUnavailable
@@ -433,17 +436,32 @@ async def test_a_human_pauses_and_resumes_the_flow(make: Make) -> None:
     assert set(world.states()) == {"delivered"}
 
 
-async def test_a_pause_of_the_process_does_not_release_saved_up_drops(make: Make) -> None:
-    world = make(rate="10/s", max_in_flight=8)
-    world.queue(*range(60))
+async def test_requests_that_piled_up_in_a_pause_leave_at_their_distance(make: Make) -> None:
+    world = make(rate="50/s", max_in_flight=8)
+    world.queue(*range(200))
     await world.run(2)
     before = len(world.backend.requests_s)
-    # the loop stands still: drops, claims and timers all come due at once when it goes on
-    world.clock._now_ms += 2_000
-    world.clock._monotonic_s += 2.0
+    world.clock.stand_still(0.3)
+    await world.clock.advance(1)
+    times = world.backend.requests_s
+    assert len(times) > before + 40
+    assert min(later - earlier for earlier, later in pairwise(times)) >= 0.02 - 1e-6
+
+
+@pytest.mark.parametrize(("age_s", "drops"), [(0.1, 0), (2.0, 1)])
+async def test_a_drop_that_grew_old_is_thrown_away(make: Make, age_s: float, drops: int) -> None:
+    world = make()
+    world.queue(0)
+    [(_, delivery)] = await world.outbox.claim([OrderRef("shop", "0000")], epoch=1, lease_ms=60_000)
+    assert delivery is not None
+    now = world.clock.monotonic_s()
+    flight = Flight(outbox=world.outbox, delivery=delivery, term=Term(1, now, 60), use_at_s=now - age_s, claimed_s=now)
+    carrying = asyncio.create_task(world.actor().courier.carry(flight))
     await world.clock.advance(2)
-    assert len(world.backend.requests_s) > before + 10
-    assert most_in_any_second(world.backend.requests_s) <= 10
+    await carrying
+    world.actors.clear()
+    assert world.gate.drops == drops
+    assert world.states() == ["delivered"]
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -467,8 +485,7 @@ def test_no_window_holds_more_requests_than_the_bound_whatever_happens(
         actor = await world.run(1)
         for runs_s, stands_s in pauses:
             await world.clock.advance(runs_s)
-            world.clock._now_ms += round(stands_s * 1000)
-            world.clock._monotonic_s += stands_s
+            world.clock.stand_still(stands_s)
         await world.clock.advance(5)
         await world.stop(actor)
         spacing_s = Rate.parse(rate).spacing_us / 1e6

@@ -38,12 +38,18 @@ class FakeClock:
             if not self._sleepers or self._sleepers[0][0] > target:
                 break
             when, _, future = heapq.heappop(self._sleepers)
-            self._now_ms += round((when - self._monotonic_s) * 1000)
-            self._monotonic_s = when
+            self._turn_to(max(when, self._monotonic_s))
             if not future.done():
                 future.set_result(None)
-        self._now_ms += round((target - self._monotonic_s) * 1000)
-        self._monotonic_s = target
+        self._turn_to(target)
+
+    def stand_still(self, seconds: float) -> None:
+        """Let time go by while nobody runs, as in a paused process: sleepers wake late, at the next `advance`."""
+        self._turn_to(self._monotonic_s + seconds)
+
+    def _turn_to(self, monotonic_s: float) -> None:
+        self._now_ms += round((monotonic_s - self._monotonic_s) * 1000)
+        self._monotonic_s = monotonic_s
 
     @staticmethod
     async def _settle() -> None:
