@@ -2,12 +2,14 @@
 Does it all add up? Checkpoint and journal against the counters, the counters against every hold and every record.
 
 It may run while orders come in: the counters, the checkpoint and the journal's last id are read in one transaction, and
-everything else is counted as of that id (see census.py). Only trimming and purging in the midst of it disturb it: then
-it begins again. It reads in pages; what it remembers is 8 bytes of each order's name, and what moved while it ran.
+everything else is counted as of that id (see census.py). Two things disturb it, and then it begins again: entries that
+are trimmed before it has read them, and the purge of orders whose units it counts. It reads in pages; what it remembers
+is 8 bytes of each order's name, and what moved while it ran.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from typing import Any
@@ -19,9 +21,8 @@ from flashd.domain.event import Event
 from flashd.domain.journal import RECOUNTED, Tallies, Tally, fold, moves_of
 from flashd.domain.order import OrderRef
 from flashd.errors import StoreUnavailable
-from flashd.store.census import Census, Difference, Place, Report, Units, entries
+from flashd.store.census import Census, Difference, Disturbed, Place, Report, Units, entries
 from flashd.store.faults import store_faults
-from flashd.store.generation import stream_id
 from flashd.store.keys import generation_key, order_key, pool_key
 
 _ATTEMPTS = 5
@@ -52,14 +53,16 @@ async def audit(client: Redis, pool: str) -> AuditReport:
     Compare all that is kept of one pool with itself; writes nothing.
 
     Raises:
-        StoreUnavailable: It does not answer, or trimming never let the audit come to an end: ask again.
+        StoreUnavailable: It does not answer, or trimming and purging never let the audit come to an end: ask again.
         InvariantBroken: An entry of the journal is none that flashd wrote.
     """
     with store_faults("audit"):
         for _ in range(_ATTEMPTS):
-            if (report := await _Audit(client, pool).run()) is not None:
-                return report
-    raise StoreUnavailable(f"the audit of pool {pool!r} was disturbed {_ATTEMPTS} times by trimming: ask again")
+            with contextlib.suppress(Disturbed):
+                return await _Audit(client, pool).run()
+    raise StoreUnavailable(
+        f"the audit of pool {pool!r} was disturbed {_ATTEMPTS} times by trimming or purging: ask again"
+    )
 
 
 class _Audit:
@@ -73,26 +76,27 @@ class _Audit:
         self._floors: dict[Place, float] = {}  # how far below zero the last recount left a SKU
         self._events = 0
 
-    async def run(self) -> AuditReport | None:
-        """Return the report, or None if it was disturbed."""
+    async def run(self) -> AuditReport:
+        """
+        Return the report.
+
+        Raises:
+            Disturbed: Entries were trimmed before they were read, or orders with units were purged.
+        """
         levels, checkpoint, backends, last = await self._snapshot()
         upto = checkpoint.pop("upto", "0-0")
         tallies, purged = _read_checkpoint(checkpoint)
         self._floors = {place: -math.inf for place, tally in tallies.items() if tally.spare < 0}
         await self._fold(tallies, upto, last)
-        if await self._client.hget(pool_key(self._pool, "checkpoint"), "upto") not in (None, upto.encode()):
-            return None
         census = Census(self._client, self._pool, backends, last, self._report)
         await census.take()
-        now = {
-            field.decode(): value.decode()
-            for field, value in (await self._client.hgetall(pool_key(self._pool, "checkpoint"))).items()
-        }
-        if stream_id(now.pop("upto", "0-0")) > stream_id(last) or _read_checkpoint(now)[1] != purged:
-            return None
+        now = await self._client.hgetall(pool_key(self._pool, "checkpoint"))
+        fields = {field.decode(): value.decode() for field, value in now.items() if field != b"upto"}
+        if _read_checkpoint(fields)[1] != purged:
+            raise Disturbed
         self._compare_counters(levels, tallies)
         self._compare_sums(levels, tallies, census, purged)
-        for channel, order_id in sorted(self._missing):
+        for channel, order_id in sorted(self._missing - census.tail.purged):
             mend = "restore the record from a backup, or ask the channel for the order again"
             self._report.add("order without a record", f"{channel}:{order_id}", "a record", "none", mend)
         return AuditReport(

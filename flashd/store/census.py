@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from flashd.domain.event import Event, Topic
 from flashd.domain.journal import moves_of
 from flashd.domain.order import Kind, OrderRef
+from flashd.store.generation import stream_id
 from flashd.store.journal import read_entry
 from flashd.store.keys import order_key, pool_key
 from flashd.store.packing import unpack_items
@@ -63,11 +64,14 @@ class Tail:
         self._after = after
         self.orders: dict[tuple[str, str], Units] = {}
         self.holds: dict[str, Units] = {}
+        self.purged: set[tuple[str, str]] = set()
 
     async def read_to(self, last: str) -> None:
         """Take in what was written up to and with *last*."""
         async for event in entries(self._client, self._pool, self._after, last):
             self._after = event.id
+            if event.kind == "order.purged":
+                self.purged.add((event.data["order"]["channel"], event.data["order"]["id"]))
             for move in moves_of(event):
                 place = (move.sku, move.location)
                 if event.topic is Topic.HOLD:  # it may also name the order that it was sold to
@@ -87,7 +91,7 @@ class Census:
         self._client: Any = client
         self._pool = pool
         self._backends = set(backends)
-        self._tail = Tail(client, pool, after)
+        self.tail = Tail(client, pool, after)
         self._report = report
         self._prefix = order_key(pool, OrderRef("", ""))[:-1]  # "fd:{pool}:ord:"
 
@@ -101,6 +105,8 @@ class Census:
         for name in [*self._indexes(), "pending"]:
             await self._walk_index(name)
         await self._count_holds()
+        if newest := await self._client.xrevrange(pool_key(self._pool, "j"), count=1):
+            await self.tail.read_to(newest[0][0].decode())
 
     def _indexes(self) -> list[str]:
         queues = [f"{kind}:{backend}" for kind in ("q", "fl") for backend in sorted(self._backends)]
@@ -140,7 +146,7 @@ class Census:
             if self._backends == known:
                 break
         if rows[-1]:
-            await self._tail.read_to(rows[-1][0][0].decode())
+            await self.tail.read_to(rows[-1][0][0].decode())
         scores = dict(zip(indexes, rows[width * len(members) : -1], strict=True))
         for at, member in enumerate(members):
             (head, waiting), *items, has_base = rows[at * width : (at + 1) * width]
@@ -186,7 +192,7 @@ class Census:
         for packed in items:
             for item in unpack_items(packed or b""):
                 _add(self.taken, (item.sku, item.location), item.taken)
-        for place, units in self._tail.orders.get((ref.channel, ref.id), {}).items():
+        for place, units in self.tail.orders.get((ref.channel, ref.id), {}).items():
             _add(self.taken, place, -units)
 
     async def _walk_index(self, name: str) -> None:
@@ -230,7 +236,7 @@ class Census:
                     pipe.xrevrange(pool_key(self._pool, "j"), count=1)
                     packed, scores, newest = await pipe.execute()
                 if newest:
-                    await self._tail.read_to(newest[0][0].decode())
+                    await self.tail.read_to(newest[0][0].decode())
                 for name, text, score in zip(fresh, packed, scores, strict=True):
                     self._count_hold(name, text, score)
 
@@ -251,7 +257,7 @@ class Census:
             self.live_holds += 1
             for item in unpack_items(parts[9].encode()):
                 _add(self.held, (item.sku, item.location), item.quantity)
-        for place, units in self._tail.holds.get(name, {}).items():
+        for place, units in self.tail.holds.get(name, {}).items():
             _add(self.held, place, -units)
 
 
@@ -270,9 +276,26 @@ class Report:
             self.differences.append(Difference(what=what, where=where, expected=expected, found=found, mend=mend))
 
 
+class Disturbed(Exception):  # noqa: N818  # it never leaves the audit, which begins again
+    """Entries that were not read yet were trimmed, or orders purged."""
+
+
 async def entries(client: Any, pool: str, after: str, last: str) -> AsyncIterator[Event]:
-    """Hand out the journal's entries behind *after*, up to and with *last*."""
-    while page := await client.xrange(pool_key(pool, "j"), min=f"({after}", max=last, count=_PAGE):
+    """
+    Hand out the journal's entries behind *after*, up to and with *last*.
+
+    Raises:
+        Disturbed: Some of them were trimmed before they could be read; what was read is no harm.
+    """
+    while True:
+        async with client.pipeline(transaction=True) as pipe:
+            pipe.xrange(pool_key(pool, "j"), min=f"({after}", max=last, count=_PAGE)
+            pipe.hget(pool_key(pool, "checkpoint"), "upto")
+            page, upto = await pipe.execute()
+        if upto is not None and stream_id(upto.decode()) > stream_id(after):
+            raise Disturbed
+        if not page:
+            return
         for entry_id, fields in page:
             event = read_entry(pool, entry_id, fields)
             after = event.id

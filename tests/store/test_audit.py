@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -9,9 +9,12 @@ import pytest
 from redis.asyncio import Redis
 
 from flashd.config import StoreConfig
+from flashd.domain.event import Event
 from flashd.domain.order import OrderRef
 from flashd.domain.stock import StockLevel
+from flashd.errors import StoreUnavailable
 from flashd.store.audit import AuditReport, audit
+from flashd.store.census import Disturbed, entries
 from flashd.store.connection import connect
 from flashd.store.journal import RedisJournal
 from flashd.store.scripts import load
@@ -87,6 +90,38 @@ async def test_checkpoint_and_tail_add_up_after_trimming_and_purging(client: Red
     assert 0 < report.orders < before.orders
     await traffic.run(50)
     assert (await audit(client, "main")).differences == ()
+
+
+@pytest.mark.parametrize("upkeep", ["trim", "purge"])
+async def test_upkeep_in_the_midst_of_it_is_no_difference(
+    upkeep: str, client: Redis, traffic: Traffic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = RedisJournal(client, "main")
+    went: list[int] = []
+
+    async def disturbed(*arguments: Any) -> AsyncIterator[Event]:
+        if not went:  # between the reading of the counters and that of the journal
+            went.append(await (journal.trim(20) if upkeep == "trim" else journal.purge(0)))
+        async for event in entries(*arguments):
+            yield event
+
+    monkeypatch.setattr("flashd.store.audit.entries", disturbed)
+    report = await audit(client, "main")
+    assert went[0] > 0
+    assert report.differences == ()
+
+
+async def test_an_audit_that_is_disturbed_for_ever_says_so(
+    client: Redis, traffic: Traffic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def disturbed(*arguments: Any) -> AsyncIterator[Event]:
+        async for event in entries(*arguments):
+            yield event
+            raise Disturbed
+
+    monkeypatch.setattr("flashd.store.audit.entries", disturbed)
+    with pytest.raises(StoreUnavailable, match="ask again"):
+        await audit(client, "main")
 
 
 Harm = Callable[[Any], Awaitable[object]]
