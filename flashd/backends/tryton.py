@@ -44,7 +44,7 @@ _SALE_FIELDS = ("state", "web_id", "total_amount", "lines.type", "lines.product"
 class Config(BackendConfig, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """Where Tryton is, and which of its records orders refer to; numbers are record ids."""
 
-    database: str
+    database: str = ""  # by default the last part of url's path
     secret: Secret  # key of a user application "rest", validated in Tryton
     shop: PositiveInt  # a web.shop
     party: PositiveInt  # who buys; not the guest party of the shop, which Tryton lets no sale be quoted for
@@ -172,7 +172,7 @@ class TrytonBackend:
     def __init__(self, name: str, config: Config, key: str) -> None:
         self.name = name
         self._config = config
-        self._model = f"{config.url.rstrip('/')}/{config.database}/rest/model"
+        self._model = f"{config.url.rstrip('/')}{'/' if config.database else ''}{config.database}/rest/model"
         self._link = Link(
             headers={"Authorization": f"bearer {key}", "Accept-Language": "en"},
             max_in_flight=config.max_in_flight,

@@ -44,7 +44,8 @@ def send_test(channel: str, file: Path, to: str | None, config: str | None) -> N
         "Channel", record.connect(channel, section, functools.partial(reveal, base=loaded.base, environ=os.environ))
     )
     body = file.read_bytes()
-    headers = adapter.sign(body, now_s=time.time(), delivery_id=str(uuid.uuid4()))
+    signed = adapter.sign(body, now_s=time.time(), delivery_id=str(uuid.uuid4()))
+    headers = {"content-type": "application/json"} | {name.lower(): value for name, value in signed.items()}
     status, answer = _post(
         to or _address(loaded.config.intake.listen, tls=loaded.config.intake.tls is not None), channel, body, headers
     )
@@ -63,12 +64,7 @@ def _post(url: str, channel: str, body: bytes, headers: dict[str, str]) -> tuple
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "127.0.0.1", parts.port, timeout=30)
     try:
-        connection.request(
-            "POST",
-            f"{parts.path}/webhooks/{quote(channel, safe='')}",
-            body,
-            {"Content-Type": "application/json"} | headers,
-        )
+        connection.request("POST", f"{parts.path}/webhooks/{quote(channel, safe='')}", body, headers)
         answer = connection.getresponse()
         return answer.status, answer.read().decode("utf-8", "replace")
     except OSError as error:

@@ -48,6 +48,7 @@ def open_doors(house: Assembly, lag: LoopLag, broken: Callable[[BaseException], 
                 feed=pool.feed,
                 safety_stock=pool.config.safety_stock,
                 location=pool.config.location,
+                hold_ttl_ms=pool.config.hold_ttl_s * 1000,
                 hold_max_ms=pool.config.hold_max_s * 1000,
             )
             for name, pool in house.store.pools.items()
