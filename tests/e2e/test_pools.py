@@ -143,6 +143,9 @@ def test_an_order_created_before_the_cut_over_never_reserves_whatever_update_arr
         assert shopify(flashd, **changes)["state"] == "ignored"
     level = flashd.ask_admin("GET", "/admin/v1/stock/TEE?pool=north")["levels"][0]
     assert (level["on_hand"], level["held"], level["sold"]) == (5, 0, 0)
+    told = flashd.ask_admin("GET", "/admin/v1/orders/shop/820982911946154508")
+    assert told["summary"]["reason"] == "placed before the cut-over"
+    assert told["raw"] is None
     after = shopify(flashd, id=820982911946154509, created_at="2026-11-01T00:00:00Z")
     assert after["state"] in {"queued", "parked"}
     level = flashd.ask_admin("GET", "/admin/v1/stock/TEE?pool=north")["levels"][0]

@@ -132,7 +132,10 @@ class Transitions:
         if verdict in {Verdict.IGNORE, Verdict.TOMBSTONE}:
             state = OrderState.IGNORED if verdict is Verdict.IGNORE else OrderState.CANCELLED
             bare = self._content(replace(known, items=items), incoming)
-            self.enter(bare, state, clean(incoming.reason), (), _PAST[state])
+            self._pool.raws.pop(bare.ref, None)
+            late = verdict is Verdict.IGNORE and incoming.effect is not Effect.IGNORE
+            reason = "placed before the cut-over" if late else clean(incoming.reason)
+            self.enter(bare, state, reason, (), _PAST[state])
             return Accepted(code, state)
         if verdict is Verdict.CANCEL:
             moves = units.give_back(self._pool.levels, known.items)

@@ -35,7 +35,9 @@ local function write_bare(c, state)
   local head = c.head or new_head(c.entry, 'create', c.entry.backend)
   apply_entry(c, head)
   write_items(c.key, read_items(c.entry.items))
-  enter(c.keys, c.key, head, state, c.entry.reason, {}, PAST[state])
+  redis.call('HDEL', c.key, 'b') -- nobody will want the raw body, which holds customer data
+  local late = state == 'ignored' and c.entry.effect ~= 'ignore'
+  enter(c.keys, c.key, head, state, late and 'placed before the cut-over' or c.entry.reason, {}, PAST[state])
   c.head = head
   return code, {}
 end
