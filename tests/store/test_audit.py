@@ -69,9 +69,9 @@ async def test_it_adds_up_while_orders_come_in(client: Redis, server: Server) ->
         assert await client.xlen("fd:{main}:j") > first + 20
         assert not any(task.done() for task in tasks)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for other in others:
+            other.stopping = True
+        await asyncio.gather(*tasks)
         await writer.aclose()
 
 

@@ -26,6 +26,7 @@ class Traffic:
         self.ledger = RedisLedger(client, "main", kinds={"erp": {Kind.CREATE, Kind.CANCEL}, "wms": {Kind.CREATE}})
         self.outboxes = {name: RedisOutbox(client, "main", name) for name in ("erp", "wms")}
         self.did: Counter[str] = Counter()
+        self.stopping = False
         self._random = random.Random(seed)
         self._serial = seed * 100_000
         self._lacks = (0, 0, 1) if lacking else (0,)
@@ -43,6 +44,8 @@ class Traffic:
         ]  # fmt: skip
         names, weights = zip(*steps_of, strict=True)
         for _ in range(steps):
+            if self.stopping:
+                return
             step = self._random.choices(names, weights)[0]
             self.did[step.__name__] += 1
             await step()
