@@ -464,6 +464,19 @@ async def test_a_drop_that_grew_old_is_thrown_away(make: Make, age_s: float, dro
     assert world.states() == ["delivered"]
 
 
+async def test_nothing_leaves_once_the_term_is_over(make: Make) -> None:
+    world = make()
+    world.queue(0)
+    [(_, delivery)] = await world.outbox.claim([OrderRef("shop", "0000")], epoch=1, lease_ms=60_000)
+    assert delivery is not None
+    now = world.clock.monotonic_s()
+    flight = Flight(outbox=world.outbox, delivery=delivery, term=Term(1, now - 4, 6), use_at_s=now, claimed_s=now)
+    await world.actor().courier.carry(flight)
+    world.actors.clear()
+    assert world.backend.sent == []
+    assert world.states() == ["queued"]  # the claim was ours to give back: it was not sent
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rate=st.sampled_from(["3/s", "10/s", "50/s", "30/10s"]),

@@ -53,7 +53,7 @@ local function say(key, head, kind, result, moves)
 end
 
 -- The units of what was cancelled or reduced travelled with the follow-up; the backend knows now, so they may be sold again.
-local function give_back(key)
+local function return_units(key)
   local items, moves = read_items(redis.call('HGET', key, 'i')), {}
   give_all(KEYS[7], items, moves)
   redis.call('HSET', key, 'i', pack_items(items))
@@ -70,7 +70,7 @@ end
 local write = {}
 
 function write.delivered(key, head, result)
-  local moves = head.kind ~= 'create' and give_back(key) or nil
+  local moves = head.kind ~= 'create' and return_units(key) or nil
   head.absences = 0
   redis.call('HDEL', key, 'b')
   if result.backend_ref ~= '' then
