@@ -161,7 +161,9 @@ class BackendActor(Actor[Wake]):
     async def _tend(self) -> None:
         """Once a second: the gate's word, ended leases, how deep the outboxes are."""
         try:
-            self.status = await self._gate.status()
+            before, self.status = self.status, await self._gate.status()
+            if before.until_ms > self.clock.now_ms() and not self.status.until_ms:  # a human resumed it
+                self.health.circuit.retry_at_s = self.clock.monotonic_s()
             if term := self.leadership.term:
                 await self._recover(term.epoch)
             for outbox in self._outboxes:

@@ -377,6 +377,19 @@ async def test_a_waiting_version_is_applied_before_its_order_goes_out(make: Make
 # ---------------------------------------------------------------------------------------------- pace and limits
 
 
+async def test_resuming_probes_a_backend_that_was_away_at_once(make: Make) -> None:
+    world = make()
+    world.backend.refused = True
+    world.queue(*range(3))
+    await world.run(70)
+    assert world.gate.until_ms - world.clock.now_ms() > 5_000
+    world.backend.refused = False
+    probes = len(world.backend.sent)
+    await world.gate.resume(by="ada")  # another process' admin API: nobody tells this actor
+    await world.clock.advance(3)
+    assert len(world.backend.sent) > probes
+
+
 def most_in_any_second(times: list[float]) -> int:
     return max(sum(1 for when in times if start <= when < start + 1.0 - 1e-9) for start in times)
 
