@@ -235,6 +235,14 @@ class OrderBook(Protocol):
         """Return what was not understood, oldest first."""
 
 
+class Depth(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of one pool waits for one backend."""
+
+    queued: int = 0
+    oldest_ms: int = 0  # acceptance of the oldest queued item, ms since 1970; 0: none
+    in_flight: int = 0  # sending or in doubt
+
+
 class Outbox(Protocol):
     """
     Accepted, durable, not yet confirmed: the items of one pool for one backend.
@@ -265,8 +273,8 @@ class Outbox(Protocol):
     async def in_flight(self) -> list[InFlight]:
         """Return all that is in flight or in doubt."""
 
-    async def depth(self) -> tuple[int, int]:
-        """Return (items queued, ms since 1970 of the oldest's acceptance or 0)."""
+    async def depth(self) -> Depth:
+        """Return how much waits and how much is on its way."""
 
 
 class Drop(msgspec.Struct, frozen=True):

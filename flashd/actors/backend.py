@@ -27,7 +27,7 @@ from flashd.domain.order import OrderRef
 from flashd.domain.rate import Rate
 from flashd.domain.verdict import DoubtRules, judge_outcome
 from flashd.errors import StoreUnavailable
-from flashd.ports import Announcer, Backend, BackendGate, Clock, GateStatus, Outbox
+from flashd.ports import Announcer, Backend, BackendGate, Clock, Depth, GateStatus, Outbox
 from flashd.runtime.actor import Actor
 from flashd.runtime.deadline import any_of, bounded
 from flashd.runtime.ticker import tick
@@ -81,7 +81,7 @@ class BackendActor(Actor[Wake]):
         self._stir = asyncio.Event()
         self._in_hand: dict[tuple[str, OrderRef], Flight | None] = {}
         self._candidates = Candidates(self._outboxes, self._in_hand)
-        self._depths: dict[str, tuple[int, int]] = {}
+        self._depths: dict[str, Depth] = {}
         self._rounds: list[asyncio.Task[object]] = []
         self._election: asyncio.Task[object] | None = None
         self._stop_bound_s = 3.5
@@ -331,8 +331,10 @@ class BackendActor(Actor[Wake]):
         """Say how the backend stands, as of the last round; asks nobody."""
         circuit, now_s = self.health.circuit, self.clock.monotonic_s()
         factor = circuit.slow.factor(now_s)
-        depth = sum(count for count, _ in self._depths.values())
-        since = [accepted_ms for count, accepted_ms in self._depths.values() if count]
+        depths = self._depths.values()
+        depth = sum(one.queued for one in depths)
+        since = [one.oldest_ms for one in depths if one.queued]
+        sending = sum(flight is None or not flight.is_lookup for flight in self._in_hand.values())
         per_second = self._rate().per_second * factor
         stands = self.status.paused or circuit.is_open
         return BackendSnapshot(
@@ -340,6 +342,7 @@ class BackendActor(Actor[Wake]):
             depth=depth,
             oldest_age_s=max(0.0, (self.clock.now_ms() - min(since)) / 1000) if since else 0.0,
             in_flight=len(self._in_hand),
+            in_doubt=max(0, sum(one.in_flight for one in depths) - sending) if self.leadership.term else 0,
             leading=self.leadership.term is not None,
             epoch=self.leadership.epoch or self.status.epoch,
             circuit="open" if circuit.is_open else "slow" if factor < 1 else "closed",

@@ -60,7 +60,8 @@ class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     backend: str
     depth: int
     oldest_age_s: float
-    in_flight: int
+    in_flight: int  # requests under way, look-ups too
+    in_doubt: int  # as the leader sees it, up to a second old; 0 where another leads
     leading: bool
     epoch: int
     circuit: str  # "closed", "slow" or "open"

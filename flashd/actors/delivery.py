@@ -41,6 +41,8 @@ SETTLE_RETRY_S = 0.5
 TIMER_S = 0.0012  # how late a timer of the loop may be
 CLOSE_US = 50_000
 
+Observe = Callable[[str, float], None]  # told the name of each outcome or finding, and the seconds it took
+
 log = structlog.get_logger()
 
 
@@ -88,6 +90,7 @@ class Courier:
         self._pace = pace
         self._rules = rules
         self._timeout_s = timeout_s
+        self.observe: Observe = lambda _outcome, _seconds: None
         self._guard = SpacingGuard()
         self.sent_s: deque[float] = deque(maxlen=1000)  # when the last requests left, by the monotonic clock
 
@@ -153,6 +156,7 @@ class Courier:
             if not wait_us:
                 flight.sent_s = now
                 self.sent_s.append(now)
+                log.debug("request.sent", backend=self._backend.name, at_us=round(now * 1e6))
                 return True
             await self._doze(wait_us / 1e6)
 
@@ -197,6 +201,7 @@ class Courier:
         except Exception as error:
             log.exception("adapter.raised", backend=self._backend.name, verb="deliver")
             outcome = Doubtful(f"the adapter raised {type(error).__name__}")
+        self._heard(outcome, flight)
         wait_s = await self._health.heard(outcome, flight.sent_s or 0.0)
         if isinstance(outcome, Doubtful):
             self._health.doubt(flight.outbox.pool, flight.delivery.ref)
@@ -214,6 +219,11 @@ class Courier:
             log.exception("adapter.raised", backend=self._backend.name, verb="find")
             finding = Unknown(f"the adapter raised {type(error).__name__}")
         suspicion = self._health.suspicion(flight.outbox.pool, flight.delivery.ref)
+        self._heard(finding, flight)
         wait_s = await self._health.heard(finding, flight.sent_s or 0.0)
         wait_ms = round(max(wait_s, 1.0) * 1000)
         return judge_finding(finding, flight.delivery, self._rules(), suspicion=suspicion, wait_ms=wait_ms)
+
+    def _heard(self, said: Outcome | Finding, flight: Flight) -> None:
+        if flight.sent_s is not None:
+            self.observe(type(said).__name__.lower(), self._clock.monotonic_s() - flight.sent_s)

@@ -26,6 +26,7 @@ from flashd.errors import Busy
 from flashd.plugins import BACKENDS, CHANNELS, pick
 from flashd.ports import Backend, Channel, Clock
 from flashd.store.opening import PoolStore, Store
+from flashd.web.metrics import Metrics
 from flashd.web.tokens import Caller, Scope, TokenTable
 
 _DAY_MS = 86_400_000
@@ -92,6 +93,7 @@ class Assembly:
     adapters: dict[str, Backend]
     router: Router
     sentry: StoreSentry
+    metrics: Metrics = field(default_factory=Metrics)
     channel_tokens: TokenTable = field(default_factory=TokenTable)
     admin_tokens: TokenTable = field(default_factory=TokenTable)
     intakes: dict[str, ChannelIntake] = field(default_factory=dict)
@@ -151,6 +153,7 @@ def assemble(loaded: Loaded, store: Store, adapters: dict[str, Backend], clock: 
         sentry=StoreSentry(store.watch, clock=clock, revive=store.revive),
     )
     house.adopt_tokens()
+    store.client.observe = house.metrics.script
     for name, pool in store.pools.items():
         house.reapers[name] = Reaper(
             pool.ledger, clock=clock, trim=functools.partial(trim, pool, config), applied=house.wake_all
@@ -181,7 +184,7 @@ def build_backend(house: Assembly, name: str, config: BackendConfig) -> BackendA
     async def apply_next(pool: str) -> object:
         return await store.pools[pool].ledger.apply_next()
 
-    return BackendActor(
+    actor = BackendActor(
         house.adapters[name],
         BackendRules.of(config),
         [pool.outboxes[name] for pool in store.pools.values()],
@@ -191,3 +194,5 @@ def build_backend(house: Assembly, name: str, config: BackendConfig) -> BackendA
         owner=owner(),
         apply_next=apply_next,
     )
+    actor.courier.observe = functools.partial(house.metrics.backend_request, name)
+    return actor

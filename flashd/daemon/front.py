@@ -58,7 +58,7 @@ def open_doors(house: Assembly, lag: LoopLag, broken: Callable[[BaseException], 
         store_health=lambda: house.sentry.health,
         channel_tokens=house.channel_tokens,
         admin_tokens=house.admin_tokens,
-        metrics=Metrics(),
+        metrics=metrics_of(house, lag),
         explain_route=house.router.explain,
         audit=lambda: _audit(house),
         status=lambda: _status(house, lag),
@@ -81,6 +81,7 @@ def _snapshot_of(house: Assembly, name: str) -> Callable[[], BackendSnapshot]:
             queued=seen.depth,
             oldest_ms=round(house.clock.now_ms() - seen.oldest_age_s * 1000) if seen.depth else 0,
             in_flight=seen.in_flight,
+            in_doubt=seen.in_doubt,
             circuit_open=seen.circuit == "open",
             last_error=seen.last_error,
         )
@@ -94,6 +95,12 @@ async def _audit(house: Assembly) -> Mapping[str, Any]:
         "ok": all(report.ok for report in reports.values()),
         "pools": {name: msgspec.to_builtins(report) for name, report in reports.items()},
     }
+
+
+def metrics_of(house: Assembly, lag: LoopLag) -> Metrics:
+    """Return the metrics, with what only the daemon knows."""
+    house.metrics.loop_lag.set_function(lambda: lag.p99_s)
+    return house.metrics
 
 
 async def _status(house: Assembly, lag: LoopLag) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ makes one INCR count twice. Whoever may repeat a call knows why it is safe.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import msgspec
@@ -20,9 +20,9 @@ from redis.maint_notifications import MaintNotificationsConfig
 
 from flashd.config import Secret, SecretText, StoreConfig
 from flashd.errors import ConfigError
+from flashd.store.client import Client
 
 Reveal = Callable[[Secret], SecretText]
-Client = Redis  # so that whoever holds a client need not name Redis
 
 _ALLOWED = "embedded, redis://host:6379/0, rediss://host:6379/0 or unix:///run/valkey/valkey.sock"
 _LISTENERS = 256  # subscribers of the feed, each on a connection of its own
@@ -84,7 +84,7 @@ def _database(parts: SplitResult) -> int:
     return int(text or 0)
 
 
-def connect(config: StoreConfig, reveal: Reveal, *, url: str = "") -> Redis:
+def connect(config: StoreConfig, reveal: Reveal, *, url: str = "") -> Client:
     """
     Return the client of the store's commands; no connection is opened yet.
 
@@ -94,15 +94,14 @@ def connect(config: StoreConfig, reveal: Reveal, *, url: str = "") -> Redis:
         ConfigError: The URL is of no use.
     """
     kind, options = _options(config, reveal, url)
-    return Redis.from_pool(
-        BlockingConnectionPool(
-            connection_class=kind,
-            max_connections=config.connections,
-            timeout=config.timeout_s,
-            socket_timeout=config.timeout_s,
-            **options,
-        )
+    pool = BlockingConnectionPool(
+        connection_class=kind,
+        max_connections=config.connections,
+        timeout=config.timeout_s,
+        socket_timeout=config.timeout_s,
+        **options,
     )
+    return cast("Client", Client.from_pool(pool))  # its annotation names the parent
 
 
 def listen(config: StoreConfig, reveal: Reveal, *, url: str = "") -> Redis:

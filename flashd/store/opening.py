@@ -19,6 +19,7 @@ from flashd.domain.order import Kind
 from flashd.errors import StoreUnavailable
 from flashd.ports import Clock
 from flashd.store.audit import AuditReport, audit
+from flashd.store.client import Client
 from flashd.store.connection import Reveal, connect, listen
 from flashd.store.contract import Contract, verify
 from flashd.store.embedded import EmbeddedServer
@@ -53,7 +54,7 @@ class PoolStore:
 class Store:
     """An open store whose contract holds."""
 
-    client: Redis
+    client: Client
     listener: Redis
     server: EmbeddedServer | None
     contract: Contract

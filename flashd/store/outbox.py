@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from flashd.domain.delivery import ClaimCode, Delivery, FinishCode, InFlight, Result, idempotency_key
 from flashd.domain.order import OrderRecord, OrderRef, OrderState
+from flashd.ports import Depth
 from flashd.store.faults import store_faults
 from flashd.store.keys import order_key, pool_key
 from flashd.store.packing import RECORD_FIELDS, clean, unpack_order, unpack_record
@@ -115,19 +116,21 @@ class RedisOutbox:
             pairs: Any = await self._client.zrange(self._flight, 0, -1, withscores=True)
         return [InFlight(ref=OrderRef.parse(member.decode()), due_ms=int(score)) for member, score in pairs]
 
-    async def depth(self) -> tuple[int, int]:
-        """Return (items queued, ms since 1970 of the oldest's acceptance or 0)."""
+    async def depth(self) -> Depth:
+        """Return how much waits and how much is on its way."""
         with store_faults("depth"):
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.zcard(self._queue)
                 pipe.zrange(self._queue, 0, 0)
-                count, first = await pipe.execute()
+                pipe.zcard(self._flight)
+                queued, first, flying = await pipe.execute()
             if not first:
-                return int(count), 0
+                return Depth(queued=int(queued), in_flight=int(flying))
             ref = OrderRef.parse(first[0].decode())
             values: Any = await self._client.hmget(self._key(ref), list(RECORD_FIELDS))
         record = unpack_record(ref, values)
-        return int(count), record.accepted_ms if record is not None else 0
+        oldest_ms = record.accepted_ms if record is not None else 0
+        return Depth(queued=int(queued), oldest_ms=oldest_ms, in_flight=int(flying))
 
     async def _due_flight(self) -> AsyncIterator[tuple[OrderRecord, str]]:
         """Hand out what is in flight and due, with the backend's own id of the order it belongs to."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+import time
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
@@ -42,11 +43,16 @@ class Script(msgspec.Struct, frozen=True):
 
         Loading and asking again is safe: NOSCRIPT means that nothing ran.
         """
+        began_s = time.perf_counter()
         try:
-            return await client.evalsha(self.sha, len(keys), *keys, *args)
+            answer = await client.evalsha(self.sha, len(keys), *keys, *args)
         except NoScriptError:
             await client.script_load(self.source)
-            return await client.evalsha(self.sha, len(keys), *keys, *args)
+            answer = await client.evalsha(self.sha, len(keys), *keys, *args)
+        observe = getattr(client, "observe", None)
+        if observe is not None:
+            observe(self.header.name, time.perf_counter() - began_s)
+        return answer
 
 
 def read_source(name: str) -> str:

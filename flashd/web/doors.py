@@ -63,7 +63,6 @@ class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int = 0
     in_doubt: int = 0
     circuit_open: bool = False
-    bucket_level: float = 0.0  # 0 empty to 1 full
     last_error: str = ""
 
     def leave_s(self, count: int) -> float | None:

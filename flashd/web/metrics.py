@@ -32,8 +32,8 @@ class Metrics:
         self.queue_depth = self._gauge("backend_queue_depth", "Orders that wait for the backend.", "backend")
         self.queue_age = self._gauge("backend_queue_oldest_age_seconds", "Age of the oldest of them.", "backend")
         self.drain_eta = self._gauge("backend_drain_eta_seconds", "Until the backlog is gone; NaN: never.", "backend")
-        self.bucket_level = self._gauge("backend_bucket_level_ratio", "How full the bucket is.", "backend")
         self.rate_limit = self._gauge("backend_rate_limit_per_second", "What may leave a second.", "backend")
+        self.in_doubt = self._gauge("backend_in_doubt", "Sent, and the outcome is not known.", "backend")
         self.circuit_open = self._gauge("circuit_open", "1 while the backend is away.", "backend")
         self.backend_requests = self._counter("backend_requests", "Requests by outcome.", "backend", "outcome")
         self.backend_duration = self._histogram(
@@ -42,6 +42,7 @@ class Metrics:
         self.script_duration = self._histogram(
             "redis_script_duration_seconds", "Round trip of one script call.", _SCRIPT_BUCKETS, "script"
         )
+        self.loop_lag = self._gauge("loop_lag_seconds", "How late 99 of 100 wake-ups of the event loop are at most.")
         self.durability_ok = self._gauge("durability_ok", "1 while an order can be made durable.")
         self.build = self._gauge("build_info", "1, with the version.", "version")
         self.build.labels(version=__version__).set(1)
@@ -69,8 +70,8 @@ class Metrics:
         self.queue_depth.labels(backend=name).set(snapshot.queued)
         self.queue_age.labels(backend=name).set((now_ms - snapshot.oldest_ms) / 1000 if snapshot.oldest_ms else 0)
         self.drain_eta.labels(backend=name).set(float("nan") if drain_s is None else drain_s)
-        self.bucket_level.labels(backend=name).set(snapshot.bucket_level)
         self.rate_limit.labels(backend=name).set(snapshot.per_second)
+        self.in_doubt.labels(backend=name).set(snapshot.in_doubt)
         self.circuit_open.labels(backend=name).set(snapshot.circuit_open)
 
     def orders_seen(self, pool: str, counts: Mapping[str, int]) -> None:

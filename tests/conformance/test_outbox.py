@@ -10,6 +10,7 @@ from redis.backoff import NoBackoff
 from flashd.domain.delivery import ClaimCode, FinishCode, Result, ResultKind, idempotency_key
 from flashd.domain.order import Item, Kind, OrderRef, OrderState
 from flashd.domain.stock import StockLevel
+from flashd.ports import Depth
 from tests.conformance.outboxes import Bench, FakeBench, RedisBench, make_record
 from tests.servers import KINDS, Server, find_server, missing
 
@@ -260,10 +261,12 @@ async def test_a_living_lease_is_left_alone(bench: Bench) -> None:
 
 
 async def test_depth_tells_how_many_and_since_when(bench: Bench) -> None:
-    assert await bench.outbox.depth() == (0, 0)
+    assert await bench.outbox.depth() == Depth()
     await bench.put(make_record("1"))
     await bench.put(make_record("2", accepted_ms=1_790_000_000_500), due_in_ms=HOUR_MS)
-    assert await bench.outbox.depth() == (2, 1_790_000_000_000)
+    assert await bench.outbox.depth() == Depth(queued=2, oldest_ms=1_790_000_000_000)
+    await bench.outbox.claim([make_record("1").ref], epoch=6, lease_ms=HOUR_MS)
+    assert await bench.outbox.depth() == Depth(queued=1, oldest_ms=1_790_000_000_500, in_flight=1)
 
 
 async def test_another_backends_items_are_not_touched(bench: Bench) -> None:

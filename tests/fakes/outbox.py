@@ -14,6 +14,7 @@ from flashd.domain.delivery import ClaimCode, Delivery, FinishCode, InFlight, Re
 from flashd.domain.event import Event
 from flashd.domain.order import OrderRecord, OrderRef, OrderState
 from flashd.errors import StoreUnavailable
+from flashd.ports import Depth
 from tests.fakes.pool import FakePool
 
 
@@ -100,10 +101,11 @@ class FakeOutbox:
         refs = self._standing(states, due_only=False)
         return [InFlight(ref=ref, due_ms=self.state.due_ms[ref]) for ref in refs]
 
-    async def depth(self) -> tuple[int, int]:
+    async def depth(self) -> Depth:
         self._begin("depth")
         queued = self._standing({OrderState.QUEUED}, due_only=False)
-        return len(queued), self.state.records[queued[0]].accepted_ms if queued else 0
+        oldest_ms = self.state.records[queued[0]].accepted_ms if queued else 0
+        return Depth(queued=len(queued), oldest_ms=oldest_ms, in_flight=len(await self.in_flight()))
 
     def _record(self, ref: OrderRef) -> OrderRecord | None:
         record = self.state.records.get(ref)

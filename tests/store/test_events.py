@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from flashd.domain.event import Event, message_of
 from flashd.domain.event_schema import KINDS, json_schema
 from flashd.domain.stock import StockLevel
-from flashd.store.connection import Client
+from flashd.store.client import Client
 from flashd.store.feed import RedisFeed
 from flashd.store.journal import RedisJournal
 from tests.store.traffic import Traffic
