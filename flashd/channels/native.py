@@ -80,9 +80,9 @@ def decode_hold(
     )
 
 
-def decode_order(body: bytes, channel: str, *, since_ms: int = 0) -> Incoming:
+def decode_order(body: bytes, channel: str) -> Incoming:
     """
-    Understand a paid order; one that does not say when it was placed counts as placed at the cut-over.
+    Understand a paid order; one that does not say when it was placed counts as placed when it came.
 
     Raises:
         Misread: The body is not understood.
@@ -90,7 +90,7 @@ def decode_order(body: bytes, channel: str, *, since_ms: int = 0) -> Incoming:
     """
     seen = reading.read_strictly(body, _ORDER)
     _speak_for(channel, seen.channel)
-    order, doubt = schema.order_of(seen, channel, placed_ms=since_ms)
+    order, doubt = schema.order_of(seen, channel)
     effect = EFFECTS[seen.status]
     return Incoming(
         order=order,
@@ -140,12 +140,10 @@ class Native:
         *,
         hash_customer: Callable[[str], str],
         token: Callable[[], str] = str,
-        since_ms: int = 0,
     ) -> None:
         self.name = name
         self._hash_customer = hash_customer
         self._token = token
-        self._since_ms = since_ms
 
     def verify(self, headers: Mapping[str, str], body: bytes, *, now_s: float) -> bool:  # noqa: ARG002  # no webhooks
         """Say no: the native API has tokens and no webhooks."""
@@ -158,7 +156,7 @@ class Native:
     def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:  # noqa: ARG002
         """Understand an order that comes by another way than the API, such as a replay."""
         try:
-            return decode_order(body, self.name, since_ms=self._since_ms)
+            return decode_order(body, self.name)
         except (Misread, Refused) as error:
             return Unreadable(str(error))
 
@@ -191,7 +189,7 @@ class Native:
             Refused: As above.
         """
         try:
-            return decode_order(body, self.name, since_ms=self._since_ms)
+            return decode_order(body, self.name)
         except Misread as error:
             raise Refused(str(error)) from None
 
@@ -219,4 +217,4 @@ def connect(name: str, config: Config, reveal: Callable[[Secret], SecretText]) -
     def token() -> str:
         return str(reveal(config.tokens[0].secret)) if config.tokens else ""
 
-    return Native(name, hash_customer=customer_hash(key), token=token, since_ms=schema.since_ms(config))
+    return Native(name, hash_customer=customer_hash(key), token=token)

@@ -15,12 +15,10 @@ from msgspec import Meta
 
 from flashd.channels import reading
 from flashd.channels.reading import MAX_UNITS, Misread, at, id_at, instant_at, sku_at
-from flashd.config import ChannelConfig
-from flashd.domain.instant import parse_ms, to_ms
+from flashd.domain.instant import parse_ms
 from flashd.domain.money import NO_CURRENCY, check_currency, discrepancy
 from flashd.domain.order import Address, Customer, Line, Order
 from flashd.domain.text import ID_LENGTH, readable
-from flashd.errors import ConfigError
 
 Id = Annotated[str, Meta(min_length=1, max_length=ID_LENGTH)]
 Text = Annotated[str, Meta(max_length=4000)]
@@ -105,14 +103,13 @@ class HoldBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     channel: str = ""
 
 
-def order_of(seen: OrderBody, channel: str, *, placed_ms: int) -> tuple[Order, str]:
+def order_of(seen: OrderBody, channel: str) -> tuple[Order, str]:
     """
     Return the canonical order and, if its total does not add up, why it must be parked.
 
     Args:
         seen: The decoded body.
         channel: The channel that it came through.
-        placed_ms: When it was placed, if the body does not say.
 
     Raises:
         Misread: A text, a time or the currency is malformed, or the body names another channel.
@@ -124,7 +121,7 @@ def order_of(seen: OrderBody, channel: str, *, placed_ms: int) -> tuple[Order, s
         channel=channel,
         id=id_at("$.id", seen.id),
         number=readable(seen.number),
-        placed_ms=instant_at("$.placed_at", seen.placed_at) if seen.placed_at else placed_ms,
+        placed_ms=instant_at("$.placed_at", seen.placed_at) if seen.placed_at else 0,
         currency=_currency(seen),
         lines=lines_of(seen.lines),
         shipping=seen.shipping,
@@ -203,17 +200,3 @@ def _currency(seen: OrderBody) -> str:
 
 def _clean(seen: CustomerBody | AddressBody) -> dict[str, str]:
     return {field: readable(found) for field, found in msgspec.structs.asdict(seen).items()}
-
-
-def since_ms(config: ChannelConfig) -> int:
-    """
-    Return the channel's cut-over in ms since 1970; zero where it has none.
-
-    Raises:
-        ConfigError: It has no offset.
-    """
-    if config.since is None:
-        return 0
-    if config.since.tzinfo is None:
-        raise ConfigError(f"since = {config.since.isoformat()} has no offset; write {config.since.isoformat()}Z")
-    return to_ms(config.since)

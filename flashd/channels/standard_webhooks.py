@@ -58,12 +58,12 @@ def key_of(text: str) -> bytes:
         raise ValueError("is not base64 behind whsec_; copy the whole secret") from None
 
 
-def decode_order(body: bytes, channel: str, *, since_ms: int = 0) -> Incoming | Unreadable:
-    """Understand a webhook's body; *since_ms* is when an order that does not say so was placed, at the earliest."""
+def decode_order(body: bytes, channel: str) -> Incoming | Unreadable:
+    """Understand a webhook's body; an order that does not say when it was placed counts as placed when it came."""
     try:
         seen = reading.read_strictly(body, _DECODER)
         changed = schema.version_at(seen)
-        order, doubt = schema.order_of(seen, channel, placed_ms=since_ms)
+        order, doubt = schema.order_of(seen, channel)
     except Misread as error:
         return Unreadable(str(error))
     effect = EFFECTS[seen.status]
@@ -78,10 +78,9 @@ class StandardWebhooks:
 
     kind: ClassVar[str] = "standard_webhooks"
 
-    def __init__(self, name: str, secrets: tuple[bytes, ...], *, since_ms: int = 0) -> None:
+    def __init__(self, name: str, secrets: tuple[bytes, ...]) -> None:
         self.name = name
         self._secrets = secrets
-        self._since_ms = since_ms
 
     def verify(self, headers: Mapping[str, str], body: bytes, *, now_s: float) -> bool:
         """Say whether one of the live secrets signed these bytes under this id, within five minutes of now."""
@@ -98,7 +97,7 @@ class StandardWebhooks:
 
     def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:  # noqa: ARG002
         """Understand a proven body."""
-        return decode_order(body, self.name, since_ms=self._since_ms)
+        return decode_order(body, self.name)
 
     def sign(self, body: bytes, *, now_s: float, delivery_id: str) -> dict[str, str]:
         """Return the headers of a delivery sent now."""
@@ -124,4 +123,4 @@ def connect(name: str, config: Config, reveal: Callable[[Secret], SecretText]) -
         ConfigError: A secret is missing, empty or malformed.
     """
     secrets = signature.live_secrets(name, config, reveal, key_of)
-    return StandardWebhooks(name, secrets, since_ms=schema.since_ms(config))
+    return StandardWebhooks(name, secrets)

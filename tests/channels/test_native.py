@@ -151,12 +151,16 @@ def test_a_paid_order_whose_total_is_wrong_is_parked_and_not_refused() -> None:
     assert (incoming.effect, incoming.reason) == (Effect.DELIVER, "total 0.01 does not add up: parts make 205.00")
 
 
-def test_an_order_that_does_not_say_when_counts_as_placed_at_the_cut_over() -> None:
-    config = native.Config(kind="native", since=datetime(2026, 11, 1, tzinfo=UTC))
-    channel = native.connect("till", config, lambda _: SecretText(""))
+def test_an_order_that_does_not_say_when_is_the_same_order_whatever_the_cut_over() -> None:
     body = own_order()
     del body["placed_at"]
-    assert channel.decode_order(written(body)).order.placed_ms == 1793491200000
+    moments = (None, datetime(2020, 1, 1, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC))
+    channels = [
+        native.connect("till", native.Config(kind="native", since=since), lambda _: SecretText("")) for since in moments
+    ]
+    first, *others = (channel.decode_order(written(body)) for channel in channels)
+    assert first.order.placed_ms == 0
+    assert [other.order.digest for other in others] == [first.order.digest] * 2
 
 
 def test_a_token_speaks_for_its_own_channel_only() -> None:
@@ -182,12 +186,6 @@ def test_a_test_call_carries_the_first_token() -> None:
     channel = native.connect("till", config, lambda secret: SecretText(f"token of {secret.env}"))
     assert channel.sign(b"{}", now_s=0, delivery_id="d")["authorization"] == "Bearer token of T"
     assert "authorization" not in TILL.sign(b"{}", now_s=0, delivery_id="d")
-
-
-def test_a_cut_over_without_an_offset_does_not_start() -> None:
-    config = native.Config(kind="native", since=datetime(2026, 11, 1))  # noqa: DTZ001  # what is refused
-    with pytest.raises(ConfigError, match=r"since = 2026-11-01T00:00:00 has no offset; write 2026-11-01T00:00:00Z"):
-        native.connect("till", config, lambda _: SecretText(""))
 
 
 def test_webhook_secrets_and_an_empty_key_do_not_start() -> None:

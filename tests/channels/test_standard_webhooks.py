@@ -73,12 +73,12 @@ def test_two_versions_with_the_same_content_have_the_same_digest() -> None:
     assert first.version < second.version
 
 
-def test_an_order_that_does_not_say_when_counts_as_placed_at_the_cut_over() -> None:
+def test_an_order_that_does_not_say_when_counts_as_placed_when_it_came() -> None:
     body = webhook_order()
     del body["placed_at"]
-    incoming = decode_order(written(body), "hook", since_ms=1_700_000_000_000)
+    incoming = decode_order(written(body), "hook")
     assert isinstance(incoming, Incoming)
-    assert incoming.order.placed_ms == 1_700_000_000_000
+    assert incoming.order.placed_after(1_700_000_000_000)
 
 
 def test_a_total_that_does_not_add_up_parks_the_order() -> None:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,12 @@ tokens = [{ name = "north", secret = { file = "north.token" } }]
 [channels.till-south]
 kind = "native"
 pool = "south"
+since = 2020-01-01T00:00:00Z
 tokens = [{ name = "south", secret = { file = "south.token" } }]
 [channels.shop]
 kind = "shopify"
 pool = "north"
-since = 2026-11-01T00:00:00Z
+since = SINCE
 secrets = [{ file = "shop.secret" }]
 [backends.erp]
 kind = "http"
@@ -45,6 +47,16 @@ url = "http://127.0.0.1:9/orders"
 backend = "erp"
 """
 SECRET = b"shpss-secret-of-the-test"
+SINCE = (datetime.now(UTC) - timedelta(days=7)).replace(microsecond=0)  # within the retention, whenever this runs
+
+
+def text_of(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def days(count: int) -> str:
+    """So many days after the cut-over."""
+    return text_of(SINCE + timedelta(days=count))
 
 
 @pytest.fixture
@@ -58,7 +70,10 @@ def flashd(tmp_path: Path) -> Iterator[Flashd]:
     (tmp_path / "shop.secret").write_bytes(SECRET)
     (tmp_path / "shop.secret").chmod(0o600)
     server = Server("valkey").start()
-    daemon = Flashd(tmp_path, CONFIG.replace("STORE", server.url).replace("STATE", str(tmp_path / "state")))
+    daemon = Flashd(
+        tmp_path,
+        CONFIG.replace("STORE", server.url).replace("STATE", str(tmp_path / "state")).replace("SINCE", days(0)),
+    )
     try:
         yield daemon.start()
     finally:
@@ -97,6 +112,13 @@ def test_a_token_of_one_pool_sees_nothing_of_another(flashd: Flashd) -> None:
     assert ask(flashd, "north", "GET", "/v1/orders/till-north/1")[1]["state"] == "queued"
 
 
+def test_an_order_that_does_not_say_when_is_taken_however_old_the_cut_over_is(flashd: Flashd) -> None:
+    flashd.ask_admin("PUT", "/admin/v1/stock/TEE?pool=south", {"on_hand": 5})
+    line = [{"sku": "TEE", "quantity": 2, "unit_price": 100}]
+    status, answer = ask(flashd, "south", "POST", "/v1/orders", {"id": "1", "currency": "EUR", "lines": line})
+    assert (status, answer["state"]) == (201, "queued")
+
+
 def test_an_unknown_sku_is_404_and_writes_no_order(flashd: Flashd) -> None:
     order = {"id": "1", "currency": "EUR", "lines": [{"sku": "NONE", "quantity": 1, "unit_price": 1}], "total": 1}
     status, answer = ask(flashd, "north", "POST", "/v1/orders", order)
@@ -108,8 +130,8 @@ def shopify(flashd: Flashd, **changes: Any) -> Any:
     body = {
         "id": 820982911946154508,
         "name": "#1001",
-        "created_at": "2026-10-31T23:59:59Z",
-        "updated_at": "2026-11-02T10:00:00Z",
+        "created_at": text_of(SINCE - timedelta(seconds=1)),
+        "updated_at": days(1),
         "currency": "EUR",
         "financial_status": "paid",
         "test": False,
@@ -136,9 +158,9 @@ def test_an_order_created_before_the_cut_over_never_reserves_whatever_update_arr
     flashd.ask_admin("PUT", "/admin/v1/stock/TEE?pool=north", {"on_hand": 5})
     for changes in (
         {},
-        {"updated_at": "2026-11-03T10:00:00Z", "tags": "vip"},
-        {"updated_at": "2026-11-04T10:00:00Z", "financial_status": "pending"},
-        {"updated_at": "2026-11-05T10:00:00Z", "financial_status": "paid"},
+        {"updated_at": days(2), "tags": "vip"},
+        {"updated_at": days(3), "financial_status": "pending"},
+        {"updated_at": days(4), "financial_status": "paid"},
     ):
         assert shopify(flashd, **changes)["state"] == "ignored"
     level = flashd.ask_admin("GET", "/admin/v1/stock/TEE?pool=north")["levels"][0]
@@ -146,7 +168,7 @@ def test_an_order_created_before_the_cut_over_never_reserves_whatever_update_arr
     told = flashd.ask_admin("GET", "/admin/v1/orders/shop/820982911946154508")
     assert told["summary"]["reason"] == "placed before the cut-over"
     assert told["raw"] is None
-    after = shopify(flashd, id=820982911946154509, created_at="2026-11-01T00:00:00Z")
+    after = shopify(flashd, id=820982911946154509, created_at=days(0))
     assert after["state"] in {"queued", "parked"}
     level = flashd.ask_admin("GET", "/admin/v1/stock/TEE?pool=north")["levels"][0]
     assert level["sold"] == 1
@@ -154,7 +176,7 @@ def test_an_order_created_before_the_cut_over_never_reserves_whatever_update_arr
 
 def test_audit_is_clean_and_finds_a_counter_that_was_changed_by_hand(flashd: Flashd) -> None:
     flashd.ask_admin("PUT", "/admin/v1/stock/TEE?pool=north", {"on_hand": 5})
-    shopify(flashd, created_at="2026-11-02T00:00:00Z")
+    shopify(flashd, created_at=days(1))
     clean = flashd.run("audit")
     assert clean.returncode == 0, clean.stdout + clean.stderr
     assert "pool north: clean" in clean.stdout
