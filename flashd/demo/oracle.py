@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict, deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     erp: list[Entry]
     orders: list[FlashdOrder]
     counters: list[FlashdStock]
+    sent_us: list[int] = []  # when flashd let each request go, by its own log
 
 
 class Verdict(msgspec.Struct, kw_only=True):
@@ -71,6 +73,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     units_booked: int = 0
     requests: int = 0
     max_in_a_second: int = 0
+    max_sent_in_a_second: int = 0  # at the sender, before the network bunches anything up
     states: dict[str, int] = {}
     faults: dict[str, int] = {}
 
@@ -157,15 +160,13 @@ class _Case:
         requests = [entry for entry in self.evidence.erp if entry["kind"] == "request"]
         self.verdict.requests = len(requests)
         self.verdict.faults = dict(Counter(entry["fault"] for entry in requests if entry["fault"]))
-        window: deque[int] = deque()
-        for at_us in sorted(entry["at_us"] for entry in requests):
-            while window and at_us - window[0] >= SECOND_US:
-                window.popleft()
-            window.append(at_us)
-            self.verdict.max_in_a_second = max(self.verdict.max_in_a_second, len(window))
-            self.verdict.over_limit += len(window) > self.evidence.limit
+        limit = self.evidence.limit
+        arrived = _seconds(entry["at_us"] for entry in requests)
+        sent = _seconds(self.evidence.sent_us)
+        self.verdict.max_in_a_second, self.verdict.max_sent_in_a_second = max(arrived, default=0), max(sent, default=0)
+        self.verdict.over_limit = sum(count > limit for count in (*arrived, *sent))
         if self.verdict.over_limit:
-            limit, most = self.evidence.limit, self.verdict.max_in_a_second
+            most = max(*arrived, *sent, 0, 0)
             self._say(f"over limit: {most} requests in one second, the limit is {limit}")
         sends = sum(order.sends for order in self.evidence.orders)
         posts = sum(entry["method"] == "POST" for entry in requests)
@@ -360,11 +361,25 @@ def _content(order: Entry) -> Any:
     return lines, discounts, order.get("shipping", 0), order.get("tax", 0), order["total"]
 
 
+def _seconds(moments_us: Iterable[int]) -> list[int]:
+    """Return for each moment how many lie in the half-open second that it ends."""
+    window: deque[int] = deque()
+    counts = []
+    for at_us in sorted(moments_us):
+        while window and at_us - window[0] >= SECOND_US:
+            window.popleft()
+        window.append(at_us)
+        counts.append(len(window))
+    return counts
+
+
 def read_evidence(path: Path) -> Evidence:
-    """Read an evidence file, and the two ledgers that it names."""
+    """Read an evidence file, the two ledgers and the daemon's log that it names."""
     loaded = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     for name in ("shops", "erp"):
         loaded[name] = list(read(Path(loaded[name])))
+    lines = Path(loaded.pop("log")).read_bytes().splitlines() if "log" in loaded else []
+    loaded["sent_us"] = [msgspec.json.decode(line)["at_us"] for line in lines if b'"request.sent"' in line]
     return msgspec.convert(loaded, Evidence)
 
 

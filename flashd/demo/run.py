@@ -196,6 +196,7 @@ class _Demo:
             "limit": self.options.erp_rate,
             "shops": str(self.folder / "shops.ledger"),
             "erp": str(site.erp.ledger),
+            "log": str(self.folder / "flashd.log"),
         }
         path = self.folder / "evidence.json"
         path.write_bytes(msgspec.json.encode(evidence))

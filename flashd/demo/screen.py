@@ -74,7 +74,8 @@ class Screen:
         lines += [
             f"orders: {verdict.acknowledged} acknowledged, {verdict.never_acknowledged} never; {states}",
             f"ERP: {verdict.booked} orders booked, {verdict.units_booked} units to ship",
-            f"ERP: {verdict.requests} requests, at most {verdict.max_in_a_second} a second; it takes {self._limit}",
+            f"ERP: {verdict.requests} requests; it takes {self._limit} a second",
+            f"     at most {verdict.max_sent_in_a_second} were sent in any second, {verdict.max_in_a_second} arrived",
         ]
         if faults:
             lines.append("faults: " + ", ".join(f"{name} {count}" for name, count in sorted(faults.items())))

@@ -24,6 +24,9 @@ _CONFIG = """\
 url = "embedded"
 state_dir = "{folder}/state"
 
+[logs]
+level = "debug"  # each request to the ERP is logged as it leaves: the oracle counts them
+
 [intake]
 listen = "127.0.0.1:{intake}"
 

@@ -23,6 +23,7 @@ class Run:
         self.shops: list[Entry] = []
         self.erp: list[Entry] = []
         self.orders: list[FlashdOrder] = []
+        self.sends_us: list[int] = []  # when flashd let each request go
 
     def sent(self, order: str, *, version: int = 1, stage: str = "paid", quantity: int = 1, **more: Any) -> Entry:
         entry = {
@@ -81,6 +82,7 @@ class Run:
                 erp=self.erp,
                 orders=self.orders,
                 counters=[FlashdStock(sku="A", **counted)],
+                sent_us=self.sends_us,
             )
         )
 
@@ -188,6 +190,15 @@ def test_one_request_too_many_in_any_second_is_over_the_limit(run: Run) -> None:
     verdict = run.verdict()
     assert verdict.line == "oversold 0  lost 0  duplicated 0  over limit 1  FAIL"
     assert verdict.max_in_a_second == 6
+
+
+def test_one_sending_too_many_in_any_second_is_over_the_limit_though_the_network_spread_them(run: Run) -> None:
+    run.sends_us = [0, 100, 200, 300, 999_999, 1_000_000]
+    assert run.verdict().over_limit == 0
+    run.sends_us.append(500)
+    verdict = run.verdict()
+    assert (verdict.over_limit, verdict.max_sent_in_a_second) == (2, 6)
+    assert verdict.problems == [f"over limit: 6 requests in one second, the limit is {run.limit}"]
 
 
 def test_a_half_open_window_does_not_hold_its_end() -> None:
