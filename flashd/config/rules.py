@@ -162,6 +162,8 @@ def _check_channel(key: str, channel: ChannelConfig, pools: list[str], review: R
             form = '[{ file = "..." }]' if needed == "secrets" else '[{ name = "...", secret = { file = "..." } }]'
             what = f"a {channel.kind} channel needs them, else anybody could send orders; write {needed} = {form}"
             review.report(f"{key}.{needed}", "(none)", what)
+    if channel.publish.mode != "none":
+        review.warn(f"{key}.publish", "this version publishes no stock: the platform sells by its own count")
     _check_tokens(f"{key}.tokens", channel.tokens, review)
 
 

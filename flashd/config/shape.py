@@ -83,7 +83,7 @@ class PoolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 
 class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the channel is told of stock; publishing itself comes with the stock issue."""
+    """What the channel is told of stock. Not in force yet: every mode but none is warned about."""
 
     mode: Literal["mirror", "escrow", "none"] = "none"
     buffer: NotNegative = 0
