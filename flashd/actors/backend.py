@@ -113,6 +113,7 @@ class BackendActor(Actor[Wake]):
         """Let requests under way end, settle the rest as in doubt, and let another lead."""
         for task in self._rounds:
             task.cancel()
+        await asyncio.gather(*self._rounds, return_exceptions=True)
         deadline_s = self.clock.monotonic_s() + self._stop_bound_s
         while flying := [task for task in self.children if task.get_name().endswith("/flight")]:
             left_s = deadline_s - self.clock.monotonic_s()
@@ -131,8 +132,13 @@ class BackendActor(Actor[Wake]):
             log.warning("backend.left_unsettled", backend=self.backend.name, reason=str(error))
 
     async def _leave(self) -> None:
-        for flight in self._in_hand.values():
-            if flight is None or flight.settled or (flight.is_lookup and flight.result is None):
+        outboxes = {outbox.pool: outbox for outbox in self._outboxes}
+        for (pool, ref), flight in self._in_hand.items():
+            if flight is None:  # perhaps it was claimed, surely it was not sent
+                back = Result(ref=ref, kind=ResultKind.LATER, reason="stopped before it was sent")
+                await outboxes[pool].finish([back], epoch=self.leadership.epoch)
+                continue
+            if flight.settled or (flight.is_lookup and flight.result is None):
                 continue
             if flight.result is not None:
                 result = flight.result
@@ -236,7 +242,13 @@ class BackendActor(Actor[Wake]):
         """Use the drops for the candidates that can still be claimed, and for the next ones in their place."""
         while wishes and self.leadership.term is term:
             claimed_s = self.clock.monotonic_s()
-            for wish, delivery in await self._claim(wishes, term):
+            claimed: list[tuple[Wish, Delivery]] = []
+            fault: StoreUnavailable | None = None
+            try:
+                await self._claim(wishes, term, claimed)
+            except StoreUnavailable as error:  # what was claimed before it flies all the same
+                fault = error
+            for wish, delivery in claimed:
                 flight = Flight(
                     outbox=wish.outbox,
                     delivery=delivery,
@@ -246,13 +258,15 @@ class BackendActor(Actor[Wake]):
                     claimed_s=claimed_s,
                 )
                 self._fly(flight, self.courier.carry(flight))
+            if fault is not None:
+                raise fault
             while uses and uses[0] + DROP_AGE_S < self.clock.monotonic_s():
                 uses.popleft()  # too old: thrown away
             wishes = await self._take(len(uses))
 
-    async def _claim(self, wishes: list[Wish], term: Term) -> list[tuple[Wish, Delivery]]:
-        """Claim what is to be sent, one call for each pool; what is to be looked up is in flight already."""
-        claimed = [(wish, wish.delivery) for wish in wishes if wish.delivery is not None]
+    async def _claim(self, wishes: list[Wish], term: Term, claimed: list[tuple[Wish, Delivery]]) -> None:
+        """Add to *claimed* what is to be sent, one call for each pool; what is to be looked up is in flight already."""
+        claimed += [(wish, wish.delivery) for wish in wishes if wish.delivery is not None]
         for outbox in self._outboxes:
             group = [wish for wish in wishes if wish.outbox is outbox and wish.delivery is None]
             if not group:
@@ -269,7 +283,6 @@ class BackendActor(Actor[Wake]):
                     log.warning("claim.fenced", backend=self.backend.name, pool=outbox.pool, epoch=term.epoch)
             if any(code is ClaimCode.CHANGED for code, _ in replies):
                 await self._apply_next(outbox.pool)
-        return claimed
 
     async def _claim_group(
         self, outbox: Outbox, refs: list[OrderRef], term: Term
