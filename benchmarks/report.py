@@ -1,0 +1,123 @@
+"""The figures as they came out: a table on the terminal, and RESULTS.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.ceiling import Ceiling
+from benchmarks.intake import Case
+from benchmarks.machine import Machine
+from benchmarks.outflow import Outflow
+from benchmarks.spread import Spread
+
+Rows = list[tuple[str, ...]]
+
+INTAKE_HEAD = ("intake", "body", "flashd /s", "bare /s", "ratio", "p50 ms", "p99 ms", "bare p99 ms")
+STORE_HEAD = ("for each order or hold", "script calls", "server time in scripts, us", "commands, inner ones too", "new")
+CEILING_HEAD = ("no HTTP, batches of 256 native orders", "orders/s")
+OUTFLOW_HEAD = ("outflow", "average /s", "share", "busiest second", "sent twice")
+
+
+class Results(msgspec.Struct):
+    """All that one run measured."""
+
+    machine: Machine
+    load: str  # how the load was made
+    took_s: float
+    cases: list[Case]
+    ceilings: list[Ceiling]
+    batches: list[float]  # NDJSON orders a second
+    outflows: list[Outflow]
+
+    def tables(self) -> list[tuple[tuple[str, ...], Rows]]:
+        found = [
+            (INTAKE_HEAD, [_intake(case) for case in self.cases]),
+            (STORE_HEAD, [_store(case) for case in self.cases]),
+            (CEILING_HEAD, self._ceiling()),
+            (OUTFLOW_HEAD, [_outflow(one) for one in self.outflows]),
+        ]
+        return [(head, rows) for head, rows in found if rows]
+
+    def _ceiling(self) -> Rows:
+        if not self.ceilings:
+            return []
+        shares = Spread.of(batch / one.script for batch, one in zip(self.batches, self.ceilings, strict=True))
+        return [
+            ("the accept script, calls packed beforehand", Spread.of(one.script for one in self.ceilings).text()),
+            ("RedisLedger.accept, packing and replies included", Spread.of(one.ledger for one in self.ceilings).text()),
+            ("one NDJSON batch to POST /v1/orders:batch, over HTTP", Spread.of(self.batches).text()),
+            ("the NDJSON batch as a share of the script", shares.text(".2f")),
+        ]
+
+    def notes(self) -> list[str]:
+        rounds = len(self.ceilings)
+        found = [
+            f"load by {self.load}; {rounds} rounds, the two sides in turns; median (least-most)",
+            "every answer of flashd is durable (fsync before the answer); backends were paused during intake",
+            "bare: aiohttp and uvloop, one process, reads the body and answers 200; flashd: one process and its server",
+            "new: orders that came into being by answers in 2xx; above 1 by those under way at a round's end",
+            "outflow: counted as the kernel saw requests arrive at the simulated ERP, from 2 s after the first",
+            "generator, flashd and its server share the cores, with whatever else ran: see the load average",
+            f"the run took {self.took_s:.0f} s",
+        ]
+        failures = sum(case.failures for case in self.cases)
+        return [*found, f"REFUSED OR BROKEN REQUESTS: {failures}"] if failures else found
+
+
+def _intake(case: Case) -> tuple[str, ...]:
+    milliseconds = [
+        Spread(one.median / 1000, one.least / 1000, one.most / 1000).text(".1f")
+        for one in (case.spread("flashd", "p50_us"), case.spread("flashd", "p99_us"), case.spread("bare", "p99_us"))
+    ]
+    return (
+        case.kind.name,
+        f"{case.body_bytes:,} B",
+        case.spread("flashd", "per_second").text(),
+        case.spread("bare", "per_second").text(),
+        case.ratio.text(".2f"),
+        *milliseconds,
+    )
+
+
+def _store(case: Case) -> tuple[str, ...]:
+    return (
+        case.kind.name,
+        case.per_order("calls").text(".3f"),
+        case.per_order("script_us").text(".1f"),
+        case.per_order("commands").text(".1f"),
+        case.fresh.text(".3f"),
+    )
+
+
+def _outflow(one: Outflow) -> tuple[str, ...]:
+    name = f"{one.rate}/s for {one.seconds} s"
+    return name, f"{one.average:.1f}", f"{one.share:.3f}", str(one.busiest), str(one.twice)
+
+
+def show(results: Results, console: Console) -> None:
+    """Print the tables."""
+    for head, rows in results.tables():
+        table = Table(*head)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    for line in (*results.machine.lines(), *results.notes()):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def write(results: Results, path: Path, foreword: Sequence[str]) -> None:
+    """Write RESULTS.md."""
+    text = ["# What `make bench` measured", "", *foreword, ""]
+    text += [f"* {line}" for line in (*results.machine.lines(), *results.notes())]
+    for head, rows in results.tables():
+        text += ["", _row(head), _row(("---", *("---:" for _ in head[1:]))), *map(_row, rows)]
+    path.write_text("\n".join(text) + "\n")
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

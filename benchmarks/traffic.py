@@ -1,0 +1,114 @@
+"""What is sent: whole HTTP requests in a file, signed before the clock runs, every one with an id of its own."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from tests.recorded.substitute import recent, substituted
+
+SKU = "BENCH-TEE-M"
+RECORDED = Path("tests/recorded/shopify-real-anon/2024-01_orders_2.json")
+SKUS = (SKU, *(f"SKU-1-{number}" for number in range(1, 10)))  # the second kind is what `substituted` writes
+_IDS = itertools.count(5_000_000_000_001)  # thirteen digits, so that all requests of a kind have one length
+_HOLE = "5000000000001"  # the id that `substituted` gives the first order
+_PIECE = 1000  # requests written at a time
+
+
+class Traffic(msgspec.Struct, frozen=True):
+    """Requests of one length, one behind the other in a file."""
+
+    path: Path
+    size: int
+
+
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
+    """One kind of request; *body* holds the id's hole, *headers* what goes with a body."""
+
+    name: str
+    target: str
+    body: bytes
+    headers: Callable[[bytes], str]
+
+    def requests(self) -> Iterator[bytes]:
+        """Make requests without an end."""
+        parts = self.body.split(_HOLE.encode())
+        head = f"POST {self.target} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        for number in _IDS:
+            body = str(number).encode().join(parts)
+            yield f"{head}Content-Length: {len(body)}\r\n{self.headers(body)}\r\n\r\n".encode() + body
+
+    def write(self, path: Path, count: int) -> Traffic:
+        """Write *count* requests that were never sent before."""
+        endless, size = self.requests(), 0
+        with path.open("wb") as file:
+            for _ in range(-(-count // _PIECE)):
+                piece = list(itertools.islice(endless, _PIECE))
+                size = len(piece[0])
+                assert all(len(text) == size for text in piece)
+                file.writelines(piece)
+        return Traffic(path, size)
+
+    def bodies(self, count: int) -> list[bytes]:
+        """Return bodies alone, with ids that were never sent before."""
+        parts = self.body.split(_HOLE.encode())
+        return [str(number).encode().join(parts) for number in itertools.islice(_IDS, count)]
+
+
+def bearer(token: str) -> Callable[[bytes], str]:
+    """Return the header of the native API."""
+    return lambda _: f"Authorization: Bearer {token}"
+
+
+def shopify(secret: str) -> Callable[[bytes], str]:
+    """Return the header that Shopify signs with."""
+    key = secret.encode()
+    return lambda body: (
+        "X-Shopify-Topic: orders/create\r\n"
+        "X-Shopify-Hmac-Sha256: " + base64.b64encode(hmac.digest(key, body, hashlib.sha256)).decode()
+    )
+
+
+def native_order() -> bytes:
+    """Return a native order of about 380 bytes."""
+    return _packed(
+        {
+            "id": _HOLE,
+            "status": "paid",
+            "placed_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "currency": "EUR",
+            "lines": [{"sku": SKU, "quantity": 1, "unit_price": 1990, "title": "Tee, medium"}],
+            "shipping": 490,
+            "total": 2480,
+            "customer": {"name": "Ada Lovelace", "email": "ada@example.com"},
+            "ship_to": {
+                "name": "Ada Lovelace",
+                "street": "Lane 1",
+                "postcode": "53111",
+                "city": "Bonn",
+                "country": "DE",
+            },
+        }
+    )
+
+
+def recorded_order() -> bytes:
+    """Return a real order that Shopify sent, anonymised, made recent, and written without blanks as Shopify does."""
+    return _packed(recent(substituted(json.loads(RECORDED.read_text()), 1), datetime.now(UTC)))
+
+
+def native_hold() -> bytes:
+    """Return a wish to hold one unit for ten minutes."""
+    return _packed({"id": f"cart-{_HOLE}", "lines": [{"sku": SKU, "quantity": 1}], "ttl_ms": 600_000})
+
+
+def _packed(body: object) -> bytes:
+    return json.dumps(body, separators=(",", ":")).encode()
