@@ -40,6 +40,20 @@ def test_architecture_tells_a_newcomer_about_every_room() -> None:
     assert [room for room in rooms() if f"`{room}`" not in text] == []
 
 
+def test_every_file_that_architecture_names_is_there() -> None:
+    """A file is named from flashd/ on, or by its own name within the room that the sentence is about."""
+    named = set(re.findall(r"`([\w/]+\.(?:py|lua))`", (ROOT / "ARCHITECTURE.md").read_text()))
+    there = [f"/{path.relative_to(ROOT)}" for path in (ROOT / "flashd").rglob("*.*")]
+    assert len(named) > 20
+    assert [name for name in sorted(named) if not any(path.endswith(f"/{name}") for path in there)] == []
+
+
+def test_every_noun_of_the_domain_is_told_where_to_find() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text().partition("| noun in `domain/` |")[2]
+    nouns = [path.stem for path in (ROOT / "flashd" / "domain").glob("*.py") if path.stem != "__init__"]
+    assert [noun for noun in nouns if f"`{noun}`" not in text.partition("\n\n")[0]] == []
+
+
 def test_only_the_store_names_redis_in_an_import() -> None:
     guilty = [
         str(path.relative_to(ROOT))
