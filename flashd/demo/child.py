@@ -23,7 +23,7 @@ class Child:
 
     def __init__(self, name: str, arguments: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None) -> None:
         self.name = name
-        self.arguments = [sys.executable, *arguments]
+        self.arguments = [sys.executable, "-P", *arguments]  # -P: a folder `flashd` where we stand is not the package
         self.log = log
         self._env = dict(os.environ if env is None else env)
         self._process: subprocess.Popen[bytes] | None = None

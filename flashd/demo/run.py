@@ -202,6 +202,7 @@ class _Demo:
         path.write_bytes(msgspec.json.encode(evidence))
         oracle = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             "flashd.demo.oracle",
             "--json",
@@ -215,7 +216,7 @@ class _Demo:
 
     async def _audit(self, site: Site, verdict: Verdict) -> None:
         """Let flashd fold its own journal, too: what it finds against itself counts."""
-        command = [sys.executable, "-m", "flashd", "audit", "--json", "-c", str(site.config)]
+        command = [sys.executable, "-P", "-m", "flashd", "audit", "--json", "-c", str(site.config)]
         pipe = asyncio.subprocess.PIPE
         audit = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, env=site.environ)
         said, complaint = await audit.communicate()

@@ -215,3 +215,13 @@ async def test_entries_are_read_back_in_order(tmp_path: Path) -> None:
     ledger.note("tick", number=3)
     ledger.close()
     assert [entry["number"] for entry in read(tmp_path / "ledger")] == [0, 1, 2, 3]
+
+
+def test_a_folder_called_flashd_where_we_stand_is_not_taken_for_the_package(
+    tmp_path: Path, erps: list[SimulatedErp], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "flashd").mkdir()  # a clone, seen from its parent folder
+    (tmp_path / "flashd" / "__init__.py").touch()
+    monkeypatch.chdir(tmp_path)
+    erps.append(SimulatedErp(tmp_path).start())
+    assert erps[0].is_alive
