@@ -23,7 +23,7 @@ from benchmarks.site import OUTFLOW, Site
 from benchmarks.traffic import Kind, bearer, native_order
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-FOREWORD = ("The figures as they came out, whatever they are. Compare ratios of one run, not figures of two.",)
+FOREWORD = "The figures as they came out, whatever they are. Compare ratios of one run, not figures of two."
 _BATCH = 5_000  # orders of one NDJSON batch
 
 
@@ -32,12 +32,13 @@ _BATCH = 5_000  # orders of one NDJSON batch
 @click.option("--seconds", default=3, type=click.IntRange(1, 10), show_default=True, help="Of load, each round.")
 @click.option("--connections", default=64, type=click.IntRange(1, 1024), show_default=True)
 @click.option("--outflow-s", default=15, type=click.IntRange(0, 60), show_default=True, help="0 leaves it out.")
+@click.option("--note", default="", help="A sentence for RESULTS.md, such as what else the machine did.")
 @click.option("--write/--no-write", default=True, help="Write benchmarks/RESULTS.md.")
-def main(*, rounds: int, seconds: int, connections: int, outflow_s: int, write: bool) -> None:
+def main(*, rounds: int, seconds: int, connections: int, outflow_s: int, note: str, write: bool) -> None:
     """Measure intake, holds, the script's ceiling and outflow, side by side."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     console = Console(width=None if sys.stdout.isatty() else 160)
-    began_s = time.monotonic()
+    began_s, company = time.monotonic(), machine.Company()
     with tempfile.TemporaryDirectory(prefix="flashd-bench-") as name:
         folder = Path(name)
         seen = machine.look(folder)
@@ -50,10 +51,10 @@ def main(*, rounds: int, seconds: int, connections: int, outflow_s: int, write: 
                 found.outflows.append(outflow.measure(site, rate, seconds=outflow_s))
         finally:
             site.close()
-    found.took_s = time.monotonic() - began_s
+    found.took_s, found.company = time.monotonic() - began_s, company.share()
     report.show(found, console)
     if write:
-        report.write(found, RESULTS, FOREWORD)
+        report.write(found, RESULTS, f"{FOREWORD} {note}".strip())
 
 
 def _measure(
@@ -62,7 +63,7 @@ def _measure(
     """Let all that is compared take turns, and turn the order about from round to round."""
     cases = intake.cases(site)
     how = f"{generator()} with {connections} connections, {seconds} s each"
-    found = report.Results(seen, how, 0.0, cases, [], [], [])
+    found = report.Results(seen, how, 0.0, 0.0, cases, [], [], [])
     expected = [intake.warm_up(site, case, connections=connections) for case in cases]
     order = Kind(name="", target="", body=native_order(), headers=bearer(""))
     for number in range(rounds):

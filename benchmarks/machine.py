@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import time
@@ -48,6 +49,28 @@ def look(folder: Path) -> Machine:
         store=" ".join(_said(find_binary(), "--version").split()[:3]),
         fsync_us=_fsync_us(folder / "fsync"),
     )
+
+
+class Company:
+    """How much of the cores others used meanwhile: all that was busy, less this process and its ended children."""
+
+    def __init__(self) -> None:
+        self._began = _cpu_seconds()
+
+    def share(self) -> float:
+        """Return the others' share of all cores since the beginning; ask after every child has ended."""
+        total, busy, ours = (now - then for now, then in zip(_cpu_seconds(), self._began, strict=True))
+        return max(0.0, busy - ours) / max(total, 1e-9)
+
+
+def _cpu_seconds() -> tuple[float, float, float]:
+    """Return the seconds of all cores, those that were busy, and those of this process and its ended children."""
+    path = Path("/proc/stat")
+    ticks = [int(word) for word in path.read_text().split("\n", 1)[0].split()[1:9]] if path.exists() else [0] * 8
+    hz = os.sysconf("SC_CLK_TCK")
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    idle = ticks[3] + ticks[4]  # idle, and idle because of a disk
+    return sum(ticks) / hz, (sum(ticks) - idle) / hz, sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def _said(*command: str) -> str:

@@ -29,6 +29,7 @@ class Results(msgspec.Struct):
     machine: Machine
     load: str  # how the load was made
     took_s: float
+    company: float  # the share of all cores that went to others meanwhile
     cases: list[Case]
     ceilings: list[Ceiling]
     batches: list[float]  # NDJSON orders a second
@@ -56,13 +57,14 @@ class Results(msgspec.Struct):
 
     def notes(self) -> list[str]:
         rounds = len(self.ceilings)
+        others = f"others took {self.company:.0%} of them during this run"
         found = [
             f"load by {self.load}; {rounds} rounds, the two sides in turns; median (least-most)",
             "every answer of flashd is durable (fsync before the answer); backends were paused during intake",
             "bare: aiohttp and uvloop, one process, reads the body and answers 200; flashd: one process and its server",
             "new: orders that came into being by answers in 2xx; above 1 by those under way at a round's end",
             "outflow: counted as the kernel saw requests arrive at the simulated ERP, from 2 s after the first",
-            "generator, flashd and its server share the cores, with whatever else ran: see the load average",
+            f"generator, flashd and its server share the cores with whatever else runs on the machine; {others}",
             f"the run took {self.took_s:.0f} s",
         ]
         failures = sum(case.failures for case in self.cases)
@@ -110,9 +112,9 @@ def show(results: Results, console: Console) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
 
-def write(results: Results, path: Path, foreword: Sequence[str]) -> None:
+def write(results: Results, path: Path, foreword: str) -> None:
     """Write RESULTS.md."""
-    text = ["# What `make bench` measured", "", *foreword, ""]
+    text = ["# What `make bench` measured", "", foreword, ""]
     text += [f"* {line}" for line in (*results.machine.lines(), *results.notes())]
     for head, rows in results.tables():
         text += ["", _row(head), _row(("---", *("---:" for _ in head[1:]))), *map(_row, rows)]
