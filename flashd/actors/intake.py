@@ -16,7 +16,7 @@ from typing import Any
 
 from flashd.domain.order import Accepted, Incoming, Order, OrderState
 from flashd.domain.reservation import HoldReply, HoldRequest
-from flashd.errors import Busy, FlashdError, Unauthenticated
+from flashd.errors import Busy, FlashdError, Transient, Unauthenticated
 from flashd.ports import Channel, Clock, Receipt, StockLedger, Unreadable, Unrelated
 from flashd.runtime.actor import Actor
 
@@ -112,7 +112,8 @@ class ChannelIntake(Actor[_Wish]):
     async def receive_many(self, messages: Sequence[_Wish]) -> Sequence[None]:
         """Send what waits as one call, as soon as a call may start."""
         await self._slots.acquire()
-        self.spawn(self._commit([wish for wish in messages if not wish.answer.done()]), name="commit")
+        wishes = [wish for wish in messages if not wish.answer.done()]
+        self.spawn(self._commit(wishes), name="commit").add_done_callback(lambda _: self._let_go(wishes))
         return [None] * len(messages)
 
     async def stop(self, timeout_s: float = 5.0) -> None:
@@ -140,14 +141,18 @@ class ChannelIntake(Actor[_Wish]):
             raise Busy(reason)
 
     async def _commit(self, wishes: list[_Wish]) -> None:
-        try:
-            await self._answer([wish for wish in wishes if isinstance(wish.what, Incoming)], self._accept)
-            await self._answer([wish for wish in wishes if isinstance(wish.what, HoldRequest)], self._ledger.hold)
-        finally:
-            self._slots.release()
+        await self._answer([wish for wish in wishes if isinstance(wish.what, Incoming)], self._accept)
+        await self._answer([wish for wish in wishes if isinstance(wish.what, HoldRequest)], self._ledger.hold)
+
+    def _let_go(self, wishes: list[_Wish]) -> None:
+        """Free the place and answer the rest, also of a commit that a crash cancelled before its first step."""
+        self._slots.release()
+        for wish in wishes:
+            if not wish.answer.done():
+                wish.answer.set_exception(Transient(f"{self.name} was stopped in the middle"))
 
     async def _answer(self, group: list[_Wish], call: Callable[[list[Any]], Awaitable[Sequence[_Reply]]]) -> None:
-        """Make one group durable in one call; whatever comes of it, nobody is left waiting."""
+        """Make one group durable in one call; an error is everybody's answer."""
         if not group:
             return
         try:

@@ -50,9 +50,11 @@ class StoreSentry(Actor[None]):
 
     async def look(self) -> None:
         """Probe now; revive an embedded server that died."""
-        health = await self._watch.probe()
-        if not health.ok and await self._try_to_revive():
-            health = await self._watch.probe()
+        self._note(await self._watch.probe())
+        if not self.health.ok and await self._try_to_revive():
+            self._note(await self._watch.probe())
+
+    def _note(self, health: StoreHealth) -> None:
         if health.ok != self.health.ok or health.reason != self.health.reason:
             say = log.info if health.ok else log.error
             say("store.health_changed", ok=health.ok, reason=health.reason)
@@ -74,6 +76,6 @@ class StoreSentry(Actor[None]):
     async def _try_to_revive(self) -> bool:
         try:
             return await self._revive()
-        except FlashdError as error:
+        except (FlashdError, OSError) as error:  # a full disk or a binary that is gone may be mended meanwhile
             log.error("store.not_revived", reason=str(error))  # noqa: TRY400  # its message says all
             return False
