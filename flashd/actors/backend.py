@@ -362,7 +362,6 @@ class BackendActor(Actor[Wake]):
             rate=str(self._rate()),
             per_second=per_second,
             paused=self.status.paused,
-            wait_until_ms=self.status.until_ms,
             last_error=self.health.last_error,
             last_answer_ms=self.health.last_answer_ms,
             eta_s=drain_eta_s(depth, 0.0 if stands else per_second),

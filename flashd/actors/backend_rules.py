@@ -68,7 +68,6 @@ class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     rate: str  # configured, or the override
     per_second: float  # in force now, slow start included
     paused: bool
-    wait_until_ms: int
     last_error: str
     last_answer_ms: int
     eta_s: float | None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from email.utils import parsedate_to_datetime
 
 import msgspec
 
@@ -17,26 +16,6 @@ def clamp_retry_after(seconds: float) -> float:
     if math.isnan(seconds):
         return RETRY_AFTER_MIN_S
     return min(RETRY_AFTER_MAX_S, max(RETRY_AFTER_MIN_S, seconds))
-
-
-def parse_retry_after(text: str | None, *, now_s: float) -> float | None:
-    """
-    Read a Retry-After header: whole seconds or an HTTP date (RFC 9110, 10.2.3), clamped.
-
-    Args:
-        text: The header, if there was one.
-        now_s: Seconds since 1970, for a date.
-
-    Returns:
-        Seconds, or None where nothing (readable) was said.
-    """
-    text = (text or "").strip()
-    if text.isascii() and text.isdigit():
-        return clamp_retry_after(float(text[:12]))
-    try:
-        return clamp_retry_after(parsedate_to_datetime(text).timestamp() - now_s)
-    except (ValueError, TypeError, OverflowError):
-        return None
 
 
 def outage_delay_s(failures: int) -> float:

@@ -12,15 +12,15 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from flashd.domain.acceptance import IN_FLIGHT
 from flashd.domain.delivery import ClaimCode, FinishCode, Result, ResultKind
 from flashd.domain.order import Kind, OrderRecord, OrderState
 from flashd.domain.stock import Move
 
 ABSENCES = 2  # look-ups in a row, a settling time apart, that prove an absence
 
-_IN_FLIGHT = frozenset({OrderState.SENDING, OrderState.IN_DOUBT})
 # From where a fact may come late: the lease ended, the item was looked up, queued again or given up meanwhile.
-_MAY_ARRIVE = _IN_FLIGHT | {OrderState.QUEUED, OrderState.DEAD, OrderState.MANUAL}
+_MAY_ARRIVE = IN_FLIGHT | {OrderState.QUEUED, OrderState.DEAD, OrderState.MANUAL}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -75,7 +75,7 @@ def finish(
     if record is None:
         return FinishCode.UNKNOWN_ORDER, None
     late = fact and record.state in _MAY_ARRIVE and record.sends > 0
-    if record.backend != backend or not (record.state in _IN_FLIGHT or late):
+    if record.backend != backend or not (record.state in IN_FLIGHT or late):
         return FinishCode.NOT_IN_FLIGHT, None
     if result.kind is ResultKind.ABSENT and due_ms > now_ms:
         return FinishCode.DONE, None  # a repeated call must not count one absence twice

@@ -47,7 +47,6 @@ class Term:
 
     def renew(self, asked_s: float, ttl_s: float) -> None:
         """Go on from the moment the store was asked."""
-        self.renew_at_s = asked_s + ttl_s / 3
         self.stop_at_s = asked_s + ttl_s / 2
 
     def end(self) -> None:

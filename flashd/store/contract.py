@@ -103,18 +103,6 @@ async def _verify(client: Redis, config: StoreConfig, pools: Sequence[str], cloc
     return Contract(store=store, server=str(kind), durability=kept, generations=generations, warnings=tuple(warnings))
 
 
-async def register(client: Redis, pool: str, backends: Sequence[str]) -> list[str]:
-    """
-    Remember the backends that this pool's orders may go to; return all it ever knew.
-
-    Raises:
-        StoreUnavailable: Nothing is known; doing it twice is doing it once.
-    """
-    with store_faults("register"):
-        names: bytes = await load("register").call(client, [generation_key(pool)], list(backends))
-    return names.decode().split()
-
-
 def store_label(config: StoreConfig) -> str:
     """Return the name of the store in generation.json."""
     return "embedded" if config.url == "embedded" else str(read_address(config.url))

@@ -36,8 +36,7 @@ def test_the_epoch_goes_on_from_the_time_of_day_where_the_store_forgot_it() -> N
     assert lease.epoch == 1_790_000_000_000
 
 
-def test_sending_stops_at_half_of_the_term_and_renewal_comes_before() -> None:
+def test_sending_stops_at_half_of_the_term() -> None:
     term = Term(7, asked_s=100.0, ttl_s=15.0)
-    assert term.renew_at_s == 105.0
     assert term.may_send(107.4)
     assert not term.may_send(107.5)

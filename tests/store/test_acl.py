@@ -14,7 +14,7 @@ from flashd.config import Secret, SecretText, StoreConfig
 from flashd.domain.event import Event
 from flashd.store.audit import audit
 from flashd.store.connection import connect, listen
-from flashd.store.contract import register, verify
+from flashd.store.contract import verify
 from flashd.store.feed import RedisAnnouncer, RedisFeed
 from flashd.store.gate import RedisBackendGate
 from flashd.store.journal import RedisJournal
@@ -65,7 +65,6 @@ async def test_all_that_the_store_does_works_for_the_examples_user(
     clock = FakeClock()
     contract = await verify(client, config, ["main"], clock)
     assert (await RedisWatch(client, config, contract, clock).probe()).ok
-    assert await register(client, "main", ["erp"]) == ["erp"]
     traffic = Traffic(client, seed=3)
     await traffic.stock(50)
     await traffic.run(120)

@@ -11,7 +11,9 @@ from flashd.config import Secret, SecretText, StoreConfig
 from flashd.errors import ConfigError, StoreUnavailable
 from flashd.store import settings
 from flashd.store.connection import connect
-from flashd.store.contract import Contract, register, verify
+from flashd.store.contract import Contract, verify
+from flashd.store.keys import generation_key
+from flashd.store.scripts import load
 from flashd.store.watch import RedisWatch
 from tests.fakes.clock import FakeClock
 from tests.servers import Server
@@ -184,9 +186,10 @@ async def test_a_clock_that_is_wrong_is_said(client: Redis, config: StoreConfig,
 
 async def test_backends_are_remembered_for_ever(client: Redis, config: StoreConfig, clock: FakeClock) -> None:
     await verify(client, config, ["main"], clock)
-    assert await register(client, "main", ["erp", "wms"]) == ["erp", "wms"]
-    assert await register(client, "main", ["new"]) == ["erp", "wms", "new"]
-    assert await register(client, "main", []) == ["erp", "wms", "new"]
+    register = load("register")
+    assert await register.call(client, [generation_key("main")], ["erp", "wms"]) == b"erp wms"
+    assert await register.call(client, [generation_key("main")], ["new"]) == b"erp wms new"
+    assert await register.call(client, [generation_key("main")], []) == b"erp wms new"
 
 
 def test_old_servers_and_clusters_are_refused() -> None:
