@@ -59,7 +59,7 @@ def test_the_sandbox_leaves_an_exposure_of_at_most_1_5(copied: Path) -> None:
     [
         "Type=notify",
         "NotifyAccess=main",
-        "ExecReload=/bin/kill -HUP $MAINPID",
+        'ExecReload=/bin/sh -c "kill -HUP $MAINPID"',
         "KillMode=mixed",
         "RestartPreventExitStatus=2 78",
         "LimitCORE=0",
