@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 
 import click
 import msgspec
 
+from flashd import logs
 from flashd.cli.session import config_option, json_option, load_config, print_json
 from flashd.daemon.assembly import reveal_of
 from flashd.store.audit import AuditReport
@@ -23,6 +26,7 @@ def audit(config: str | None, *, as_json: bool) -> None:
     It opens the store itself, beside a running daemon or without one.
     """
     loaded = load_config(config)
+    logs.configure("warning", stream=sys.stderr, environ=os.environ)  # an embedded store that it starts is heard of
     reports = asyncio.run(audit_store(loaded.config, reveal_of(loaded)))
     ok = all(report.ok for report in reports.values())
     if as_json:

@@ -23,19 +23,25 @@ def backend_rows(backends: list[dict[str, Any]]) -> list[tuple[object, ...]]:
             one["flow"]["in_doubt"],
             duration(one["drain_eta_s"]),
             one["gate"]["leader"],
-            one["flow"]["last_error"],
+            _remark(one),
         )
         for one in backends
     ]
 
 
-COLUMNS = ("BACKEND", "STATE", "#RATE", "#QUEUED", "#IN FLIGHT", "#IN DOUBT", "#DRAINED IN", "LEADER", "LAST ERROR")
+COLUMNS = ("BACKEND", "STATE", "#RATE", "#QUEUED", "#FLIGHT", "#DOUBT", "#DRAINED IN", "LEADER", "REMARK")
 
 
 def _state(one: dict[str, Any]) -> str:
     if one["gate"]["paused"]:
-        return f"paused: {one['gate']['reason']}"
+        return "paused"
     return "away" if one["flow"]["circuit_open"] else "flowing"
+
+
+def _remark(one: dict[str, Any]) -> str:
+    """Say why it is paused, else the last error."""
+    said: str = one["gate"]["reason"] if one["gate"]["paused"] else one["flow"]["last_error"]
+    return said
 
 
 @click.group()
@@ -98,10 +104,13 @@ def channel() -> None:
 @json_option
 @remote
 def list_channels(admin: AdminClient, *, as_json: bool) -> None:
-    """Show every sales channel and where its webhooks go."""
+    """Show every sales channel and where it calls flashd: its webhook's path, or the native API."""
     answer = admin.get("/admin/v1/channels")
     if as_json:
         print_json(answer)
         return
-    rows = [(one["name"], one["kind"], one["pool"], one["webhook"]) for one in answer["channels"]]
-    print_table(("CHANNEL", "KIND", "POOL", "WEBHOOK"), rows, empty="no channels")
+    rows = [
+        (one["name"], one["kind"], one["pool"], "/v1" if one["kind"] == "native" else one["webhook"])
+        for one in answer["channels"]
+    ]
+    print_table(("CHANNEL", "KIND", "POOL", "CALLED AT"), rows, empty="no channels")

@@ -14,28 +14,50 @@ import click
 import msgspec
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
     def __init__(self, path: str, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
+        """Open the socket."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 
+_LISTS = {  # where one sees what there is
+    "orders": "flashd orders list",
+    "dead": "flashd dead list",
+    "quarantine": "flashd quarantine list",
+    "backends": "flashd backend list",
+    "stock": "flashd stock show",
+}
+
+
 class ApiError(click.ClickException):
     """The daemon answered no; its own words are shown."""
 
-    def __init__(self, status: int, problem: dict[str, Any]) -> None:
+    def __init__(self, status: int, problem: dict[str, Any], path: str = "") -> None:
         self.status = status
         self.problem = problem
-        words = problem.get("detail") or problem.get("title") or "no reason given"
+        words = str(problem.get("detail") or problem.get("title") or "no reason given")
+        root = path.removeprefix("/admin/v1/").partition("/")[0]
         hint = {
             401: "set FLASHD_TOKEN to an admin token of this daemon",
-            403: "this token's scope is not enough: use one with the scope named above",
-        }.get(status)
+            403: "set FLASHD_TOKEN to a token that has the scope named above",
+            421: "name the daemon as its [admin] hosts do: --url 127.0.0.1:PORT on its own machine",
+        }.get(status, "")
+        if "?pool=" in words:
+            words, hint = words.replace("?pool=", ""), "write --pool NAME"
+        if status == 404:
+            hint = (
+                f"see `{_LISTS.get(root, 'flashd status')}`"
+                if "type" in problem
+                else "is this flashd's admin listener?"
+            )
         super().__init__(f"{words} ({status})" + (f"\n  {hint}" if hint else ""))
 
 
@@ -44,7 +66,7 @@ class AdminClient:
     Speaks to the admin listener of a running daemon.
 
     Args:
-        listen: ``host:port``, ``unix:/path`` or a full ``http://`` address.
+        listen: ``host:port``, ``unix:/path`` or a full ``http://`` or ``https://`` address.
         token: An admin token, or "" where the daemon has none configured.
     """
 
@@ -78,7 +100,7 @@ class AdminClient:
             answer = self._send(connection, method, _target(path, query), body, headers)
             data = answer.read()
             if answer.status >= 400:
-                raise ApiError(answer.status, _decoded(data))
+                raise ApiError(answer.status, _decoded(data), path)
             return _decoded(data) if data else None
 
     def lines(self, path: str, *, query: dict[str, object] | None = None, last_event_id: str = "") -> Iterator[str]:
@@ -87,15 +109,22 @@ class AdminClient:
             headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
             answer = self._send(connection, "GET", _target(path, query), None, headers)
             if answer.status >= 400:
-                raise ApiError(answer.status, _decoded(answer.read()))
+                raise ApiError(answer.status, _decoded(answer.read()), path)
             for raw in answer:
                 yield raw.decode("utf-8").rstrip("\r\n")
 
     def _open(self, timeout: float | None) -> http.client.HTTPConnection:
         if self.listen.startswith("unix:"):
-            return _UnixConnection(self.listen.removeprefix("unix:").removeprefix("//"), timeout or 3600)
+            return UnixConnection(self.listen.removeprefix("unix:").removeprefix("//"), timeout or 3600)
         parts = urlsplit(self.listen if "://" in self.listen else f"http://{self.listen}")
-        return http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 8788, timeout=timeout)
+        host = reachable(parts.hostname or "127.0.0.1")
+        try:
+            port = parts.port
+        except ValueError:
+            raise click.ClickException(f"{self.listen!r} is no address: write host:port or unix:/path") from None
+        if parts.scheme == "https":
+            return http.client.HTTPSConnection(host, port or 443, timeout=timeout)
+        return http.client.HTTPConnection(host, port or 8788, timeout=timeout)
 
     def _send(
         self,
@@ -121,6 +150,11 @@ class AdminClient:
                 f"no daemon answers at {self.listen} ({error}).\n  Start it with `flashd run`, or name another address"
                 " with --url or a configuration with -c."
             ) from None
+
+
+def reachable(host: str) -> str:
+    """Return where a listener on *host* is reached from its own machine: one on every address, over loopback."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # they are replaced
 
 
 def _target(path: str, query: dict[str, object] | None) -> str:

@@ -13,18 +13,19 @@ BACKENDS = ("http", "tryton", "odoo")
 
 _STEPS = {
     "shopify": """\
-Shopify: put the app's client secret (Dev Dashboard -> your app -> Settings -> Client secret) into {file},
-then subscribe the topics orders/create, orders/updated, orders/paid, orders/cancelled to
+Shopify: put the app's client secret (Dev Dashboard -> your app -> Settings -> Client secret) into {file}
+(mode 0600), then subscribe the topics orders/create, orders/updated, orders/paid, orders/cancelled to
     {address}
 Webhooks made in the shop's admin (Settings -> Notifications -> Webhooks) are signed with the key shown there.""",
     "woocommerce": """\
-WooCommerce: Settings -> Advanced -> Webhooks -> Add webhook, once each for "Order created", "Order updated" and
-"Order deleted": status Active, API version WP REST API v3, secret the content of {file} (made for you), delivery URL
+WooCommerce: Settings -> Advanced -> Webhooks -> Add webhook, once each for "Order created" and "Order updated":
+status Active, API version WP REST API Integration v3, secret the content of {file} (made for you),
+delivery URL
     {address}
-WooCommerce never repeats a webhook.""",
+WooCommerce never repeats a webhook. Cancel orders before you delete them: a deletion does not say of what.""",
     "standard_webhooks": """\
-{name}: sign each order as https://www.standardwebhooks.com says, with the secret in {file} (made for you),
-and POST it to
+{name}: sign each order as https://www.standardwebhooks.com says, with the secret
+in {file} (made for you), and POST it to
     {address}""",
     "native": """\
 {name}: your storefront or till calls POST /v1/holds and POST /v1/orders on {listen} with
@@ -50,6 +51,15 @@ secret = { file = "odoo.key" }            # an API key
 partner = 1                               # the database id of who buys
 currency = "EUR"                          # of the partner's price list
 """,
+}
+
+_LOGIN = {
+    "http": "erp: write its address into {output}, and a look-up if it has one; a login is secret = {{ file = ... }}.",
+    "tryton": """\
+erp: write Tryton's address, web shop and party into {output}, and put the key of a user application "rest"
+into {folder}tryton.key (mode 0600).""",
+    "odoo": """\
+erp: write Odoo's address, database and partner into {output}, and put an API key into {folder}odoo.key (mode 0600).""",
 }
 
 _HEAD = """\
@@ -99,6 +109,8 @@ def init(channels: tuple[str, ...], backend: str, public_url: str, output: Path,
         address = f"{public_url.rstrip('/')}/webhooks/{name}"
         file = output.parent / _file_of(kind, name)
         click.echo(_STEPS[kind].format(address=address, file=file, name=name, listen="127.0.0.1:8787") + "\n")
+    folder = "" if output.parent == Path() else f"{output.parent}/"
+    click.echo(_LOGIN[backend].format(output=output, folder=folder) + "\n")
     click.echo(f"Then: flashd check -c {output} --online, and flashd run -c {output}")
 
 

@@ -9,11 +9,20 @@ import click
 import msgspec
 
 from flashd.cli.client import AdminClient
-from flashd.cli.session import duration, json_option, order_path, pool_option, print_json, print_table, remote
+from flashd.cli.session import (
+    duration,
+    json_option,
+    moment,
+    order_path,
+    pool_option,
+    print_json,
+    print_table,
+    remote,
+)
 from flashd.domain.order import OrderState
 
-_COLUMNS = ("ORDER", "NUMBER", "STATE", "BACKEND", "#SENDS", "CHANGED", "REASON")
-_STATES = tuple(OrderState)
+_COLUMNS = ("ORDER", "NUMBER", "STATE", "BACKEND", "#SENDS", "CHANGED (UTC)", "REASON")
+_STATES = tuple(str(state) for state in OrderState)  # as they are printed
 _KIND = click.option("--kind", type=click.Choice(("create", "cancel", "amend")), help="A follow-up of the order.")
 
 
@@ -25,7 +34,7 @@ def _rows(orders: list[dict[str, Any]]) -> list[tuple[object, ...]]:
             row["state"],
             row["backend_ref"] or row["backend"],
             row["sends"],
-            row["changed_at"],
+            moment(row["changed_at"]),
             row["reason"],
         )
         for row in orders
@@ -89,10 +98,7 @@ def _print_detail(answer: dict[str, Any]) -> None:
         ("reason", head["reason"]),
         ("backend", f"{head['backend']} {head['backend_ref']}".strip()),
         ("sends", f"{head['sends']}, refusals {head['refusals']}, key revision {answer['revision']}"),
-        (
-            "position",
-            "" if answer["position"] is None else f"{answer['position']}, leaves in {duration(answer['eta_s'])}",
-        ),
+        ("queue", _place(answer)),
         ("waits", "a newer version, until the outcome of this one is known" if answer["has_next"] else ""),
     ):
         if value:
@@ -108,8 +114,15 @@ def _print_detail(answer: dict[str, Any]) -> None:
         for line in answer["routing"]["because"]:
             click.echo(f"    {line}")
     click.echo("  timeline")
-    for moment in answer["timeline"]:
-        click.echo(f"    {moment['at']}  {moment['what']}")
+    for entry in answer["timeline"]:
+        click.echo(f"    {entry['at']}  {entry['what']}")
+
+
+def _place(answer: dict[str, Any]) -> str:
+    if answer["position"] is None:
+        return ""
+    leaves = "nothing leaves now" if answer["eta_s"] is None else f"leaves in {duration(answer['eta_s'])}"
+    return f"{answer['position']} before it, {leaves}"
 
 
 @orders.command("retry")

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import click
 
 from flashd.cli.client import AdminClient
-from flashd.cli.session import json_option, pool_option, print_json, print_table, remote
+from flashd.cli.session import json_option, moment, pool_option, print_json, print_table, remote
 
 
 @click.group()
@@ -29,8 +29,10 @@ def list_(admin: AdminClient, *, as_json: bool, **query: Any) -> None:
     if as_json:
         print_json(answer)
         return
-    rows = [(row["id"], row["channel"], row["received_at"], row["size"], row["reason"]) for row in answer["entries"]]
-    print_table(("ID", "CHANNEL", "RECEIVED", "#BYTES", "REASON"), rows, empty="nothing in quarantine")
+    rows = [
+        (row["id"], row["channel"], moment(row["received_at"]), row["size"], row["reason"]) for row in answer["entries"]
+    ]
+    print_table(("ID", "CHANNEL", "RECEIVED (UTC)", "#BYTES", "REASON"), rows, empty="nothing in quarantine")
 
 
 @quarantine.command("show")

@@ -37,8 +37,11 @@ def check(config: str | None, *, online: bool, as_json: bool) -> None:
         print_json({"ok": all(finding["ok"] for finding in findings), "findings": findings})
     else:
         for finding in findings:
+            said = str(finding["said"])
             mark = click.style("ok  ", fg="green") if finding["ok"] else click.style("FAIL", fg="red")
-            click.echo(f"{mark} {finding['what']}: {finding['said']}")
+            if said.startswith("warning: "):
+                mark, said = click.style("warn", fg="yellow"), said.removeprefix("warning: ")
+            click.echo(f"{mark} {finding['what']}: {said.removeprefix(str(finding['what']) + ': ')}")
     if not all(finding["ok"] for finding in findings):
         raise SystemExit(1)
 

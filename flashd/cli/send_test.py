@@ -5,18 +5,23 @@ from __future__ import annotations
 import functools
 import http.client
 import os
+import ssl
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 from urllib.parse import quote, urlsplit
 
 import click
 
+from flashd.cli.client import UnixConnection, reachable
 from flashd.cli.session import config_option, load_config
-from flashd.config import reveal
+from flashd.config import Loaded, reveal
 from flashd.plugins import CHANNELS, pick
 from flashd.ports import Channel
+
+_TIMEOUT_S = 30.0
 
 
 @click.command("send-test")
@@ -28,7 +33,7 @@ from flashd.ports import Channel
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The body, as the platform would send it.",
 )
-@click.option("--to", metavar="URL", help="The intake listener [default: the configuration's].")
+@click.option("--to", metavar="URL", help="The intake listener, http(s)://host:port [default: the configuration's].")
 @config_option
 def send_test(channel: str, file: Path, to: str | None, config: str | None) -> None:
     """Sign FILE with the secret of CHANNEL and send it as a webhook; print status and answer. Exit 1 unless 2xx."""
@@ -46,28 +51,51 @@ def send_test(channel: str, file: Path, to: str | None, config: str | None) -> N
     body = file.read_bytes()
     signed = adapter.sign(body, now_s=time.time(), delivery_id=str(uuid.uuid4()))
     headers = {"content-type": "application/json"} | {name.lower(): value for name, value in signed.items()}
-    status, answer = _post(
-        to or _address(loaded.config.intake.listen, tls=loaded.config.intake.tls is not None), channel, body, headers
-    )
+    connection = _to(to) if to else _to_own(loaded)
+    status, answer = _post(connection, to or loaded.config.intake.listen, channel, body, headers)
     click.echo(f"{status} {answer}")
     if not 200 <= status < 300:
         raise SystemExit(1)
 
 
-def _address(listen: str, *, tls: bool) -> str:
-    host, _, port = listen.rpartition(":")
-    return f"{'https' if tls else 'http'}://{'127.0.0.1' if host in {'0.0.0.0', '[::]'} else host}:{port}"  # noqa: S104  # reached over loopback
-
-
-def _post(url: str, channel: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
-    parts = urlsplit(url)
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "127.0.0.1", parts.port, timeout=30)
+def _to_own(loaded: Loaded) -> http.client.HTTPConnection:
+    """Return a connection to the configuration's own listener; its certificate is trusted because it stands there."""
+    intake = loaded.config.intake
+    if intake.listen.startswith("unix:"):
+        return UnixConnection(intake.listen.removeprefix("unix:"), _TIMEOUT_S)
+    host, _, port = intake.listen.rpartition(":")
+    host = reachable(host.strip("[]"))
+    if intake.tls is None:
+        return http.client.HTTPConnection(host, int(port), timeout=_TIMEOUT_S)
     try:
-        connection.request("POST", f"{parts.path}/webhooks/{quote(channel, safe='')}", body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode("utf-8", "replace")
-    except OSError as error:
-        raise click.ClickException(f"no daemon answers at {url} ({error}); start it with `flashd run`") from None
-    finally:
-        connection.close()
+        trust = ssl.create_default_context(cafile=str(loaded.base / intake.tls.cert))
+    except (OSError, ssl.SSLError) as error:
+        raise click.ClickException(f"intake.tls.cert = {intake.tls.cert!r} cannot be read: {error}") from None
+    trust.check_hostname = False  # it is called by its address, and the certificate names the public host
+    trust.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return http.client.HTTPSConnection(host, int(port), timeout=_TIMEOUT_S, context=trust)
+
+
+def _to(url: str) -> http.client.HTTPConnection:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise click.BadParameter(f"{url!r} is no address: write http://host:port or https://host", param_hint="--to")
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return kind(parts.hostname, parts.port, timeout=_TIMEOUT_S)
+
+
+def _post(
+    connection: http.client.HTTPConnection, place: str, channel: str, body: bytes, headers: dict[str, str]
+) -> tuple[int, str]:
+    path = urlsplit(place).path.rstrip("/") if "://" in place else ""
+    with closing(connection):
+        try:
+            connection.request("POST", f"{path}/webhooks/{quote(channel, safe='')}", body, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode("utf-8", "replace")
+        except ssl.SSLError as error:
+            raise click.ClickException(f"{place} has a certificate that is not trusted here: {error}") from None
+        except (OSError, http.client.HTTPException) as error:
+            raise click.ClickException(
+                f"no daemon answers at {place} ({error}).\n  Start it with `flashd run`, or name its address with --to."
+            ) from None

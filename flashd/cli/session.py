@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,8 +13,8 @@ from urllib.parse import quote
 
 import click
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 
 from flashd.cli.client import AdminClient
 from flashd.config import Loaded, load
@@ -22,6 +23,8 @@ from flashd.plugins import backend_kinds, broken_kinds, channel_kinds
 
 R = TypeVar("R")
 
+_WORDS = 24  # columns that the last cell of a table needs to stand beside its row
+_INDENT = 4
 PLACES = ("flashd.toml", "/etc/flashd/flashd.toml")
 
 
@@ -111,18 +114,44 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
-    """Print rows under columns, or say *empty*; columns that begin with ``#`` are numbers and stand to the right."""
+    """
+    Print rows under columns, or say *empty*; columns that begin with ``#`` are numbers and stand to the right.
+
+    No cell is broken, so that an id can be copied: only the words of the last column are, to the width of a terminal,
+    and they go below their row where too little is left beside it. Into a pipe goes one line a row.
+    """
     if not rows:
         click.echo(empty)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(
-            column.removeprefix("#"), justify="right" if column.startswith("#") else "left", overflow="fold"
-        )
-    for row in rows:
-        table.add_row(*("" if cell is None else str(cell) for cell in row))
-    Console(highlight=False, markup=False, width=None if console().is_terminal else 200).print(table)
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    names = [column.removeprefix("#") for column in columns]
+    widths = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
+    left = sum(widths[:-1]) + 2 * (len(widths) - 1)
+    total = console().width if console().is_terminal else 0
+    below = 0 < total < left + min(widths[-1], _WORDS)
+    for line, row in enumerate([names, *cells]):
+        numbers = zip(row, widths, columns, strict=True)
+        aligned = [_aligned(cell, width, right=column.startswith("#")) for cell, width, column in numbers]
+        first = "  ".join(aligned[:-1])
+        words = [aligned[-1].rstrip()] if total == 0 else textwrap.wrap(row[-1], total - (_INDENT if below else left))
+        if line == 0:
+            click.secho(first.rstrip() if below else f"{first}  {aligned[-1]}".rstrip(), bold=True)
+            continue
+        if not below:
+            first = f"{first}  {words.pop(0) if words else ''}"
+        click.echo(first.rstrip())
+        for more in words:
+            click.echo(" " * (_INDENT if below else left) + more)
+
+
+def _aligned(cell: str, width: int, *, right: bool) -> str:
+    blanks = " " * (width - cell_len(cell))
+    return blanks + cell if right else cell + blanks
+
+
+def moment(at: str) -> str:
+    """Write an RFC 3339 time to the second, as a table has room for; UTC, as everywhere."""
+    return at[:19].replace("T", " ")
 
 
 def duration(seconds: float | None) -> str:

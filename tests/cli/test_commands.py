@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import shutil
+import socket
+import ssl
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import click
@@ -13,6 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 from flashd.cli import cli
+from flashd.cli.client import ApiError, reachable
 
 
 def flashd(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -125,3 +133,175 @@ def test_config_schema_is_the_one_in_the_tree(tmp_path: Path) -> None:
     shown = flashd("config", "schema", cwd=tmp_path)
     committed = Path(__file__).parent.parent.parent / "config" / "flashd.schema.json"
     assert json.loads(shown.stdout) == json.loads(committed.read_text())
+
+
+def on_a_terminal(width: int, code: str) -> list[str]:
+    """Run code whose stdout is a terminal of this width, and return what stood on it."""
+    terminal, child = os.openpty()
+    run = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=child,
+        env={"PATH": "/usr/bin:/bin", "COLUMNS": str(width), "TERM": "xterm"},
+    )
+    os.close(child)
+    text = b""
+    with contextlib.suppress(OSError):  # EIO: its other end is closed
+        while piece := os.read(terminal, 4096):
+            text += piece
+    os.close(terminal)
+    assert run.wait(20) == 0
+    return click.unstyle(text.decode()).replace("\r", "").rstrip("\n").split("\n")
+
+
+TABLE = """
+from flashd.cli.session import print_table
+columns = ("ORDER", "STATE", "#SENDS", "CHANGED (UTC)", "REASON")
+why = "unknown SKU: " + ", ".join(f"SKU-{n}" for n in range(20))
+rows = [("shop:820982911946154508", "parked", 0, "2026-11-27 08:00:00", why), ("till:1", "delivered", 12, "", "")]
+print_table(columns, rows, empty="none")
+"""
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_table_breaks_no_id_and_no_line_on_a_terminal(width: int) -> None:
+    lines = on_a_terminal(width, TABLE)
+    assert all(len(line) <= max(width, 70) for line in lines), lines
+    assert lines[0].split() == ["ORDER", "STATE", "SENDS", "CHANGED", "(UTC)", *(["REASON"] if width == 120 else [])]
+    assert lines[1].startswith("shop:820982911946154508  parked")
+    assert " ".join(" ".join(lines[1:-1]).split()).endswith("SKU-18, SKU-19")
+    assert lines[-1].split() == ["till:1", "delivered", "12"]
+    assert lines[0].index("SENDS") + 5 == lines[-1].index("12") + 2
+
+
+def test_a_table_in_a_pipe_is_one_line_a_row() -> None:
+    piped = subprocess.run([sys.executable, "-c", TABLE], capture_output=True, text=True, check=True, timeout=20)
+    assert len(piped.stdout.splitlines()) == 3
+    assert piped.stdout.splitlines()[1].endswith("SKU-18, SKU-19")
+
+
+def test_a_state_is_asked_for_as_it_is_printed(tmp_path: Path) -> None:
+    asked = flashd("orders", "list", "--state", "in_doubt", "--url", "127.0.0.1:9", cwd=tmp_path)
+    assert "no daemon answers" in asked.stderr, asked.stderr
+
+
+def test_a_warning_is_not_marked_as_fine(tmp_path: Path) -> None:
+    flashd("init", "--channel", "native", cwd=tmp_path)
+    (tmp_path / "native.token").chmod(0o644)
+    checked = flashd("check", cwd=tmp_path)
+    assert checked.returncode == 0
+    assert "warn flashd.toml: channels.native.tokens[0]" in checked.stdout
+    assert "chmod" in checked.stdout
+
+
+@pytest.mark.parametrize("backend", ["http", "tryton", "odoo"])
+def test_init_says_what_is_to_do_on_the_side_of_the_backend(tmp_path: Path, backend: str) -> None:
+    made = flashd("init", "--backend", backend, "-o", "etc/flashd.toml", cwd=tmp_path)
+    assert "erp: write" in made.stdout
+    assert "etc/flashd.toml" in made.stdout
+    if backend != "http":
+        assert f"etc/{backend}.key" in made.stdout
+
+
+@pytest.mark.parametrize(
+    ("status", "problem", "path", "said"),
+    [
+        (400, {"detail": "name the pool: ?pool=main|outlet"}, "/admin/v1/orders", ["main|outlet", "--pool NAME"]),
+        (404, {"type": "about:blank", "detail": "no such order"}, "/admin/v1/orders/a/1", ["flashd orders list"]),
+        (404, {"detail": "Not Found"}, "/admin/v1/status", ["is this flashd's admin listener?"]),
+        (401, {"detail": "no"}, "/admin/v1/status", ["FLASHD_TOKEN"]),
+        (421, {"detail": "see [admin] hosts"}, "/admin/v1/status", ["--url 127.0.0.1:PORT"]),
+    ],
+)
+def test_a_refusal_of_the_daemon_says_what_to_do(
+    status: int, problem: dict[str, str], path: str, said: list[str]
+) -> None:
+    words = ApiError(status, problem, path).message
+    assert all(word in words for word in said), words
+    assert "?pool" not in words
+
+
+@pytest.mark.parametrize(
+    ("host", "reached"),
+    [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("10.0.0.7", "10.0.0.7")],  # noqa: S104  # nothing is bound
+)
+def test_a_listener_on_every_address_is_called_over_loopback(host: str, reached: str) -> None:
+    assert reachable(host) == reached
+
+
+def test_an_address_with_https_is_never_called_in_the_clear(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        port = door.getsockname()[1]
+        heard: list[bytes] = []
+
+        def listen() -> None:
+            caller, _ = door.accept()
+            with caller:
+                heard.append(caller.recv(3))
+
+        ear = threading.Thread(target=listen)
+        ear.start()
+        flashd("status", "--url", f"https://127.0.0.1:{port}", cwd=tmp_path, FLASHD_TOKEN="a-secret")
+        ear.join(10)
+    assert heard[0][:1] == b"\x16"  # a TLS handshake
+
+
+class _Taker(BaseHTTPRequestHandler):
+    """Says yes to every webhook."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.path.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def address_string(self) -> str:
+        return "somebody"
+
+
+def _configured(folder: Path, listen: str) -> None:
+    flashd("init", "--channel", "standard_webhooks", cwd=folder)
+    file = folder / "flashd.toml"
+    file.write_text(re.sub(r'listen = "127.0.0.1:8787"[^\n]*', listen, file.read_text()))
+    (folder / "order.json").write_text("{}")
+
+
+def test_send_test_trusts_the_certificate_of_its_own_configuration(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "k.pem", "-out", "c.pem"]
+    made += ["-days", "2", "-subj", "/CN=shop.example", "-addext", "subjectAltName=DNS:shop.example"]
+    subprocess.run(made, cwd=tmp_path, capture_output=True, check=True, timeout=60)
+    (tmp_path / "k.pem").chmod(0o600)
+    server = HTTPServer(("127.0.0.1", 0), _Taker)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "c.pem", tmp_path / "k.pem")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    listen = f'listen = "127.0.0.1:{server.server_port}"\ntls = {{ cert = "c.pem", key = "k.pem" }}'
+    _configured(tmp_path, listen)
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        sent = flashd("send-test", "standard-webhooks", "--order", "order.json", cwd=tmp_path)
+        to = f"https://127.0.0.1:{server.server_port}"
+        foreign = flashd("send-test", "standard-webhooks", "--order", "order.json", "--to", to, cwd=tmp_path)
+        server.shutdown()
+    assert sent.stdout == "200 /webhooks/standard-webhooks\n", sent.stderr
+    assert "a certificate that is not trusted here" in foreign.stderr
+
+
+def test_send_test_reaches_an_intake_on_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "intake.sock"
+    _configured(tmp_path, f'listen = "unix:{path}"')
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    server = HTTPServer(("127.0.0.1", 0), _Taker)
+    server.socket.close()
+    door.bind(str(path))
+    door.listen(1)
+    server.socket = door
+    with server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        sent = flashd("send-test", "standard-webhooks", "--order", "order.json", cwd=tmp_path)
+        server.shutdown()
+    assert sent.stdout == "200 /webhooks/standard-webhooks\n", sent.stderr
