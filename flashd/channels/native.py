@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import msgspec
 
-from flashd.channels import reading, schema
+from flashd.channels import reading, schema, signature
 from flashd.channels.reading import Misread
 from flashd.config import ChannelConfig, Secret, SecretText
 from flashd.domain.instant import version_of
@@ -146,8 +146,8 @@ class Native:
         self._token = token
 
     def verify(self, headers: Mapping[str, str], body: bytes, *, now_s: float) -> bool:  # noqa: ARG002  # no webhooks
-        """Say no: the native API has tokens and no webhooks."""
-        return False
+        """Say no, at the cost of a wrong signature: the native API has tokens and no webhooks."""
+        return signature.proves((), body, ())
 
     def is_ping(self, headers: Mapping[str, str], body: bytes) -> bool:  # noqa: ARG002  # as above
         """Say no: as above."""

@@ -29,6 +29,9 @@ _ROUND = bytes.maketrans(b"{}", b"[]")
 _NEITHER_BRACKET_NOR_QUOTE = bytes(code for code in range(256) if chr(code) not in '[]{}"')
 _TEXT = re.compile(rb'"[^"]*"')
 _TOO_MANY = b"[" * (DEPTH + 1)
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,39}")
+_AT = " - at `$"  # before the path, in msgspec's messages
+_QUOTING = re.compile(r"(Invalid enum value|Object contains unknown field) ['`](.*)['`]", re.DOTALL)
 
 
 class Misread(ValueError):  # noqa: N818  # a finding about the body, turned into an answer by each adapter
@@ -52,7 +55,26 @@ def read(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     except RecursionError:
         raise Misread(f"$: is nested deeper than {DEPTH}") from None
     except msgspec.MsgspecError as error:
-        raise Misread(str(error)) from None
+        raise Misread(_without_values(str(error))) from None
+
+
+def _without_values(message: str) -> str:
+    """
+    Take out of msgspec's words what it quotes of the body: they come into logs, events and lists.
+
+    A plain word stays, such as the state that a newer version of the platform has, or a misspelt member.
+    """
+    cut = message.rfind(_AT)
+    what, where = (message, "") if cut < 0 else (message[:cut], message[cut:])
+    found = _QUOTING.match(what)
+    if found is None or _WORD.fullmatch(found[2]):
+        return message
+    return f"{found[1]} of {len(found[2])} characters{where}"
+
+
+def plain_word(told: str | None) -> str:
+    """Return *told* in quotes if it is one short word of ASCII, as a program says it, and how long it is if not."""
+    return repr(told or "") if not told or _WORD.fullmatch(told) else f"a text of {len(told)} characters"
 
 
 def read_strictly(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:

@@ -220,7 +220,7 @@ def _effect(seen: _Order, config: Config) -> tuple[Effect, str]:
     if status in config.deliver_when:
         return Effect.DELIVER, ""
     if status not in EFFECTS:
-        return Effect.DELIVER, f"financial_status is {readable(status)!r}, which this version does not know"
+        return Effect.DELIVER, f"financial_status is {reading.plain_word(status)}, which this version does not know"
     return EFFECTS[status], ""
 
 

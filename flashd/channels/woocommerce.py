@@ -166,7 +166,7 @@ def _effect(seen: _Order, config: Config) -> tuple[Effect, str]:
     if seen.status in config.deliver_when:
         return Effect.DELIVER, ""
     if seen.status not in EFFECTS:
-        return Effect.DELIVER, f"status is {readable(seen.status)!r}, which this version does not know"
+        return Effect.DELIVER, f"status is {reading.plain_word(seen.status)}, which this version does not know"
     effect = EFFECTS[seen.status]
     return effect, "a draft" if effect is Effect.IGNORE else ""
 

@@ -56,9 +56,24 @@ def load(
     review.problems.extend(misfits)
     config = _decode(data, kinds, broken_kinds or {}, review)
     review.seal()
-    rules.check(config, data, review, base=Path(path).resolve().parent, environ=environ)
+    base = Path(path).resolve().parent
+    rules.check(config, data, review, base=base, environ=environ)
     review.raise_if_wrong()
+    config = _anchored(config, base)
     return Loaded(config=config, path=name, origins=origins, warnings=tuple(review.warnings))
+
+
+def _anchored(config: Config, base: Path) -> Config:
+    """Let the names of PEM files start from the file's folder, wherever the process was started."""
+
+    def at(name: str) -> str:
+        return str(base / Path(name).expanduser()) if name else ""
+
+    replace, tls = msgspec.structs.replace, config.intake.tls
+    if tls is not None:
+        tls = replace(tls, cert=at(tls.cert), key=at(tls.key))
+    store = replace(config.store, ca_file=at(config.store.ca_file))
+    return replace(config, store=store, intake=replace(config.intake, tls=tls))
 
 
 def require_runnable(loaded: Loaded) -> None:

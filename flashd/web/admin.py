@@ -30,7 +30,7 @@ from flashd.web.sse import Streams
 from flashd.web.tokens import Caller, Scope, demand
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "X-Real-IP")
+_FORWARDED = ("forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-ip")
 _LOCAL = Caller("local", Scope.ADMIN)
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
@@ -114,7 +114,7 @@ def _local(request: web.Request) -> Caller:
     Raises:
         Forbidden: It comes from another host.
     """
-    if any(name in request.headers for name in _FORWARDED):
+    if any(name.lower().startswith(("x-forwarded-", *_FORWARDED)) for name in request.headers):
         raise Forbidden("a proxy stands in front, so everybody looks like this host: configure admin tokens")
     peer = peer_of(request)
     if isinstance(peer, tuple) and not _is_loopback(str(peer[0])):

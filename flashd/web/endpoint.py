@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from flashd.web.problem import HeadTooLarge, Malformed
 from flashd.web.tokens import Caller, Scope
 
 T = TypeVar("T")
+_PLACE = re.compile(r"\{(\w+)\}")
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 
 
@@ -41,9 +43,10 @@ class Endpoint:
 
 
 def mount(app: web.Application, endpoints: Sequence[Endpoint]) -> None:
-    """Add all of them to *app*; GET answers HEAD as well."""
+    """Add all of them to *app*; GET answers HEAD as well. An id in a path may hold braces, which aiohttp leaves out."""
     for endpoint in endpoints:
-        app.router.add_route(endpoint.method, endpoint.path, endpoint.handler, name=None)
+        path = _PLACE.sub(r"{\1:[^/]+}", endpoint.path)
+        app.router.add_route(endpoint.method, path, endpoint.handler, name=None)
 
 
 def find(request: web.Request, endpoints: Mapping[tuple[str, str], Endpoint]) -> Endpoint | None:

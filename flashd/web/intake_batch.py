@@ -13,7 +13,7 @@ from flashd.errors import InvariantBroken, Refused, TooLarge
 from flashd.web.doors import ChannelDoor
 from flashd.web.endpoint import Endpoint
 from flashd.web.intake_orders import take_order
-from flashd.web.limits import read_lines
+from flashd.web.limits import read_lines, refuse_encoded
 from flashd.web.native import Native, adapter_of
 from flashd.web.problem import Finding, understand
 from flashd.web.view import LineResult, NewOrder
@@ -59,6 +59,7 @@ class Batch:
     async def _place(self, request: web.Request) -> web.StreamResponse:
         channel, _ = self._native.seat(request)
         adapter_of(channel)
+        refuse_encoded(request)
         response = web.StreamResponse(headers={"Content-Type": MEDIA})
         await response.prepare(request)
         results: asyncio.Queue[asyncio.Task[LineResult] | None] = asyncio.Queue()

@@ -186,10 +186,11 @@ async def write_or_cut(request: web.Request, response: web.StreamResponse, data:
 
 class Connection(web.RequestHandler):
     """
-    One client's connection, with the two deadlines and the one size that aiohttp does not have.
+    One client's connection, with the three deadlines and the one size that aiohttp does not have.
 
     A head must be complete within *header_timeout_s* of the connection or of its first byte, and fit in *head_bytes* in
-    all: aiohttp alone would take 128 header lines of 8 kB each, for as long as they trickle.
+    all: aiohttp alone would take 128 header lines of 8 kB each, for as long as they trickle. And a client that takes
+    nothing of its answers for *write_timeout_s* is cut off, or one that asks and asks would keep its place for ever.
     """
 
     def __init__(self, guard: Guard, **options: Any) -> None:
@@ -200,6 +201,7 @@ class Connection(web.RequestHandler):
         self._begun = 0  # requests that reached the application
         self._active = False
         self._content: Any = None
+        self._stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin: the first head is due."""
@@ -212,8 +214,19 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """End."""
         self._disarm()
+        self._flow()
         self._guard.leave(self)
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait for a client that reads slowly, and not for one that does not read."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        super().resume_writing()
+        self._flow()
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of a head or of a body; only those of a head count here."""
@@ -269,6 +282,24 @@ class Connection(web.RequestHandler):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _flow(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _watch(self) -> None:
+        left = self.transport.get_write_buffer_size() if self.transport is not None else 0
+        self._stalled = self._loop.call_later(self._guard.limits.write_timeout_s, self._cut, left)
+
+    def _cut(self, before: int) -> None:
+        sending = self._content is not None and not self._content.is_eof()  # its own body, which has a deadline
+        if self.transport is None:
+            return
+        if sending or self.transport.get_write_buffer_size() < before:
+            self._watch()
+        else:
+            self.transport.abort()  # a closing transport would wait for what the client does not read
 
     def _expire(self) -> None:
         self._deadline = None

@@ -112,6 +112,11 @@ def test_another_wish_has_another_digest(changes: dict[str, Any]) -> None:
         ({"lines": [{"sku": "A\x1fB", "quantity": 1}]}, "$.lines[0].sku holds a control character"),
         ({"id": "\x00"}, "$.id holds a control character"),
         ({"until": 5}, "Object contains unknown field `until`"),
+        ({"eve@example.com": 5}, "Object contains unknown field of 15 characters"),
+        (
+            {"lines": [{"sku": "A", "quantity": 1, "Eve Smith - at `$.x`": 1}]},
+            "Object contains unknown field of 20 characters - at `$.lines[0]`",
+        ),
     ],
 )
 def test_an_unclear_wish_is_refused_with_its_path(changes: dict[str, Any], detail: str) -> None:

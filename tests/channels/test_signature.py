@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from flashd.channels import shopify, signature, standard_webhooks, woocommerce
+from flashd.channels import native, shopify, signature, standard_webhooks, woocommerce
 from flashd.channels.standard_webhooks import key_of
 from flashd.config import ChannelConfig, Secret, SecretText
 from flashd.errors import ConfigError
@@ -243,3 +243,18 @@ def test_wrong_and_missing_signatures_cost_the_same_work(monkeypatch: pytest.Mon
 def test_a_secret_of_a_channel_is_kept_out_of_its_text() -> None:
     config = ChannelConfig(kind="shopify", secrets=(Secret(env="X"),))
     assert SECRET not in repr(shop(SECRET)) + repr(config)
+
+
+def test_a_refusal_costs_the_same_with_one_secret_with_three_and_with_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[bytes] = []
+
+    def counted(_key: bytes, message: bytes, _how: object) -> bytes:
+        made.append(message)
+        return b""
+
+    monkeypatch.setattr("flashd.channels.signature.hmac.digest", counted)
+    till = native.connect("till", native.Config(kind="native"), lambda _: SecretText(""))
+    for channel in (shop(SECRET), shop(SECRET, "b"), shop(SECRET, "b", "c"), till):
+        assert not channel.verify({"x-shopify-hmac-sha256": "wrong"}, BODY, now_s=NOW)
+        assert made == [BODY] * 3
+        made.clear()

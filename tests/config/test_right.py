@@ -166,3 +166,18 @@ def test_without_any_kind_a_channel_is_refused_and_nothing_else_breaks(tmp_path:
     path.write_text('[channels.a]\nkind = "b"\n')
     with pytest.raises(ConfigError, match="write one of none"):
         load(path, environ={}, channel_kinds={}, backend_kinds={})
+
+
+def test_pem_files_start_from_the_folder_of_the_file(
+    read: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("ca.pem", "own.pem", "own.key"):
+        (tmp_path / name).write_text("")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    tls = 'tls = { cert = "own.pem", key = "own.key" }'
+    config = read(GOOD.replace("[store]", '[store]\nca_file = "ca.pem"') + f"[intake]\n{tls}\n").config
+    assert config.store.ca_file == str(tmp_path / "ca.pem")
+    assert config.intake.tls is not None
+    assert (config.intake.tls.cert, config.intake.tls.key) == (str(tmp_path / "own.pem"), str(tmp_path / "own.key"))
+    assert read(GOOD).config.store.ca_file == ""

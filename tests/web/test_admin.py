@@ -360,3 +360,10 @@ async def test_the_only_pool_need_not_be_named(serve: Serve) -> None:
     object.__setattr__(house.doors, "pools", {"main": pools["main"]})
     admin = await serve("admin", behind=house)
     assert (await admin.call("GET", "/admin/v1/stock", token=READ)).json["pool"] == "main"
+
+
+async def test_a_sku_with_braces_has_an_address(admin: Served, house: DoorHouse) -> None:
+    house.count("{TEE}", 5)
+    path = "/admin/v1/stock/%7BTEE%7D?pool=main"
+    answer = await admin.call("PUT", path, json={"on_hand": 3}, token=OPERATE)
+    assert (answer.status, answer.json["after"]["sku"]) == (200, "{TEE}")

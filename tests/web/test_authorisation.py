@@ -102,7 +102,7 @@ async def test_without_tokens_this_host_may_do_everything_and_no_other(
     admin = await serve("admin", behind=DoorHouse(tokens=False))
     answer = await admin.call("PUT", "/admin/v1/stock/TEE?pool=main", json={"on_hand": 1})
     assert answer.status == 200
-    for name in ("X-Forwarded-For", "forwarded", "X-Real-IP"):
+    for name in ("X-Forwarded-For", "forwarded", "X-Real-IP", "Via", "x-forwarded-proto", "CF-Connecting-IP"):
         assert (await admin.call("GET", "/admin/v1/channels", headers={name: "127.0.0.1"})).status == 403, name
     monkeypatch.setattr("flashd.web.admin.peer_of", lambda _: ("192.0.2.7", 4711))
     answer = await admin.call("GET", "/admin/v1/channels")

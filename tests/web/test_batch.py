@@ -131,3 +131,8 @@ async def test_a_client_that_goes_away_leaves_no_work_behind(intake: Served, hou
     assert guard is not None
     await eventually(lambda: not shop.at_work and not guard.connections)
     assert house.broken == []
+
+
+async def test_a_compressed_batch_is_refused_as_a_whole(intake: Served) -> None:
+    answer = await intake.call("POST", "/v1/orders:batch", data=line(1), headers={"Content-Encoding": "gzip"})
+    assert answer.status == 415

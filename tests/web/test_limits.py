@@ -258,6 +258,43 @@ async def test_a_client_that_does_not_read_what_it_asked_for_is_cut_off(serve: S
         await eventually(lambda: not guard.connections)
 
 
+async def ask_without_end(client: socket.socket) -> None:
+    while True:
+        await asyncio.get_running_loop().sock_sendall(client, b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n" * 500)
+
+
+async def test_a_client_that_asks_and_asks_and_reads_nothing_is_cut_off(serve: Serve) -> None:
+    served = await serve("intake", limit_write_timeout_s=0.3)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", served.listener.port))
+        with pytest.raises(ConnectionError):
+            await asyncio.wait_for(ask_without_end(client), 20)
+
+
+async def test_a_client_that_reads_slowly_gets_all_of_it(serve: Serve, house: DoorHouse) -> None:
+    served = await serve("admin", limit_write_timeout_s=0.4)
+    wide = Line("TEE", 1, title="x" * 4000)
+    for number in range(2000):
+        order = Order(channel="shop", id=str(number), placed_ms=1, currency="EUR", lines=(wide,), total=0)
+        house.main.put(record(order, OrderState.QUEUED))
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(client, ("127.0.0.1", served.listener.port))
+        asked = "GET /admin/v1/orders?pool=main&limit=500 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        await loop.sock_sendall(client, f"{asked}Authorization: Bearer {READ}\r\n\r\n".encode())
+        said = b""
+        async with asyncio.timeout(20):
+            while piece := await loop.sock_recv(client, 8192):
+                said += piece
+                await asyncio.sleep(0.001)
+    head, _, body = said.partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+
+
 async def test_a_good_request_passes_among_hundreds_of_slow_ones(serve: Serve, house: DoorHouse) -> None:
     house.count("TEE", 5)
     served = await serve("intake", limit_header_timeout_s=1.5, body_timeout_s=1.5)
