@@ -121,7 +121,7 @@ async def test_a_backend_is_paused_an_order_cancelled_and_a_body_mended(flashd: 
     said(flashd, "backend", "pause", "erp", "--reason", "month end")
     said(flashd, "send-test", "shop", "--order", str(order(3, "TEE", tmp_path)))
     await until(lambda: "month end" in said(flashd, "backend", "list"), "the pause is shown")
-    assert "position" in said(flashd, "orders", "show", "shop:5000000000003")
+    assert "before it, nothing leaves now" in said(flashd, "orders", "show", "shop:5000000000003")
     assert "cancelled" in said(flashd, "orders", "cancel", "shop:5000000000003", "--reason", "the customer rang")
     said(flashd, "backend", "rate", "erp", "5/s")
     said(flashd, "backend", "resume", "erp")
