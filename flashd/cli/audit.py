@@ -11,6 +11,7 @@ import msgspec
 
 from flashd import logs
 from flashd.cli.session import config_option, json_option, load_config, print_json
+from flashd.cli.terminal import say
 from flashd.daemon.assembly import reveal_of
 from flashd.store.audit import AuditReport
 from flashd.store.opening import audit_store
@@ -40,12 +41,12 @@ def audit(config: str | None, *, as_json: bool) -> None:
 
 def _print(name: str, report: AuditReport) -> None:
     word = click.style("clean", fg="green") if report.ok else click.style(f"{report.total} differences", fg="red")
-    click.echo(
+    say(
         f"pool {name}: {word} as of {report.as_of}: {report.skus} SKUs, {report.orders} orders,"
         f" {report.live_holds} live holds, {report.events} events"
     )
     for deficit in report.deficits:
-        click.secho(f"  deficit: {deficit}", fg="yellow")
+        say(f"  deficit: {deficit}", fg="yellow")
     for difference in report.differences:
-        click.echo(f"  {difference.where}: {difference.what}: expected {difference.expected}, found {difference.found}")
-        click.echo(f"    mend: {difference.mend}")
+        say(f"  {difference.where}: {difference.what}: expected {difference.expected}, found {difference.found}")
+        say(f"    mend: {difference.mend}")

@@ -9,6 +9,7 @@ import click
 
 from flashd.cli.client import AdminClient
 from flashd.cli.session import duration, json_option, print_json, print_table, remote
+from flashd.cli.terminal import say
 
 
 def backend_rows(backends: list[dict[str, Any]]) -> list[tuple[object, ...]]:
@@ -72,7 +73,7 @@ def pause(admin: AdminClient, name: str, reason: str, for_s: float | None) -> No
     """Let nothing out to NAME; orders still come in and wait."""
     body = {"reason": reason} | ({} if for_s is None else {"for_s": for_s})
     admin.call("POST", f"/admin/v1/backends/{quote(name, safe='')}/pause", body)
-    click.echo(f"{name} is paused" + ("" if for_s is None else f" for {duration(for_s)}"))
+    say(f"{name} is paused" + ("" if for_s is None else f" for {duration(for_s)}"))
 
 
 @backend.command("resume")
@@ -81,7 +82,7 @@ def pause(admin: AdminClient, name: str, reason: str, for_s: float | None) -> No
 def resume(admin: AdminClient, name: str) -> None:
     """Let it flow again."""
     admin.call("POST", f"/admin/v1/backends/{quote(name, safe='')}/resume")
-    click.echo(f"{name} flows")
+    say(f"{name} flows")
 
 
 @backend.command("rate")
@@ -92,7 +93,7 @@ def rate(admin: AdminClient, name: str, rate: str) -> None:
     """Set the RATE (5/s, 120/min) of NAME for all processes at once; `default` goes back to the configured one."""
     wanted = "" if rate == "default" else rate
     admin.call("POST", f"/admin/v1/backends/{quote(name, safe='')}/rate", {"rate": wanted})
-    click.echo(f"{name}: {wanted or 'the configured rate'}")
+    say(f"{name}: {wanted or 'the configured rate'}")
 
 
 @click.group()

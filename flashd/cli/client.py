@@ -13,6 +13,8 @@ from urllib.parse import urlencode, urlsplit
 import click
 import msgspec
 
+from flashd.cli.terminal import shown
+
 
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
@@ -58,7 +60,7 @@ class ApiError(click.ClickException):
                 if "type" in problem
                 else "is this flashd's admin listener?"
             )
-        super().__init__(f"{words} ({status})" + (f"\n  {hint}" if hint else ""))
+        super().__init__(f"{shown(str(words))} ({status})" + (f"\n  {hint}" if hint else ""))
 
 
 class AdminClient:

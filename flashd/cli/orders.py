@@ -19,6 +19,7 @@ from flashd.cli.session import (
     print_table,
     remote,
 )
+from flashd.cli.terminal import say
 from flashd.domain.order import OrderState
 
 _COLUMNS = ("ORDER", "NUMBER", "STATE", "BACKEND", "#SENDS", "CHANGED (UTC)", "REASON")
@@ -47,14 +48,14 @@ def _print_page(answer: dict[str, Any], *, as_json: bool, empty: str) -> None:
         return
     print_table(_COLUMNS, _rows(answer["orders"]), empty=empty)
     if answer["next_offset"] is not None:
-        click.echo(f"more: --offset {answer['next_offset']}")
+        say(f"more: --offset {answer['next_offset']}")
 
 
 def _print_change(answer: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
-    click.echo(f"{answer['order']} is {answer['state']}" + (f": {answer['reason']}" if answer["reason"] else ""))
+    say(f"{answer['order']} is {answer['state']}" + (f": {answer['reason']}" if answer["reason"] else ""))
 
 
 @click.group()
@@ -92,7 +93,7 @@ def show(admin: AdminClient, key: str, kind: str | None, *, as_json: bool) -> No
 
 def _print_detail(answer: dict[str, Any]) -> None:
     head = answer["summary"]
-    click.secho(f"{head['order']}  {head['state']}", bold=True)
+    say(f"{head['order']}  {head['state']}", bold=True)
     for name, value in (
         ("number", head["number"]),
         ("reason", head["reason"]),
@@ -102,20 +103,18 @@ def _print_detail(answer: dict[str, Any]) -> None:
         ("waits", "a newer version, until the outcome of this one is known" if answer["has_next"] else ""),
     ):
         if value:
-            click.echo(f"  {name:<9} {value}")
-    click.echo("  items")
+            say(f"  {name:<9} {value}")
+    say("  items")
     for item in answer["items"]:
         short = item["quantity"] - item.get("taken", 0)
-        click.echo(
-            f"    {item['quantity']} x {item['sku']} from {item['location']}" + (f", {short} short" if short else "")
-        )
+        say(f"    {item['quantity']} x {item['sku']} from {item['location']}" + (f", {short} short" if short else ""))
     if answer["routing"]:
-        click.echo("  routing")
+        say("  routing")
         for line in answer["routing"]["because"]:
-            click.echo(f"    {line}")
-    click.echo("  timeline")
+            say(f"    {line}")
+    say("  timeline")
     for entry in answer["timeline"]:
-        click.echo(f"    {entry['at']}  {entry['what']}")
+        say(f"    {entry['at']}  {entry['what']}")
 
 
 def _place(answer: dict[str, Any]) -> str:
@@ -192,7 +191,7 @@ def settle(admin: AdminClient, key: str, backend_ref: str, kind: str | None, *, 
 def export(admin: AdminClient, *, customers: bool, **query: Any) -> None:
     """Print every order that matches, one JSON object a line."""
     for line in admin.lines("/admin/v1/orders/export", query=query | {"customers": "true" if customers else None}):
-        click.echo(line)
+        say(line)
 
 
 @click.group()
@@ -248,11 +247,11 @@ def replay(
         print_json(answer)
         return
     for reason, count in sorted(answer["reasons"].items(), key=lambda pair: -pair[1]):
-        click.echo(f"{count:>7}  {reason}")
+        say(f"{count:>7}  {reason}")
     if wish["dry_run"]:
-        click.echo(f"{answer['matching']} match; send them with --confirm {answer['matching']}")
+        say(f"{answer['matching']} match; send them with --confirm {answer['matching']}")
     else:
-        click.echo(f"{answer['replayed']} of {answer['matching']} go again")
+        say(f"{answer['replayed']} of {answer['matching']} go again")
 
 
 @dead.command("discard")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -10,6 +11,7 @@ import click
 
 from flashd.cli.client import AdminClient
 from flashd.cli.session import json_option, moment, pool_option, print_json, print_table, remote
+from flashd.cli.terminal import say, shown
 
 
 @click.group()
@@ -48,11 +50,12 @@ def show(admin: AdminClient, entry_id: str, pool: str | None, *, only_body: bool
         print_json(answer)
         return
     if not only_body:
-        click.secho(f"{answer['entry']['channel']}: {answer['entry']['reason']}", bold=True)
+        say(f"{answer['entry']['channel']}: {answer['entry']['reason']}", bold=True)
         for name, value in answer["headers"].items():
-            click.echo(f"{name}: {value}")
-        click.echo()
-    click.echo(answer["body"])
+            say(f"{name}: {value}")
+        say()
+    # A file gets the body as it came, to be edited.
+    click.echo(answer["body"] if only_body and not sys.stdout.isatty() else shown(answer["body"]))
 
 
 @quarantine.command("mend")
@@ -69,7 +72,7 @@ def mend(admin: AdminClient, entry_id: str, file: Path, pool: str | None, *, as_
     if as_json:
         print_json(answer)
         return
-    click.echo(f"{answer['order']}: {answer['code']}, {answer['state']}")
+    say(f"{answer['order']}: {answer['code']}, {answer['state']}")
 
 
 @quarantine.command("discard")
@@ -82,4 +85,4 @@ def discard(admin: AdminClient, entry_id: str, reason: str, pool: str | None) ->
     admin.call(
         "POST", f"/admin/v1/quarantine/{quote(entry_id, safe='')}/discard", {"reason": reason}, query={"pool": pool}
     )
-    click.echo(f"{entry_id} is gone")
+    say(f"{entry_id} is gone")

@@ -17,6 +17,7 @@ import click
 
 from flashd.cli.client import UnixConnection, reachable
 from flashd.cli.session import config_option, load_config
+from flashd.cli.terminal import say
 from flashd.config import Loaded, reveal
 from flashd.plugins import CHANNELS, pick
 from flashd.ports import Channel
@@ -53,7 +54,7 @@ def send_test(channel: str, file: Path, to: str | None, config: str | None) -> N
     headers = {"content-type": "application/json"} | {name.lower(): value for name, value in signed.items()}
     connection = _to(to) if to else _to_own(loaded)
     status, answer = _post(connection, to or loaded.config.intake.listen, channel, body, headers)
-    click.echo(f"{status} {answer}")
+    say(f"{status} {answer}")
     if not 200 <= status < 300:
         raise SystemExit(1)
 

@@ -17,6 +17,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from flashd.cli.client import AdminClient
+from flashd.cli.terminal import say, shown
 from flashd.config import Loaded, load
 from flashd.errors import ConfigError
 from flashd.plugins import backend_kinds, broken_kinds, channel_kinds
@@ -110,7 +111,7 @@ def console() -> Console:
 
 def print_json(value: object) -> None:
     """Print one value as indented JSON."""
-    click.echo(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False))
+    say(json.dumps(msgspec.to_builtins(value), indent=2, ensure_ascii=False))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
@@ -121,9 +122,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
     and they go below their row where too little is left beside it. Into a pipe goes one line a row.
     """
     if not rows:
-        click.echo(empty)
+        say(empty)
         return
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    cells = [["" if cell is None else shown(str(cell)) for cell in row] for row in rows]
     names = [column.removeprefix("#") for column in columns]
     widths = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
     left = sum(widths[:-1]) + 2 * (len(widths) - 1)
@@ -135,13 +136,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
         first = "  ".join(aligned[:-1])
         words = [aligned[-1].rstrip()] if total == 0 else textwrap.wrap(row[-1], total - (_INDENT if below else left))
         if line == 0:
-            click.secho(first.rstrip() if below else f"{first}  {aligned[-1]}".rstrip(), bold=True)
+            say(first.rstrip() if below else f"{first}  {aligned[-1]}".rstrip(), bold=True)
             continue
         if not below:
             first = f"{first}  {words.pop(0) if words else ''}"
-        click.echo(first.rstrip())
+        say(first.rstrip())
         for more in words:
-            click.echo(" " * (_INDENT if below else left) + more)
+            say(" " * (_INDENT if below else left) + more)
 
 
 def _aligned(cell: str, width: int, *, right: bool) -> str:

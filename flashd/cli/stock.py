@@ -10,6 +10,7 @@ import click
 
 from flashd.cli.client import AdminClient
 from flashd.cli.session import json_option, pool_option, print_json, print_table, remote
+from flashd.cli.terminal import say
 
 
 @click.group()
@@ -79,7 +80,7 @@ def import_(admin: AdminClient, file: Path, *, as_json: bool, pool: str | None, 
         return
     for row in answer["rows"]:
         _say(row, dry_run=dry_run)
-    click.echo(f"{len(answer['rows'])} rows{' checked, nothing written' if dry_run else ''}")
+    say(f"{len(answer['rows'])} rows{' checked, nothing written' if dry_run else ''}")
 
 
 def _say(counted: dict[str, Any], *, dry_run: bool) -> None:
@@ -87,8 +88,8 @@ def _say(counted: dict[str, Any], *, dry_run: bool) -> None:
     was = "new" if before is None else f"was {before['on_hand']}"
     verb = "would be" if dry_run else "is"
     if not counted["applied"]:
-        click.echo(f"{after['sku']}: unchanged, count {after['seq']} or a later one is known")
+        say(f"{after['sku']}: unchanged, count {after['seq']} or a later one is known")
         return
-    click.echo(f"{after['sku']}: on hand {verb} {after['on_hand']} ({was}), free {after['free']}")
+    say(f"{after['sku']}: on hand {verb} {after['on_hand']} ({was}), free {after['free']}")
     if counted["deficit"]:
-        click.secho(f"  DEFICIT: {counted['deficit']} promised units are not there", fg="red", err=True)
+        say(f"  DEFICIT: {counted['deficit']} promised units are not there", fg="red", err=True)

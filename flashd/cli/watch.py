@@ -12,6 +12,7 @@ import msgspec
 from flashd.cli.backend import COLUMNS, backend_rows
 from flashd.cli.client import AdminClient, ApiError
 from flashd.cli.session import json_option, pool_option, print_json, print_table, remote
+from flashd.cli.terminal import say
 
 _AGAIN_S = 1.0
 
@@ -27,16 +28,16 @@ def status(admin: AdminClient, *, as_json: bool) -> None:
     else:
         store = answer["store"]
         state = "ready" if answer["ready"] else "draining" if answer["draining"] else "NOT READY"
-        click.secho(f"flashd {answer['version']}: {state}", bold=True)
+        say(f"flashd {answer['version']}: {state}", bold=True)
         why = "" if store["ok"] else f": {store['reason']}"
-        click.echo(f"store    {store['server']}, durability {store['durability']}{why}")
+        say(f"store    {store['server']}, durability {store['durability']}{why}")
         for name, pool in sorted(answer["pools"].items()):
-            click.echo(
+            say(
                 f"pool     {name}: {pool['skus']} SKUs, on hand {pool['on_hand']}, held {pool['held']},"
                 f" sold {pool['sold']}, free {pool['free']}"
                 + (f", DEFICIT {pool['deficit']}" if pool["deficit"] else "")
             )
-            click.echo("orders   " + ", ".join(f"{state} {count}" for state, count in pool["orders"].items()))
+            say("orders   " + ", ".join(f"{state} {count}" for state, count in pool["orders"].items()))
         print_table(COLUMNS, backend_rows(answer["backends"]), empty="no backends")
     if not answer["ready"]:
         raise SystemExit(1)
@@ -61,15 +62,15 @@ def events(
     """Print the feed. GAP says that events were trimmed before they could be read."""
     for text in _follow(admin, after or "$", topic, pool) if follow else _pages(admin, after or "0", pool, topic):
         if as_json:
-            click.echo(text)
+            say(text)
             continue
         event = msgspec.json.decode(text)
         kind = event["kind"]
         if kind == "feed.gap":
-            click.secho(f"GAP: events after {event['after']} and before {event['first']} are gone", fg="red")
+            say(f"GAP: events after {event['after']} and before {event['first']} are gone", fg="red")
             continue
         rest = {key: value for key, value in event.items() if key not in {"v", "id", "at", "kind", "pool"}}
-        click.echo(f"{event['id']}  {event['at']}  {kind:<18} {msgspec.json.encode(rest).decode()}")
+        say(f"{event['id']}  {event['at']}  {kind:<18} {msgspec.json.encode(rest).decode()}")
 
 
 def _pages(admin: AdminClient, after: str, pool: str | None, topics: tuple[str, ...]) -> Iterator[str]:
@@ -98,5 +99,5 @@ def _follow(admin: AdminClient, after: str, topics: tuple[str, ...], pool: str |
         except (click.ClickException, OSError, HTTPException) as error:
             if not connected or (isinstance(error, ApiError) and error.status != 503):
                 raise
-        click.secho(f"the connection ended; trying again after {after}", fg="yellow", err=True)
+        say(f"the connection ended; trying again after {after}", fg="yellow", err=True)
         time.sleep(_AGAIN_S)
