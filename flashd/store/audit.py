@@ -30,7 +30,7 @@ _BATCH = 500
 _LEVEL = re.compile(r"^(-?\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$")
 _PURGED = "\x1d"
 _COUNTERS = ("on_hand", "held", "sold", "exposed", "safety")
-_RECOUNT = "count again: flashd stock recount (the journal says what should be there)"
+_RECOUNT = "count again: flashd stock set SKU COUNT (the journal says what should be there)"
 
 
 class AuditReport(msgspec.Struct, frozen=True, kw_only=True):

@@ -570,6 +570,17 @@ async def test_a_leader_that_was_overtaken_claims_nothing_more(make: Make) -> No
     assert world.states() == ["queued"]
 
 
+async def test_a_leader_that_was_fenced_goes_on_in_a_higher_term(make: Make) -> None:
+    world = make()
+    actor = await world.run(1)
+    fenced = actor.leadership.epoch
+    world.pool.fences["erp"] = fenced + 1  # another led for a moment, and the lease is ours again
+    world.queue(0)
+    await world.clock.advance(10)
+    assert actor.leadership.epoch > fenced
+    assert world.states() == ["delivered"]
+
+
 async def test_delivered_is_settled_although_another_leads_meanwhile(make: Make) -> None:
     world = make()
     world.backend.takes_s = 2.0

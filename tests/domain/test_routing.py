@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from flashd.domain.order import Address, Line, Order
 from flashd.domain.routing import Route, choose
@@ -34,6 +35,12 @@ REST = Route(backend="rest")
 )
 def test_a_route_matches_only_if_every_filter_does(route: Route, *, matches: bool) -> None:
     assert choose(ORDER, [route, REST]).backend == ("a" if matches else "rest")
+
+
+def test_a_filter_does_not_match_what_an_order_does_not_say() -> None:
+    silent = replace(ORDER, tags=(), ship_to=Address())
+    for route in (Route(backend="a", tag="vip"), Route(backend="a", country="DE")):
+        assert choose(silent, [route, REST]).backend == "rest"
 
 
 def test_the_first_match_wins_and_says_why_the_others_did_not() -> None:
