@@ -106,6 +106,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 class Intake(Protocol):
     """The way in of one sales channel. Every method returns only after the store has made its effect durable."""
 
+    @property
+    def channel(self) -> Channel:
+        """How its messages are read."""
+
     async def webhook(self, headers: Mapping[str, str], body: bytes) -> Receipt:
         """
         Take one webhook.

@@ -94,6 +94,10 @@ class Courier:
         self._guard = SpacingGuard()
         self.sent_s: deque[float] = deque(maxlen=1000)  # when the last requests left, by the monotonic clock
 
+    def follow(self, former: Courier) -> None:
+        """Keep the distance from what *former*, whose place this one takes, sent last."""
+        self._guard, self.sent_s = former._guard, former.sent_s
+
     async def carry(self, flight: Flight) -> None:
         """Wait for the moment, send or look up, conclude, settle."""
         if not await self._moment(flight):

@@ -36,7 +36,6 @@ def open_doors(house: Assembly, lag: LoopLag, broken: Callable[[BaseException], 
                 name=name,
                 kind=section.kind,
                 pool=section.pool,
-                adapter=house.intakes[name].channel,
                 intake=house.intakes[name],
             )
             for name, section in config.channels.items()

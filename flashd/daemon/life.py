@@ -69,6 +69,7 @@ class Life:
         self._over = asyncio.Event()
         self._crash: BaseException | None = None
         self._chores: set[asyncio.Task[object]] = set()
+        self._reloading = asyncio.Lock()
 
     async def live(self) -> int:
         """Start, wait for the end, stop."""
@@ -166,13 +167,14 @@ class Life:
 
     async def _do_reload(self, house: Assembly) -> None:
         """Take a new configuration over, or keep the old one and say why; either way tell that it is done."""
-        self._notifier.reloading()
-        try:
-            await self._reload(house, self._supervisor)
-        except ConfigError as error:
-            log.error("config.kept", reason=str(error))  # noqa: TRY400  # its message says all
-        finally:
-            self._notifier.ready()
+        async with self._reloading:  # two at once would put two actors in the place of one
+            self._notifier.reloading()
+            try:
+                await self._reload(house, self._supervisor)
+            except ConfigError as error:
+                log.error("config.kept", reason=str(error))  # noqa: TRY400  # its message says all
+            finally:
+                self._notifier.ready()
 
     async def _tell_status(self, house: Assembly) -> None:
         if self._notifier.active:

@@ -15,7 +15,7 @@ import structlog
 
 from flashd import logs
 from flashd.config import BackendConfig, ChannelConfig, Config, Loaded
-from flashd.daemon.assembly import Assembly, build_backend, connect_backend, connect_channel
+from flashd.daemon.assembly import Assembly, build_backend, connect_backend, connect_channel, kinds_of
 from flashd.errors import ConfigError
 from flashd.ports import Backend, Channel
 from flashd.runtime.supervisor import Supervisor
@@ -68,16 +68,24 @@ async def adopt(house: Assembly, supervisor: Supervisor, new: Loaded) -> None:
         house.intakes[name].rules = house.rules_of(new.config.channels[name])
     for name, adapter in adapters.items():
         await _exchange(house, supervisor, name, adapter)
+    for pool in house.store.pools.values():
+        pool.ledger.adopt(kinds_of(house.adapters))
     log.info("config.reloaded", file=new.path, backends=sorted(adapters))
 
 
 async def _exchange(house: Assembly, supervisor: Supervisor, name: str, adapter: Backend) -> None:
     """Put a new actor in the place of the old one, which lets its sends finish first."""
-    await house.backends[name].stop(_STOP_S)
-    await house.adapters[name].close()
+    old, old_adapter = house.backends[name], house.adapters[name]
     house.adapters[name] = adapter
-    house.backends[name] = build_backend(house, name, house.loaded.config.backends[name])
-    await supervisor.start([house.backends[name]])
+    new = build_backend(house, name, house.loaded.config.backends[name])
+    await old.stop(_STOP_S)
+    new.courier.follow(old.courier)
+    house.backends[name] = new
+    await supervisor.replace(old, new)
+    try:
+        await old_adapter.close()
+    except Exception:
+        log.exception("adapter.not_closed", backend=name)
 
 
 def needs_restart(old: Config, new: Config) -> list[str]:

@@ -78,6 +78,18 @@ class Supervisor:
             if self._ending().done():
                 self._ending().result()
 
+    async def replace(self, old: Actor[Any], new: Actor[Any]) -> None:
+        """Start *new* in the place of *old*, which was stopped: it stops when *old* would have. Raises as `start`."""
+        place = next((index for index, (actor, _) in enumerate(self._kept) if actor is old), len(self._kept))
+        for _, kept in self._kept[place : place + 1]:
+            kept.cancel()  # it may wait out a back-off
+        before, behind = self._kept[:place], self._kept[place + 1 :]
+        self._kept = before
+        try:
+            await self.start([new])
+        finally:
+            self._kept += behind
+
     async def wait(self) -> None:
         """Wait until the whole cannot go on, and raise why."""
         await asyncio.shield(self._ending())

@@ -46,10 +46,14 @@ class RedisLedger:
         self.pool = pool
         self._client: Any = client  # its types allow for decoded answers, which this store never asks for
         self._location = location
-        self._kinds = " " + "".join(f"{name}/{kind} " for name, taken in (kinds or {}).items() for kind in taken)
+        self.adopt(kinds or {})
         self._configured = tuple(kinds or ())
         self._names: tuple[str, ...] = ()
         self._learned = False
+
+    def adopt(self, kinds: Mapping[str, Collection[Kind]]) -> None:
+        """Go by what each backend takes from now on."""
+        self._kinds = " " + "".join(f"{name}/{kind} " for name, taken in kinds.items() for kind in taken)
 
     def _keys(self, names: Sequence[str]) -> list[str]:
         return [pool_key(self.pool, name) for name in names]

@@ -47,8 +47,12 @@ class ChannelDoor:
     name: str
     kind: str
     pool: str
-    adapter: Channel | NativeChannel
     intake: Intake
+
+    @property
+    def adapter(self) -> Channel | NativeChannel:
+        """How its messages are read now: a reload may exchange it."""
+        return self.intake.channel
 
 
 class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -375,7 +375,7 @@ class DoorHouse:
         self.doors = Doors(
             clock=self.clock,
             channels={
-                name: ChannelDoor(name=name, kind="fake", pool=intake.pool.pool, adapter=intake.channel, intake=intake)
+                name: ChannelDoor(name=name, kind="fake", pool=intake.pool.pool, intake=intake)
                 for name, intake in self.intakes.items()
             },
             pools={name: PoolDoor(ledger=pool, book=pool, feed=pool) for name, pool in self.pools.items()},
