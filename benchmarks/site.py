@@ -21,6 +21,7 @@ from flashd.demo.simulated_erp import SimulatedErp
 OUTFLOW = (50, 200)  # orders a second
 _PLENTY = 1_000_000_000
 _PROMPT_S = 30.0
+_BARE = Path(__file__).parent / "bare.py"
 
 _CONFIG = """\
 [store]
@@ -94,7 +95,7 @@ class Site:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("FLASHD_")}
         arguments = ["-m", "flashd", "run", "-c", str(self.folder / "flashd.toml")]
         daemon = Child("flashd", arguments, log=self.folder / "flashd.log", env=environ)
-        bare = Child("bare aiohttp", ["-m", "benchmarks.bare"], log=self.folder / "bare.log")
+        bare = Child("bare aiohttp", [str(_BARE)], log=self.folder / "bare.log")
         self._children += [daemon, bare]
         daemon.start()
         bare.start(pipe=True)
