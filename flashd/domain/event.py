@@ -62,10 +62,15 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     first: str
 
 
+def enveloped(event: Event) -> dict[str, Any]:
+    """Return all members of an event's message: those of the envelope first, then its own."""
+    envelope = {"v": VERSION, "id": event.id, "at": rfc3339(event.at_ms), "kind": event.kind, "pool": event.pool}
+    return envelope | event.data
+
+
 def message_of(event: Event) -> bytes:
     """Return the JSON message of an event: what the scripts publish means the same."""
-    envelope = {"v": VERSION, "id": event.id, "at": rfc3339(event.at_ms), "kind": event.kind, "pool": event.pool}
-    return msgspec.json.encode(envelope | event.data)
+    return msgspec.json.encode(enveloped(event))
 
 
 def members_of(kind: str, data: Mapping[str, object]) -> bytes:

@@ -11,12 +11,11 @@ from typing import Any, cast
 import msgspec
 from aiohttp import web
 
-from flashd.domain.event import Event, Gap, Topic
+from flashd.domain.event import VERSION, Event, Gap, Topic, enveloped
 from flashd.errors import Busy
 from flashd.ports import Feed
 from flashd.web.limits import write_or_cut
 from flashd.web.problem import Malformed
-from flashd.web.view import at
 
 HEARTBEAT_S = 15.0
 AT_ONCE = 64
@@ -26,8 +25,8 @@ _STREAM_ID = re.compile(r"^\d{1,16}(-\d{1,16})?$")
 def message(event: Event | Gap) -> dict[str, Any]:
     """Return the JSON message of one entry, the same as on the pub/sub channel; a Gap says what was missed."""
     if isinstance(event, Gap):
-        return {"v": 1, "kind": "feed.gap", "pool": event.pool, "after": event.after, "first": event.first}
-    return {"v": 1, "id": event.id, "at": at(event.at_ms), "kind": event.kind, "pool": event.pool, **event.data}
+        return {"v": VERSION, "kind": "feed.gap", "pool": event.pool, "after": event.after, "first": event.first}
+    return enveloped(event)
 
 
 def stream_id(text: str) -> str:
@@ -67,11 +66,13 @@ class Streams:
         Send the feed until the client or the daemon goes; resumes after Last-Event-ID (or ?after=).
 
         Raises:
-            Busy: Too many streams are open.
+            Busy: Too many streams are open, or the daemon stops.
         """
         after = stream_id(request.headers.get("Last-Event-ID") or request.query.get("after") or "$")
         wanted = topics(request)
-        if self._open >= AT_ONCE or self._stopping.is_set():
+        if self._stopping.is_set():
+            raise Busy("flashd is stopping", retry_after_s=5)
+        if self._open >= AT_ONCE:
             raise Busy(f"{AT_ONCE} streams are open", retry_after_s=5)
         self._open += 1
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from flashd.domain.event import rfc3339
 from flashd.domain.order import Accepted, Address, Customer, Incoming, Item, Line, Order, OrderRecord, OrderState
 from flashd.domain.reservation import HoldReply, HoldState
 from flashd.domain.routing import Choice
@@ -20,9 +20,7 @@ Reason = Annotated[str, Meta(min_length=1, max_length=500)]
 
 def at(ms: int) -> str:
     """Write ms since 1970 as RFC 3339, in UTC; "" for never."""
-    if ms <= 0:
-        return ""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return rfc3339(ms) if ms > 0 else ""
 
 
 class HoldLine(msgspec.Struct, frozen=True):

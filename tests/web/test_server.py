@@ -18,6 +18,7 @@ from aiohttp import http_parser
 from flashd.config import AdminConfig, IntakeConfig, TlsConfig
 from flashd.domain.event import Event, Gap
 from flashd.errors import ConfigError
+from flashd.web import sse
 from flashd.web.admin import admin_app
 from flashd.web.intake import intake_app
 from flashd.web.limits import ClientLimits
@@ -220,6 +221,23 @@ async def test_topics_are_filtered_and_wrong_ones_refused(serve: Serve, house: D
     for query in ("pool=main&topic=weather", "pool=main&after=yesterday", ""):
         assert (await served.call("GET", f"/events?{query}", token=READ)).status == 400
     assert (await served.call("GET", "/events?pool=nowhere", token=READ)).status == 404
+
+
+async def test_more_streams_than_there_is_room_for_are_busy_and_room_comes_back(
+    serve: Serve, house: DoorHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sse, "AT_ONCE", 1)
+    served = await serve("admin")
+    headers = {"Authorization": f"Bearer {READ}"}
+    async with served.session.get(served.base + "/events?pool=main", headers=headers):
+        await asyncio.wait_for(house.main.following.wait(), 5)
+        refused = await served.call("GET", "/events?pool=main", token=READ)
+        assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
+        assert refused.json["detail"] == "1 streams are open"
+    house.main.happen(event(1))  # what is written to a reader that went away ends its stream
+    await eventually(lambda: not house.main.following.is_set())
+    async with served.session.get(served.base + "/events?pool=main&after=0", headers=headers) as answer:
+        assert (await frames(answer, 1))[0]["id"] == "1-0"
 
 
 async def test_an_open_stream_does_not_delay_the_stop(serve: Serve, house: DoorHouse) -> None:
