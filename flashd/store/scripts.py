@@ -39,16 +39,16 @@ class Script(msgspec.Struct, frozen=True):
 
     async def call(self, client: Redis, keys: Sequence[str | bytes], args: Sequence[str | bytes | int]) -> Any:
         """
-        Run the script; load it first where the server does not know it (a restart, SCRIPT FLUSH).
+        Run the script; send its text where the server does not know it (a restart, SCRIPT FLUSH).
 
-        Loading and asking again is safe: NOSCRIPT means that nothing ran.
+        Asking again is safe: NOSCRIPT means that nothing ran. EVAL keeps the text and runs it in one step, so that
+        nobody can make the server forget it in between.
         """
         began_s = time.perf_counter()
         try:
             answer = await client.evalsha(self.sha, len(keys), *keys, *args)
         except NoScriptError:
-            await client.script_load(self.source)
-            answer = await client.evalsha(self.sha, len(keys), *keys, *args)
+            answer = await client.eval(self.source, len(keys), *keys, *args)
         observe = getattr(client, "observe", None)
         if observe is not None:
             observe(self.header.name, time.perf_counter() - began_s)
