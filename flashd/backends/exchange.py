@@ -93,6 +93,8 @@ class Link:
             "Accept-Encoding": "identity",
             **headers,
         }
+        # A backend that repeats what it was sent would bring the login into reasons, and so into logs and events.
+        self._login = headers.get("Authorization", "").partition(" ")[2].encode()
         self._limit = max_in_flight
         self._session: aiohttp.ClientSession | None = None
         self.timeout_s = timeout_s
@@ -135,7 +137,7 @@ class Link:
                     return Doubtful(reason=f"HTTP {response.status} with more than {LARGEST_ANSWER} bytes")
                 return Answer(
                     status=response.status,
-                    body=content,
+                    body=content.replace(self._login, b"***") if self._login else content,
                     content_type=response.content_type,
                     retry_after_s=retry_after_s(response.headers.get("Retry-After"), response.headers.get("Date")),
                 )
