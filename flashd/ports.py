@@ -1,7 +1,8 @@
 """
 The doors between rooms: what actors, web and the composition root may ask of each other, as small Protocols.
 
-Every port has one conformance suite in tests/conformance, and the fakes of the tests pass it too.
+A port's conformance suite stands in tests/conformance, and the fakes of the tests pass it too. `Intake`, `Feed` and
+`StoreWatch` have one implementation each, held by tests of their own rooms.
 """
 
 from __future__ import annotations
@@ -342,6 +343,9 @@ class Feed(Protocol):
 
     async def read(self, after: str, *, limit: int = 500) -> list[Event | Gap]:
         """Return events after that stream id ("0" = all kept), with a Gap first where some were trimmed."""
+
+    async def last_id(self) -> str:
+        """Return the id of the newest event, "0" before the first. Raises StoreUnavailable."""
 
     def follow(self, after: str = "$", *, topics: Sequence[Topic] = ()) -> AsyncIterator[Event | Gap]:
         """Hand out events as they come, without a gap, starting after that id ("$" = from now)."""

@@ -86,12 +86,12 @@ def _pages(admin: AdminClient, after: str, pool: str | None, topics: tuple[str, 
 
 def _follow(admin: AdminClient, after: str, topics: tuple[str, ...], pool: str | None) -> Iterator[str]:
     """Hand out events; a connection that ends is opened again after the last one that was seen."""
-    connected = False
+    connected = told = False
     while True:
         query: dict[str, object] = {"pool": pool, "after": after, "topic": topics}
         try:
             for line in admin.lines("/events", query=query):
-                connected = True
+                connected, told = True, False
                 if line.startswith("id:"):
                     after = line.removeprefix("id:").strip()
                 elif line.startswith("data:"):
@@ -99,5 +99,7 @@ def _follow(admin: AdminClient, after: str, topics: tuple[str, ...], pool: str |
         except (click.ClickException, OSError, HTTPException) as error:
             if not connected or (isinstance(error, ApiError) and error.status != 503):
                 raise
-        say(f"the connection ended; trying again after {after}", fg="yellow", err=True)
+        if not told:
+            say(f"the connection ended; trying until it goes on after {after}", fg="yellow", err=True)
+            told = True
         time.sleep(_AGAIN_S)

@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from flashd.domain.event import VERSION, Event, Gap, Topic, enveloped
-from flashd.errors import Busy
+from flashd.errors import Busy, StoreUnavailable
 from flashd.ports import Feed
 from flashd.web.limits import write_or_cut
 from flashd.web.problem import Malformed
@@ -65,6 +65,9 @@ class Streams:
         """
         Send the feed until the client or the daemon goes; resumes after Last-Event-ID (or ?after=).
 
+        Where it begins with "now", the first frame is the id of that: a client that is cut off before it heard
+        anything resumes from there, too.
+
         Raises:
             Busy: Too many streams are open, or the daemon stops.
         """
@@ -78,18 +81,22 @@ class Streams:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         try:
             await response.prepare(request)
-            await self._copy(feed.follow(after, topics=wanted), request, response)
+            if after == "$":
+                with suppress(StoreUnavailable):  # the feed waits for the store, and so does the client
+                    after = await feed.last_id()
+            await self._copy(feed.follow(after, topics=wanted), request, response, after)
         finally:
             self._open -= 1
         return response
 
     async def _copy(
-        self, events: AsyncIterator[Event | Gap], request: web.Request, response: web.StreamResponse
+        self, events: AsyncIterator[Event | Gap], request: web.Request, response: web.StreamResponse, after: str
     ) -> None:
         stopped = asyncio.ensure_future(self._stopping.wait())
         coming: asyncio.Future[Event | Gap] = asyncio.ensure_future(_next(events))
         try:
-            await write_or_cut(request, response, b"retry: 2000\n\n")
+            known = "" if after == "$" else f"id: {after}\n"
+            await write_or_cut(request, response, f"retry: 2000\n{known}\n".encode())
             while not self._stopping.is_set():
                 either: set[asyncio.Future[Any]] = {stopped, coming}
                 await asyncio.wait(either, timeout=self._heartbeat_s, return_when=asyncio.FIRST_COMPLETED)

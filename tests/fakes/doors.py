@@ -271,6 +271,9 @@ class DoorPool:
         later = [e for e in self.journal if isinstance(e, Gap) or after == "0" or e.id > after]
         return later[:limit]
 
+    async def last_id(self) -> str:
+        return next((each.id for each in reversed(self.journal) if isinstance(each, Event)), "0")
+
     async def follow(self, after: str = "$", *, topics: Sequence[Topic] = ()) -> AsyncIterator[Event | Gap]:
         seen = len(self.journal) if after == "$" else 0
         self.following.set()

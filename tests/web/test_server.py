@@ -212,6 +212,16 @@ async def test_events_come_as_they_happen_and_resume_after_the_last_id(serve: Se
     assert later[0]["id"] == "3-0"
 
 
+async def test_a_stream_from_now_says_first_where_that_is(serve: Serve, house: DoorHouse) -> None:
+    served = await serve("admin")
+    headers = {"Authorization": f"Bearer {READ}"}
+    house.main.happen(event(1), event(2))
+    async with served.session.get(served.base + "/events?pool=main", headers=headers) as answer:
+        first = [(await asyncio.wait_for(answer.content.readline(), 5)).decode().strip() for _ in range(3)]
+    assert "id: 2-0" in first
+    assert "" in first
+
+
 async def test_topics_are_filtered_and_wrong_ones_refused(serve: Serve, house: DoorHouse) -> None:
     served = await serve("admin")
     house.main.happen(event(1), event(2, "stock.changed"))
