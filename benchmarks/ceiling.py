@@ -46,8 +46,8 @@ class _Tap:
         self.kept.append(("EVALSHA", sha, count, *rest))
         return [[b"accepted", b"queued"]] * BATCH
 
-    async def script_load(self, source: str) -> Any:
-        return await self._client.script_load(source)
+    async def eval(self, source: str, count: int, *rest: str | bytes | int) -> Any:
+        return await self._client.eval(source, count, *rest)
 
 
 async def measure(folder: Path, bodies: Sequence[bytes]) -> Ceiling:

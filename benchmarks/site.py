@@ -7,7 +7,9 @@ import http.client
 import json
 import os
 import secrets
+import signal
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -155,10 +157,20 @@ class Site:
     def close(self) -> None:
         """End every process; fine to call twice."""
         for child in self._children:
-            child.stop()
+            if child.stop() is None and child.pid:
+                sys.stderr.write(f"{child.name} did not end in time: {child.tail()}\n")
             child.close()
+        self._end_orphan()
         for erp in self.erps.values():
             erp.close()
+
+    def _end_orphan(self) -> None:
+        """End the daemon's server where the daemon had to be killed: it leads a group of its own."""
+        store = self.folder / "state" / "store"
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((store / "pid").read_text())
+            if Path(f"/proc/{pid}/cwd").resolve(strict=True) == store.resolve():  # else the number is somebody else's
+                os.kill(pid, signal.SIGKILL)
 
 
 def _private(path: Path, text: str) -> None:
