@@ -112,6 +112,10 @@ class ChannelIntake(Actor[_Wish]):
     async def receive_many(self, messages: Sequence[_Wish]) -> Sequence[None]:
         """Send what waits as one call, as soon as a call may start."""
         await self._slots.acquire()
+        for wish in messages:
+            reason = self.rules.closed(isinstance(wish.what, HoldRequest))
+            if reason and not wish.answer.done():  # the store went away while it waited: better told now than late
+                wish.answer.set_exception(Busy(reason))
         wishes = [wish for wish in messages if not wish.answer.done()]
         self.spawn(self._commit(wishes), name="commit").add_done_callback(lambda _: self._let_go(wishes))
         return [None] * len(messages)

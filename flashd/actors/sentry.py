@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
+from msgspec.structs import replace
 
 from flashd.errors import FlashdError
 from flashd.ports import Clock, StoreHealth, StoreWatch
 from flashd.runtime.actor import Actor
+from flashd.runtime.deadline import any_of
 from flashd.runtime.ticker import tick
 
 NO_NEW_SALES = 0.8  # of the server's memory: holds are refused, paid orders still come in
 NO_INTAKE = 0.9
+PATIENCE_S = 1.0  # a probe that takes longer: nobody is let in to wait behind it
 
 log = structlog.get_logger()
 
@@ -50,9 +54,19 @@ class StoreSentry(Actor[None]):
 
     async def look(self) -> None:
         """Probe now; revive an embedded server that died."""
-        self._note(await self._watch.probe())
+        self._note(await self._probe())
         if not self.health.ok and await self._try_to_revive():
-            self._note(await self._watch.probe())
+            self._note(await self._probe())
+
+    async def _probe(self) -> StoreHealth:
+        probe = asyncio.ensure_future(self._watch.probe())
+        try:
+            await any_of([probe], PATIENCE_S, clock=self.clock)
+            if not probe.done():
+                self._note(replace(self.health, ok=False, reason=f"it has not answered for {PATIENCE_S:g} s"))
+            return await probe
+        finally:
+            probe.cancel()
 
     def _note(self, health: StoreHealth) -> None:
         if health.ok != self.health.ok or health.reason != self.health.reason:

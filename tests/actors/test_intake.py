@@ -238,6 +238,18 @@ async def test_while_nothing_can_be_made_durable_nothing_comes_in(world: World) 
     assert world.ledger.calls == []
 
 
+async def test_what_waited_when_the_store_went_away_is_refused_in_its_turn_and_not_tried(world: World) -> None:
+    waiting = await world.fill_all_places()
+    late = [world.ask(world.intake.admit(make_incoming("late"))), world.ask(world.intake.hold(make_hold()))]
+    await asyncio.sleep(0)
+    world.why_closed = "the store is away"
+    world.ledger.failing.add("accept")
+    world.ledger.open.set()
+    answers = await asyncio.gather(*waiting, *late, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [StoreUnavailable] * CALLS_IN_FLIGHT + [Busy] * 2
+    assert world.ledger.groups == [1] * CALLS_IN_FLIGHT
+
+
 async def test_a_wrong_signature_writes_nothing(world: World) -> None:
     world.ledger.open.set()
     with pytest.raises(Unauthenticated):

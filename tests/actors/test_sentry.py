@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from flashd.actors.sentry import StoreSentry
+from flashd.actors.sentry import PATIENCE_S, StoreSentry
 from flashd.errors import ConfigError
 from flashd.ports import StoreHealth
 from tests.fakes.clock import FakeClock
@@ -23,6 +23,7 @@ class World:
         self.clock = FakeClock()
         self.health = FINE
         self.probes = 0
+        self.answers_after_s = 0.0
         self.revivals = 0
         self.error: Exception | None = None
         self.back = asyncio.Event()
@@ -31,6 +32,7 @@ class World:
 
     async def probe(self) -> StoreHealth:
         self.probes += 1
+        await self.clock.sleep(self.answers_after_s)
         return self.health
 
     async def revive(self) -> bool:
@@ -74,6 +76,18 @@ async def test_a_store_that_is_away_closes_within_a_second_and_opens_within_a_se
     assert not world.sentry.health.ok
     world.health = FINE
     await world.clock.advance(1)
+    assert world.sentry.closed(False) == ""
+
+
+async def test_a_store_that_does_not_answer_closes_before_its_probe_is_given_up(world: World) -> None:
+    await world.clock.advance(0.5)
+    world.answers_after_s = 4.0
+    await world.clock.advance(1)
+    assert world.sentry.closed(False) == ""
+    await world.clock.advance(PATIENCE_S)
+    assert "has not answered" in world.sentry.closed(False)
+    world.answers_after_s = 0.0
+    await world.clock.advance(4)
     assert world.sentry.closed(False) == ""
 
 
