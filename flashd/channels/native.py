@@ -153,7 +153,7 @@ class Native:
         """Say no: as above."""
         return False
 
-    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:  # noqa: ARG002
+    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:  # noqa: ARG002  # unsigned: they decide nothing
         """Understand an order that comes by another way than the API, such as a replay."""
         try:
             return decode_order(body, self.name)

@@ -380,7 +380,7 @@ class Shopify(signature.SignedBody):
         super().__init__(name, secrets)
         self._config = config
 
-    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:  # noqa: ARG002
+    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:  # noqa: ARG002  # unsigned: they decide nothing
         """Understand a proven body; the headers are not signed and decide nothing."""
         return decode_order(body, self.name, self._config)
 

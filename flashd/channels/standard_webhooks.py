@@ -95,7 +95,7 @@ class StandardWebhooks:
         """Say no: the specification has no unsigned test."""
         return False
 
-    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:  # noqa: ARG002
+    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:  # noqa: ARG002  # unsigned: they decide nothing
         """Understand a proven body."""
         return decode_order(body, self.name)
 

@@ -276,7 +276,7 @@ class WooCommerce(signature.SignedBody):
         """Say whether this is the form-encoded, unsigned test that saving a webhook sends; it wants exactly 200."""
         return self.header not in headers and _PING.fullmatch(body) is not None
 
-    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:  # noqa: ARG002
+    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:  # noqa: ARG002  # unsigned: they decide nothing
         """Understand a proven body; the headers are not signed and decide nothing."""
         return decode_order(body, self.name, self._config)
 

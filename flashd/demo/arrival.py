@@ -29,7 +29,7 @@ class StampedSocket(socket.socket):
 
     def accept(self) -> tuple[socket.socket, object]:
         """Accept a connection that remembers it too."""
-        descriptor, address = self._accept()  # type: ignore[attr-defined]
+        descriptor, address = self._accept()  # type: ignore[attr-defined]  # what socket.accept itself calls
         accepted = type(self)(self.family, self.type, self.proto, fileno=descriptor)
         if self.gettimeout() is not None:
             accepted.setblocking(True)

@@ -149,7 +149,7 @@ class _Wake:
 
 async def _close(pubsub: PubSub) -> None:
     with contextlib.suppress(RedisError, OSError):
-        await pubsub.aclose()  # type: ignore[no-untyped-call]
+        await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py left it untyped
 
 
 class RedisAnnouncer:

@@ -107,7 +107,7 @@ async def test_subscribers_do_not_take_the_connections_of_commands(server: Serve
         assert await client.ping()
     finally:
         for pubsub in pubsubs:
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
+            await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py left it untyped
         await client.aclose()
         await listener.aclose()
 

@@ -62,7 +62,7 @@ async def test_what_is_announced_is_published_and_kept_with_the_same_meaning(
     async with asyncio.timeout(5):
         while (message := await pubsub.get_message(timeout=1)) is None:
             pass
-    await pubsub.aclose()  # type: ignore[no-untyped-call]
+    await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py left it untyped
     (event,) = await feed.read("0")
     assert isinstance(event, Event)
     assert (event.id, event.kind, event.pool, event.data) == (stream_id, "alert.raised", "main", data)
