@@ -41,7 +41,7 @@ def audit(config: str | None, *, as_json: bool) -> None:
 
 def _print(name: str, report: AuditReport) -> None:
     word = click.style("clean", fg="green") if report.ok else click.style(f"{report.total} differences", fg="red")
-    say(
+    click.echo(  # nobody else's words, but a colour of ours
         f"pool {name}: {word} as of {report.as_of}: {report.skus} SKUs, {report.orders} orders,"
         f" {report.live_holds} live holds, {report.events} events"
     )

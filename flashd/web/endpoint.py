@@ -43,7 +43,7 @@ class Endpoint:
 
 
 def mount(app: web.Application, endpoints: Sequence[Endpoint]) -> None:
-    """Add all of them to *app*; GET answers HEAD as well. An id in a path may hold braces, which aiohttp leaves out."""
+    """Add all of them to *app*. An id in a path may hold braces, which aiohttp leaves out by default."""
     for endpoint in endpoints:
         path = _PLACE.sub(r"{\1:[^/]+}", endpoint.path)
         app.router.add_route(endpoint.method, path, endpoint.handler, name=None)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from flashd.cli import cli
+from flashd.cli import audit, cli
 from flashd.cli.client import ApiError
 from flashd.cli.session import print_json, print_table
+from flashd.store.audit import AuditReport
 
 STEERING = ("\x1b[31m", "\x9b2J", "\x7f", "\r", "\x07", "\u202e", "\u2066", "\u200f", "\x00")
 HOSTILE = "A" + "".join(STEERING) + "ä \u4e2d"
@@ -71,3 +72,8 @@ def test_what_a_daemon_answers_steers_nothing(command: tuple[str, ...]) -> None:
     assert done.exit_code == 0, done.output
     assert "\\u202e" in done.output
     assert not steers(done.output)
+
+
+def test_colours_of_our_own_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    audit._print("main", AuditReport(pool="main", ok=True, as_of="1-0"))  # noqa: SLF001  # the command opens a store
+    assert "u001b" not in capsys.readouterr().out

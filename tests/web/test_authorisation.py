@@ -150,11 +150,13 @@ async def test_a_foreign_page_changes_nothing(
     assert (await admin.call("GET", path, headers=sent, token=READ)).status == (200 if status == 200 else 404)
 
 
-def test_two_channels_cannot_share_a_token_and_a_short_one_is_none() -> None:
+def test_no_two_names_share_a_token_and_a_short_one_is_none() -> None:
     table = TokenTable()
     table.add(SHOP_TOKEN, Caller("a", Scope.READ, "shop"))
     with pytest.raises(ConfigError, match="its own"):
         table.add(SHOP_TOKEN + "\n", Caller("b", Scope.READ, "till"))
+    with pytest.raises(ConfigError, match="'c' is the same as 'a'"):
+        table.add(SHOP_TOKEN, Caller("c", Scope.ADMIN, "shop"))
     with pytest.raises(ConfigError, match="15 characters"):
         table.add("x" * 15, Caller("c", Scope.READ, "till"))
 
