@@ -1,4 +1,4 @@
-"""Whatever flashd tells a person to type is a command that there is."""
+"""Whatever a message of flashd tells a person to type is a command that there is; the pages are held by test_docs.py."""
 
 from __future__ import annotations
 
@@ -11,12 +11,7 @@ import pytest
 from flashd.cli import cli
 
 ROOT = Path(__file__).parents[2]
-FILES = [
-    *ROOT.glob("*.md"),
-    *(ROOT / "docs").rglob("*.md"),
-    *(ROOT / "flashd").rglob("*.py"),
-    *(ROOT / "config").glob("*"),
-]
+FILES = sorted((ROOT / "flashd").rglob("*.py"))
 GROUPS = ("stock", "orders", "dead", "quarantine", "channel", "backend", "config")
 MENTIONS = sorted(
     {found for path in FILES for found in re.findall(rf"flashd ({'|'.join(GROUPS)}) ([a-z]+)\b", path.read_text())}
@@ -32,4 +27,4 @@ def test_a_command_that_is_mentioned_exists(group: str, verb: str) -> None:
 
 
 def test_the_mentions_were_found() -> None:
-    assert len(MENTIONS) > 8
+    assert len(MENTIONS) > 4
