@@ -75,5 +75,5 @@ def test_what_a_daemon_answers_steers_nothing(command: tuple[str, ...]) -> None:
 
 
 def test_colours_of_our_own_are_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    audit._print("main", AuditReport(pool="main", ok=True, as_of="1-0"))  # noqa: SLF001  # the command opens a store
+    audit._print("main", AuditReport(pool="main", ok=True, as_of="1-0"))  # the command opens a store
     assert "u001b" not in capsys.readouterr().out
