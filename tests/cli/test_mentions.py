@@ -1,4 +1,4 @@
-"""Whatever a message of flashd tells a person to type is a command that there is; the pages are held by test_docs.py."""
+"""Whatever a message of flashd tells a person to type is a command that there is; pages are held by test_docs.py."""
 
 from __future__ import annotations
 
