@@ -35,7 +35,7 @@ def show(admin: AdminClient, sku: tuple[str, ...], pool: str | None, *, as_json:
             (row["sku"], row["location"], row["on_hand"], row["held"], row["sold"], row["safety"], row["free"])
             for row in answer["levels"]
         ],
-        empty="no stock yet: flashd stock set SKU COUNT, or flashd stock import FILE.csv",
+        empty="no such SKU" if sku else "no stock yet: flashd stock set SKU COUNT, or flashd stock import FILE.csv",
     )
 
 

@@ -157,6 +157,7 @@ class AdminStock:
         count = await self._desk.read(request, Count)
         name, pool = self._desk.pool(request)
         row = Row(sku=checked_id(request.match_info["sku"], "the SKU"), **msgspec.structs.asdict(count))
+        _check_rows([row], pool.location)
         return encode(200, await self._count(request, name, pool, row, dry_run=flag(request, "dry_run")))
 
     async def import_(self, request: web.Request) -> web.Response:
@@ -209,9 +210,17 @@ def _read_csv(body: bytes) -> list[Row]:
     Raises:
         Malformed: A row is not what it should be; the message names its line.
     """
-    reader = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+    try:
+        reader = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+    except UnicodeDecodeError as error:
+        raise Malformed("the file is not UTF-8: save it as CSV in UTF-8") from error
     rows: list[Row] = []
     try:
+        names = {name.strip() for name in reader.fieldnames or ()}
+        if not {"sku", "on_hand"} <= names <= set(Row.__struct_fields__):
+            raise Malformed(
+                "line 1: write sku,on_hand and, where wanted, location,safety,seq,lacks, with commas between"
+            )
         for fields in reader:
             if None in fields or None in fields.values():
                 raise Malformed(f"line {reader.line_num}: it has another number of fields than the header")
@@ -229,6 +238,8 @@ def _check_rows(rows: list[Row], default_location: str) -> None:
         raise Malformed(f"an import has 1 to {ROWS} rows; this one has {len(rows)}")
     seen: set[tuple[str, str]] = set()
     for row in rows:
+        if row.lacks and not row.seq:
+            raise Malformed(f"{row.sku}: lacks needs seq, the number of the count: else a repeat would take them twice")
         key = (checked_id(row.sku, "the SKU"), row.location or default_location)
         if key in seen:
             raise Malformed(f"{row.sku} at {key[1]} stands there twice")

@@ -83,17 +83,18 @@ def open_socket(listen: str) -> socket.socket:
         opened.bind((bare, int(port)))
     except OSError as error:
         opened.close()
-        raise ConfigError(f"listen = {listen!r}: {error.strerror or error}") from error
+        mend = "stop who listens there, or write an address of this machine that is free"
+        raise ConfigError(f"listen = {listen!r}: {error.strerror or error}; {mend}") from error
     return opened
 
 
 def _open_unix(path: str) -> socket.socket:
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(Path(path).stat().st_mode):
-            raise ConfigError(f"listen = unix:{path}: there is a file of another kind")
+            raise ConfigError(f"listen = unix:{path}: there is a file of another kind; write another path")
         with socket.socket(socket.AF_UNIX) as probe:
             if probe.connect_ex(path) == 0:
-                raise ConfigError(f"listen = unix:{path}: another process serves it")
+                raise ConfigError(f"listen = unix:{path}: another process serves it; stop it, or write another path")
         Path(path).unlink()  # left behind by a process that was killed
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o117)

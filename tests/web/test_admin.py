@@ -97,25 +97,37 @@ async def test_an_import_is_csv_or_json(admin: Served, house: DoorHouse, media: 
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "said"),
     [
-        b"sku,on_hand\nTEE,7\nCAP,-1\n",
-        b"sku,on_hand\nTEE,7\nTEE,8\n",
-        b"sku,on_hand\nTEE,7\nCAP\n",
-        b"sku,on_hand\nTEE,7\nCAP,1,2\n",
-        b"sku,onhand\nTEE,7\n",
-        b"sku,on_hand\nTEE,7\nCAP,0x10\n",
-        b"sku,on_hand\n",
-        b"sku,on_hand\nT\xff,7\n",
-        b"",
+        (b"sku,on_hand\nTEE,7\nCAP,-1\n", "line 3"),
+        (b"sku,on_hand\nTEE,7\nTEE,8\n", "TEE at main stands there twice"),
+        (b"sku,on_hand\nTEE,7\nCAP\n", "line 3"),
+        (b"sku,on_hand\nTEE,7\nCAP,1,2\n", "line 3"),
+        (b"sku,onhand\nTEE,7\n", "line 1: write sku,on_hand"),
+        (b"sku;on_hand\nTEE;7\n", "with commas between"),
+        (b"sku,on_hand\nTEE,7\nCAP,0x10\n", "line 3"),
+        (b"sku,on_hand\n", "1 to"),
+        (b"sku,on_hand\nT\xff,7\n", "UTF-8"),
+        (b"sku,on_hand,lacks\nTEE,7,\nCAP,3,1\n", "CAP: lacks needs seq"),
+        (b"", "line 1"),
     ],
 )
-async def test_an_import_with_one_bad_row_writes_none(admin: Served, house: DoorHouse, body: bytes) -> None:
+async def test_an_import_with_one_bad_row_writes_none_and_says_which(
+    admin: Served, house: DoorHouse, body: bytes, said: str
+) -> None:
     headers = {"Content-Type": "text/csv"}
     path = "/admin/v1/stock/import?pool=main"
     answer = await admin.call("POST", path, data=body, headers=headers, token=OPERATE)
     assert answer.status == 400, answer.raw
+    assert said in answer.json["detail"]
     assert house.main.stock == {}
+
+
+async def test_a_count_that_lacks_sold_units_and_has_no_number_is_refused(admin: Served, house: DoorHouse) -> None:
+    wish = {"on_hand": 5, "lacks": 2}
+    answer = await admin.call("PUT", "/admin/v1/stock/TEE?pool=main", json=wish, token=OPERATE)
+    assert (answer.status, house.main.stock) == (400, {})
+    assert "needs seq" in answer.json["detail"]
 
 
 # --------------------------------------------------------------------------------------------------------- orders

@@ -52,7 +52,7 @@ def test_an_address_that_is_none_is_a_config_error(listen: str) -> None:
 def test_a_taken_address_is_a_config_error() -> None:
     with open_socket("127.0.0.1:0") as taken:
         taken.listen()
-        with pytest.raises(ConfigError, match="in use"):
+        with pytest.raises(ConfigError, match="in use; stop who listens there"):
             open_socket(f"127.0.0.1:{taken.getsockname()[1]}")
 
 
