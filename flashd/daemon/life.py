@@ -107,7 +107,7 @@ class Life:
                 await self._start(house, front)
                 await self._wait(house, doors)
             finally:
-                await self._stop(doors, front)
+                await self._stop(house, doors, front)
         finally:
             for adapter in adapters.values():
                 await adapter.close()
@@ -144,7 +144,7 @@ class Life:
         await asyncio.gather(crashed, over, return_exceptions=True)
         doors.draining.set()
 
-    async def _stop(self, doors: Doors, front: Front) -> None:
+    async def _stop(self, house: Assembly, doors: Doors, front: Front) -> None:
         doors.draining.set()
         self._notifier.stopping()
         log.info("daemon.stopping")
@@ -152,6 +152,8 @@ class Life:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
         await front.stop_intake()
+        await asyncio.gather(*(intake.stop(ACTOR_STOP_S) for intake in house.intakes.values()))
+        await asyncio.gather(*(backend.stop(ACTOR_STOP_S) for backend in house.backends.values()))  # one bound for all
         await self._supervisor.stop(ACTOR_STOP_S)
         await front.stop()
 

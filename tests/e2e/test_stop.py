@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,3 +135,35 @@ async def test_sigkill_under_load_loses_nothing_that_was_acknowledged(flashd: Fl
     flashd.start()
     await until(lambda: load.acknowledged <= set(booked(erp)), "every acknowledged order is booked", 60)
     assert len(booked(erp)) == len(set(booked(erp)))
+
+
+async def test_many_stuck_backends_delay_the_stop_no_longer_than_one(tmp_path: Path) -> None:
+    (tmp_path / "till.token").write_text("till-token-of-the-test\n")
+    (tmp_path / "till.token").chmod(0o600)
+    names = [f"erp{number}" for number in range(5)]
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # it accepts, and never answers
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}/orders"
+        head, section = CONFIG.replace('"state"', f'"{tmp_path / "state"}"').split("[backends.erp]")
+        section = section.split("[[routes]]")[0].replace("ERP", url).replace("timeout_s = 5", "timeout_s = 30")
+        routes = "".join(f'[[routes]]\nbackend = "{name}"\nsku = "{name}"\n' for name in names)
+        text = head + "".join(f"[backends.{name}]{section}" for name in names) + routes
+        daemon = Flashd(tmp_path, f'{text}[[routes]]\nbackend = "erp0"\n').start()
+        try:
+            for name in names:
+                await asyncio.to_thread(daemon.ask_admin, "PUT", f"/admin/v1/stock/{name}", {"on_hand": 10})
+                line = {"sku": name, "quantity": 1, "unit_price": 1000}
+                body = {"id": name, "status": "paid", "currency": "EUR", "lines": [line], "total": 1000}
+                headers = {**HEADERS, "Content-Type": "application/json"}
+                data = json.dumps(body).encode()
+                assert (await asyncio.to_thread(daemon.call, "POST", "/v1/orders", data, headers))[0] == 201
+
+            def flying() -> bool:
+                backends = daemon.ask_admin("GET", "/admin/v1/backends")["backends"]
+                return all(backend["flow"]["in_flight"] for backend in backends)
+
+            await until(flying, "each backend has one order on its way")
+            code, took_s = await asyncio.to_thread(daemon.terminate)
+        finally:
+            daemon.close()
+    assert code == 0
+    assert took_s < 7
