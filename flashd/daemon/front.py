@@ -90,6 +90,7 @@ def _snapshot_of(house: Assembly, name: str) -> Callable[[], BackendSnapshot]:
 
 async def _audit(house: Assembly) -> Mapping[str, Any]:
     reports = await house.store.audit()
+    house.metrics.audited(sum(report.oversold for report in reports.values()))
     return {
         "ok": all(report.ok for report in reports.values()),
         "pools": {name: msgspec.to_builtins(report) for name, report in reports.items()},

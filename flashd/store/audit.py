@@ -43,6 +43,7 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
     orders: int = 0
     live_holds: int = 0
+    oversold: int = 0  # units that were promised and were not there, but by a recount
     deficits: tuple[str, ...] = ()  # a recount found fewer than were promised: known and told, not a difference
     differences: tuple[Difference, ...] = ()
     total: int = 0  # of all differences, also those not listed
@@ -75,6 +76,7 @@ class _Audit:
         self._missing: set[tuple[str, str]] = set()  # orders that the journal knows and that have no record
         self._floors: dict[Place, float] = {}  # how far below zero the last recount left a SKU
         self._events = 0
+        self._oversold = 0
 
     async def run(self) -> AuditReport:
         """
@@ -107,6 +109,7 @@ class _Audit:
             events=self._events,
             orders=census.orders,
             live_holds=census.live_holds,
+            oversold=self._oversold,
             deficits=tuple(f"{_name(at)}: {-level.spare}" for at, level in sorted(levels.items()) if level.spare < 0),
             differences=tuple(self._report.differences),
             total=self._report.count,
@@ -166,6 +169,7 @@ class _Audit:
             if event.kind == RECOUNTED:
                 self._floors[place] = min(0, spare)
             elif spare < self._floors.get(place, 0):
+                self._oversold += round(self._floors.get(place, 0) - spare)
                 self._floors[place] = spare
                 what, mend = "more was promised than there was", f"look at {event.id} in the journal: {event.kind}"
                 self._report.add(what, _name(place), "nothing below zero but by a recount", str(spare), mend)

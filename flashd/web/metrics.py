@@ -22,11 +22,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._oversold_known = 0
         self.webhooks = self._counter("webhooks_received", "Webhooks by what became of them.", "channel", "result")
         self.ack = self._histogram("webhook_ack_duration_seconds", "From the head to the answer.", _ACK_BUCKETS)
         self.last_event = self._gauge("channel_last_event_timestamp_seconds", "Last proven webhook.", "channel")
         self.reservations = self._counter("reservations", "Wishes to hold by what became of them.", "result")
-        self.oversold = self._counter("oversold_units", "Units sold that were not there; must stay 0.")
+        self.oversold = self._counter("oversold_units", "Units promised that were not there, by audits; must stay 0.")
         self.orders = self._gauge("orders", "Orders by the index they stand in.", "pool", "state")
         self.dead_letters = self._gauge("dead_letters", "Orders that were refused for good.", "pool")
         self.queue_depth = self._gauge("backend_queue_depth", "Orders that wait for the backend.", "backend")
@@ -73,6 +74,11 @@ class Metrics:
         self.rate_limit.labels(backend=name).set(snapshot.per_second)
         self.in_doubt.labels(backend=name).set(snapshot.in_doubt)
         self.circuit_open.labels(backend=name).set(snapshot.circuit_open)
+
+    def audited(self, oversold: int) -> None:
+        """Take over how many units an audit found oversold; found again they are not counted again."""
+        self.oversold.inc(max(0, oversold - self._oversold_known))
+        self._oversold_known = max(oversold, self._oversold_known)
 
     def orders_seen(self, pool: str, counts: Mapping[str, int]) -> None:
         """Take over how many orders of one pool stand in each index."""

@@ -185,7 +185,11 @@ def test_audit_is_clean_and_finds_a_counter_that_was_changed_by_hand(flashd: Fla
     path = flashd.path.read_text().split('url = "unix://')[1].split('"')[0]
     with Redis(unix_socket_path=path) as client:
         client.hset("fd:{north}:stock", "TEE\x1fmain", "9 0 1 0 0 0")
+        client.xadd("fd:{north}:j", {"k": "hold.held", "d": '"hold":"1","moves":[["TEE","main",0,7,0,0,0]]'})
     found = flashd.run("audit")
     assert found.returncode == 1
     assert "TEE" in found.stdout
     assert "expected 5" in found.stdout.replace("on_hand ", "")
+    assert flashd.call("POST", "/admin/v1/audit", b"", port=flashd.admin)[0] == 409
+    metrics = flashd.call("GET", "/metrics", port=flashd.admin)[1].decode()
+    assert "flashd_oversold_units_total 3.0" in metrics.splitlines()  # five, one sold, seven more promised

@@ -235,7 +235,7 @@ async def test_a_deficit_after_a_recount_is_told_and_is_no_difference(client: Re
     await traffic.run(100)
     await traffic.ledger.recount(StockLevel(sku="A", on_hand=0, safety=2, seq=10**12))
     report = await audit(client, "main")
-    assert report.differences == ()
+    assert (report.differences, report.oversold) == ((), 0)
     assert [text.partition(":")[0] for text in report.deficits] == ["A at main"]
 
 
@@ -243,7 +243,9 @@ async def test_a_promise_beyond_the_stock_is_found_in_the_journal(client: Redis)
     await client.xadd("fd:{main}:j", {"k": "stock.recounted", "d": '"moves":[["A","main",1,0,0,0,0]]'})
     await client.xadd("fd:{main}:j", {"k": "hold.held", "d": '"hold":"1","moves":[["A","main",0,2,0,0,0]]'})
     await client.hset("fd:{main}:stock", "A\x1fmain", "1 2 0 0 0 0")
-    assert "more was promised than there was" in told(await audit(client, "main"))
+    report = await audit(client, "main")
+    assert "more was promised than there was" in told(report)
+    assert report.oversold == 1
 
 
 async def test_an_order_stays_until_all_that_followed_it_is_settled_long_enough(client: Any, traffic: Traffic) -> None:

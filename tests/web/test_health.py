@@ -61,6 +61,13 @@ async def test_metrics_are_told_also_while_the_store_is_away(admin: Served, hous
     assert "flashd_durability_ok 0.0" in away.raw.decode().splitlines()
 
 
+async def test_what_an_audit_found_oversold_is_counted_once(admin: Served, house: DoorHouse) -> None:
+    for found in (0, 3, 3, 5):
+        house.doors.metrics.audited(found)
+    text = (await admin.call("GET", "/metrics", token=READ)).raw.decode()
+    assert "flashd_oversold_units_total 5.0" in text.splitlines()
+
+
 async def test_the_index_names_nothing_outside_and_carries_the_security_headers(admin: Served) -> None:
     answer = await admin.call("GET", "/")
     assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'")
