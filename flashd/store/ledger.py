@@ -240,7 +240,9 @@ class RedisLedger:
     async def quarantine(self, channel: str, headers: Mapping[str, str], body: bytes, reason: str) -> str:
         """Keep a proven body that was not understood; return its id. The same body twice is kept once."""
         entry_id = hashlib.blake2b(channel.encode() + b"\0" + body, digest_size=12).hexdigest()
-        packed = msgspec.msgpack.encode((channel, clean(reason), dict(headers), pack_raw(body)))
+        # Bytes of a header that are not UTF-8 come as surrogates, which nothing can write.
+        written = {name: value.encode(errors="replace").decode() for name, value in headers.items()}
+        packed = msgspec.msgpack.encode((channel, clean(reason), written, pack_raw(body)))
         keys = self._keys(["quarantine", "quarantine:at", "j"])
         await self._call("quarantine", keys, [entry_id, channel, clean(reason), packed])
         return entry_id

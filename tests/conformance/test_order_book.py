@@ -115,3 +115,9 @@ async def test_what_was_not_understood_is_kept_once_and_listed_oldest_first(benc
     assert [entry.id for entry in await bench.book.quarantined()] == [second]
     kinds = [kind for kind, _ in await bench.journal()]
     assert (kinds.count("channel.quarantined"), kinds.count("channel.unquarantined")) == (2, 1)
+
+
+async def test_a_header_that_is_no_text_does_not_keep_a_body_out_of_quarantine(bench: Bench) -> None:
+    await bench.ledger.quarantine("shop", {"user-agent": "caf\udce9"}, b"{", "no JSON")
+    [entry] = await bench.book.quarantined()
+    assert entry.body == b"{"
