@@ -64,7 +64,7 @@ def list_(admin: AdminClient, *, as_json: bool) -> None:
 
 @backend.command("pause")
 @click.argument("name")
-@click.option("--reason", required=True)
+@click.option("--reason", required=True, help="Stands in the status and in the audit trail.")
 @click.option(
     "--for", "for_s", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="[default: until resumed]"
 )

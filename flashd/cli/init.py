@@ -82,9 +82,17 @@ safety_stock = 0            # units that are never promised
 
 @click.command("init")
 @click.option(
-    "--channel", "channels", type=click.Choice(CHANNELS), multiple=True, default=("shopify",), show_default=True
+    "--channel",
+    "channels",
+    type=click.Choice(CHANNELS),
+    multiple=True,
+    default=("shopify",),
+    show_default=True,
+    help="A platform that sells; several times for several.",
 )
-@click.option("--backend", type=click.Choice(BACKENDS), default="http", show_default=True)
+@click.option(
+    "--backend", type=click.Choice(BACKENDS), default="http", show_default=True, help="What must get every order."
+)
 @click.option(
     "--public-url",
     default="https://flashd.example.com",
@@ -92,7 +100,12 @@ safety_stock = 0            # units that are never promised
     help="Where the platforms reach the intake listener.",
 )
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("flashd.toml"), show_default=True
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("flashd.toml"),
+    show_default=True,
+    help="The file to write; secrets lie beside it.",
 )
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(channels: tuple[str, ...], backend: str, public_url: str, output: Path, *, force: bool) -> None:

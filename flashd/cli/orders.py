@@ -67,8 +67,8 @@ def orders() -> None:
 @click.option("--state", multiple=True, type=click.Choice(_STATES), help="Only these states.")
 @click.option("--channel", help="Only of this sales channel.")
 @click.option("--backend", help="Only for this backend.")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
-@click.option("--offset", type=click.IntRange(0), default=0)
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
+@click.option("--offset", type=click.IntRange(0), default=0, help="Leave out the first so many.")
 @json_option
 @pool_option
 @remote
@@ -201,8 +201,8 @@ def dead() -> None:
 
 @dead.command("list")
 @click.option("--backend", help="Only of this backend.")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
-@click.option("--offset", type=click.IntRange(0), default=0)
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
+@click.option("--offset", type=click.IntRange(0), default=0, help="Leave out the first so many.")
 @json_option
 @pool_option
 @remote

@@ -20,8 +20,8 @@ def quarantine() -> None:
 
 
 @quarantine.command("list")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
-@click.option("--offset", type=click.IntRange(0), default=0)
+@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
+@click.option("--offset", type=click.IntRange(0), default=0, help="Leave out the first so many.")
 @json_option
 @pool_option
 @remote
@@ -60,7 +60,13 @@ def show(admin: AdminClient, entry_id: str, pool: str | None, *, only_body: bool
 
 @quarantine.command("mend")
 @click.argument("entry_id", metavar="ID")
-@click.option("--body", "file", required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--body",
+    "file",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The corrected body: what `flashd quarantine show ID --body` printed, edited.",
+)
 @json_option
 @pool_option
 @remote

@@ -87,7 +87,7 @@ async def _verify(client: Redis, config: StoreConfig, pools: Sequence[str], cloc
         raise ConfigError("the store is refused: " + "; ".join(refusals))
     await _load_scripts(client)
     warnings = []
-    if int(found.get("maxmemory") or 0) == 0:
+    if int(found.get("maxmemory") or 0) == 0 and config.url != "embedded":  # there nobody could set it for good
         warnings.append("maxmemory is 0: no watermark can warn before memory ends; mend: CONFIG SET maxmemory 2gb")
     skew_ms = await _skew_ms(client, clock)
     if abs(skew_ms) > _SKEW_MS:

@@ -57,6 +57,14 @@ def test_every_command_has_help_that_says_what_it_does(path: tuple[str, ...]) ->
     assert result.exit_code == 0, result.output
     body = result.output.partition("\n\n")[2].strip()
     assert re.match(r"^[A-Z].*", body), result.output
+    command: click.Command = cli
+    for name in path:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None
+        command = found
+    silent = [option.opts for option in command.params if isinstance(option, click.Option) and not option.help]
+    assert silent == []
 
 
 def test_a_mistyped_command_is_told_what_was_meant() -> None:

@@ -50,6 +50,13 @@ async def test_a_right_server_is_taken_and_founded_once(client: Redis, config: S
     assert any("maxmemory is 0" in warning for warning in first.warnings)
 
 
+async def test_no_mend_is_asked_for_that_an_embedded_server_would_forget(
+    client: Redis, config: StoreConfig, clock: FakeClock
+) -> None:
+    own = await verify(client, msgspec.structs.replace(config, url="embedded"), ["main"], clock)
+    assert own.warnings == ()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "mend"),
     [
