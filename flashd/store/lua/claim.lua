@@ -52,11 +52,11 @@ if not epoch or not lease_ms then
 end
 local stale = is_stale(KEYS[1], epoch)
 local replies = {}
+
+-- Write: the fence, then item by item.
 if not stale then
   raise_fence(KEYS[1], epoch)
 end
-
--- Write, item by item.
 for index = 4, #KEYS, 2 do
   replies[#replies + 1] = stale and { 'fenced' } or claim(KEYS[index], KEYS[index + 1])
 end
