@@ -206,7 +206,7 @@ class EmbeddedServer:
             return
         log.warning("store.orphan_found", pid=pid)
         if answered:
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(RedisError, OSError, RuntimeError):
                 async with _client(self.socket_path) as client:
                     await client.shutdown()
             if await _gone(pid, _END_S):
@@ -224,7 +224,7 @@ class EmbeddedServer:
             async with _client(path) as client:
                 folder = (await client.config_get("dir"))["dir"] or ""
                 pid = int((await client.info("server"))["process_id"])
-        except (RedisError, OSError):
+        except (RedisError, OSError, RuntimeError):
             return None
         return pid if _same(folder, self.data) else None
 
@@ -289,7 +289,7 @@ class EmbeddedServer:
                     await client.ping()
             except BusyLoadingError:
                 deadline = time.monotonic() + _START_S
-            except (RedisError, OSError):
+            except (RedisError, OSError, RuntimeError):
                 pass
             else:
                 return True

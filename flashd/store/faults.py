@@ -9,6 +9,8 @@ from redis.exceptions import RedisError
 
 from flashd.errors import StoreUnavailable
 
+_CLOSED = "the handler is closed"  # what uvloop says where asyncio would say that the connection was lost
+
 
 @contextmanager
 def store_faults(verb: str) -> Iterator[None]:
@@ -25,3 +27,7 @@ def store_faults(verb: str) -> Iterator[None]:
         yield
     except (RedisError, OSError) as error:
         raise StoreUnavailable(f"{verb}: {type(error).__name__}: {error}") from error
+    except RuntimeError as error:
+        if _CLOSED not in str(error):
+            raise
+        raise StoreUnavailable(f"{verb}: {error}") from error

@@ -120,7 +120,7 @@ class _Wake:
         try:
             async with asyncio.timeout(self._poll_s):
                 await pubsub.subscribe(*self._channels)
-        except (RedisError, OSError, TimeoutError):
+        except (RedisError, OSError, RuntimeError):
             await _close(pubsub)
         else:
             self._pubsub = pubsub
@@ -137,7 +137,7 @@ class _Wake:
                 if message is None:
                     break
                 message = await self._pubsub.get_message(timeout=0)
-        except (RedisError, OSError):
+        except (RedisError, OSError, RuntimeError):
             await self.close()
 
     async def close(self) -> None:
@@ -148,7 +148,7 @@ class _Wake:
 
 
 async def _close(pubsub: PubSub) -> None:
-    with contextlib.suppress(RedisError, OSError):
+    with contextlib.suppress(RedisError, OSError, RuntimeError):
         await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py left it untyped
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from flashd.config import StoreConfig
 from flashd.errors import FlashdError
@@ -17,6 +16,7 @@ from flashd.ports import Clock, StoreHealth
 from flashd.store import settings
 from flashd.store.contract import Contract, read_settings
 from flashd.store.embedded import state_dir
+from flashd.store.faults import store_faults
 from flashd.store.generation import GenerationFile, Met
 from flashd.store.keys import generation_key, pool_key
 from flashd.store.scripts import load
@@ -58,9 +58,10 @@ class RedisWatch:
     async def probe(self) -> StoreHealth:
         """Write and verify; never raises."""
         try:
-            async with asyncio.timeout(self._config.timeout_s * 2):
-                reason = await self._probe()
-        except (RedisError, OSError, TimeoutError, FlashdError) as error:
+            with store_faults("probe"):
+                async with asyncio.timeout(self._config.timeout_s * 2):
+                    reason = await self._probe()
+        except FlashdError as error:
             self._checked_s = float("-inf")  # whoever answers next may be another
             reason = f"{type(error).__name__}: {error}".rstrip(": ")
         seen = self._seen

@@ -9,6 +9,7 @@ from redis.backoff import NoBackoff
 
 from flashd.domain.order import OrderRef
 from flashd.errors import StoreUnavailable
+from flashd.store.faults import store_faults
 from tests.conformance.ledgers import BACKEND, level, make_hold, make_incoming, real_bench, stock
 from tests.servers import KINDS, Server, find_server, missing
 
@@ -73,3 +74,11 @@ async def test_a_dead_server_is_unavailable_and_a_restarted_one_goes_on(kind: st
     finally:
         await client.aclose()
         server.close()
+
+
+def test_a_connection_that_uvloop_found_closed_is_a_store_that_does_not_answer() -> None:
+    said = "unable to perform operation on <UnixTransport closed=True reading=False 0x7f>; the handler is closed"
+    with pytest.raises(StoreUnavailable, match="the handler is closed"), store_faults("accept"):
+        raise RuntimeError(said)
+    with pytest.raises(RuntimeError, match="a bug"), store_faults("accept"):
+        raise RuntimeError("a bug")
