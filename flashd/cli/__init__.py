@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
 
 from flashd import __version__
-from flashd.errors import ConfigError
+from flashd.errors import ConfigError, Transient
 
 _COMMANDS = {
     "run": "flashd.cli.run:run",
@@ -56,9 +57,12 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run a command; a configuration that is refused ends with 78 and says what to mend."""
+    """Run a command. What is refused ends with 78 and says what to mend; what does not answer now, with 75."""
     try:
         cli(prog_name="flashd")
+    except Transient as error:
+        click.secho(f"flashd: {error}", fg="red", err=True)
+        sys.exit(os.EX_TEMPFAIL)
     except ConfigError as error:
         click.secho(f"flashd: {error}", fg="red", err=True)
         sys.exit(ConfigError.exit_code)

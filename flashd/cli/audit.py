@@ -13,6 +13,7 @@ from flashd import logs
 from flashd.cli.session import config_option, json_option, load_config, print_json
 from flashd.cli.terminal import say
 from flashd.daemon.assembly import reveal_of
+from flashd.errors import StoreUnavailable
 from flashd.store.audit import AuditReport
 from flashd.store.opening import audit_store
 
@@ -24,11 +25,16 @@ def audit(config: str | None, *, as_json: bool) -> None:
     """
     Fold the journal and compare it with the counters, the records and the indexes; exit 1 on any difference.
 
-    It opens the store itself, beside a running daemon or without one.
+    Exit 75 if the store does not answer: then nothing is known. It opens the store itself, beside a running daemon or
+    without one.
     """
     loaded = load_config(config)
     logs.configure("warning", stream=sys.stderr, environ=os.environ)  # an embedded store that it starts is heard of
-    reports = asyncio.run(audit_store(loaded.config, reveal_of(loaded)))
+    try:
+        reports = asyncio.run(audit_store(loaded.config, reveal_of(loaded)))
+    except StoreUnavailable as error:
+        mend = "start it, or mend [store] in the configuration"
+        raise StoreUnavailable(f"the store {loaded.config.store.url} cannot be audited: {error}; {mend}") from error
     ok = all(report.ok for report in reports.values())
     if as_json:
         print_json({"ok": ok, "pools": {name: msgspec.to_builtins(report) for name, report in reports.items()}})

@@ -112,11 +112,16 @@ def init(channels: tuple[str, ...], backend: str, public_url: str, output: Path,
     """Write a commented flashd.toml and say what to do on each platform."""
     if output.exists() and not force:
         raise click.ClickException(f"{output} exists: choose another name with -o, or overwrite it with --force")
-    output.parent.mkdir(parents=True, exist_ok=True)
     names = {kind: "shop" if kind == "shopify" else kind.replace("_", "-") for kind in dict.fromkeys(channels)}
-    for kind, name in names.items():
-        _make_secret(kind, output.parent / _file_of(kind, name))
-    output.write_text(_toml(names, backend))
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        for kind, name in names.items():
+            _make_secret(kind, output.parent / _file_of(kind, name))
+        output.write_text(_toml(names, backend))
+    except OSError as error:
+        raise click.ClickException(
+            f"{error.filename or output}: {error.strerror}; choose a folder that you may write to with -o"
+        ) from None
     click.echo(f"Wrote {output}.\n")
     for kind, name in names.items():
         address = f"{public_url.rstrip('/')}/webhooks/{name}"

@@ -143,6 +143,23 @@ def test_config_schema_is_the_one_in_the_tree(tmp_path: Path) -> None:
     assert json.loads(shown.stdout) == json.loads(committed.read_text())
 
 
+def test_init_where_nothing_may_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    refused = flashd("init", "-o", "taken/flashd.toml", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "choose a folder that you may write to" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_an_audit_of_a_store_that_is_away_is_not_a_difference(tmp_path: Path) -> None:
+    flashd("init", "--channel", "native", cwd=tmp_path)
+    audit = flashd("audit", cwd=tmp_path, FLASHD__STORE__URL="redis://127.0.0.1:9")
+    assert audit.returncode == 75
+    assert "the store redis://127.0.0.1:9 cannot be audited" in audit.stderr
+    assert "start it" in audit.stderr
+    assert "Traceback" not in audit.stderr
+
+
 def on_a_terminal(width: int, code: str) -> list[str]:
     """Run code whose stdout is a terminal of this width, and return what stood on it."""
     terminal, child = os.openpty()
