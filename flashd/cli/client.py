@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -147,6 +148,10 @@ class AdminClient:
         try:
             connection.request(method, target, body=data, headers=sent)
             return connection.getresponse()
+        except ssl.SSLError as error:
+            raise click.ClickException(
+                f"no TLS with {self.listen}: {error}.\n  Trust its authority with SSL_CERT_FILE=FILE, or call the daemon on its own machine."
+            ) from None
         except (OSError, http.client.HTTPException) as error:
             raise click.ClickException(
                 f"no daemon answers at {self.listen} ({error}).\n  Start it with `flashd run`, or name another address"

@@ -311,9 +311,11 @@ def test_send_test_trusts_the_certificate_of_its_own_configuration(tmp_path: Pat
         sent = flashd("send-test", "standard-webhooks", "--order", "order.json", cwd=tmp_path)
         to = f"https://127.0.0.1:{server.server_port}"
         foreign = flashd("send-test", "standard-webhooks", "--order", "order.json", "--to", to, cwd=tmp_path)
+        asked = flashd("status", "--url", to, cwd=tmp_path)
         server.shutdown()
     assert sent.stdout == "200 /webhooks/standard-webhooks\n", sent.stderr
     assert "a certificate that is not trusted here" in foreign.stderr
+    assert "SSL_CERT_FILE" in asked.stderr
 
 
 def test_send_test_reaches_an_intake_on_a_unix_socket(tmp_path: Path) -> None:
