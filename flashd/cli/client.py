@@ -150,8 +150,8 @@ class AdminClient:
             return connection.getresponse()
         except ssl.SSLError as error:
             raise click.ClickException(
-                f"no TLS with {self.listen}: {error}.\n  Trust its authority with SSL_CERT_FILE=FILE, or call the daemon"
-                " on its own machine."
+                f"no TLS with {self.listen}: {error}.\n  Trust its authority with SSL_CERT_FILE=FILE, or call the"
+                " daemon on its own machine."
             ) from None
         except (OSError, http.client.HTTPException) as error:
             raise click.ClickException(
