@@ -143,7 +143,12 @@ class BackendActor(Actor[Wake]):
             if flight.result is not None:
                 result = flight.result
             elif flight.sent_s is None:
-                result = Result(ref=flight.delivery.ref, kind=ResultKind.LATER, reason="stopped before it was sent")
+                result = Result(
+                    ref=flight.delivery.ref,
+                    sends=flight.delivery.sends,
+                    kind=ResultKind.LATER,
+                    reason="stopped before it was sent",
+                )
             else:
                 said = Doubtful("stopped while it was being sent")
                 result = judge_outcome(said, flight.delivery, self._doubt_rules(), wait_ms=0)

@@ -102,7 +102,12 @@ class Courier:
         """Wait for the moment, send or look up, conclude, settle."""
         if not await self._moment(flight):
             if not flight.is_lookup:
-                result = Result(ref=flight.delivery.ref, kind=ResultKind.LATER, reason="its moment passed")
+                result = Result(
+                    ref=flight.delivery.ref,
+                    sends=flight.delivery.sends,
+                    kind=ResultKind.LATER,
+                    reason="its moment passed",
+                )
                 await self._settle(flight, result)
         elif flight.is_lookup:
             await self._settle(flight, await self._look_up(flight))

@@ -149,6 +149,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     delay_ms: int = 0
     count_refusal: bool = False  # ABSENT: the backend answered others meanwhile, so this order is suspect
     max_refusals: int = 5  # this many refusals bury it
+    sends: int = 0  # the attempt it speaks of: one that arrives when the item was claimed again is void; 0: any
 
 
 class FinishCode(StrEnum):

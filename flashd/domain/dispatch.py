@@ -77,6 +77,8 @@ def finish(
     late = fact and record.state in _MAY_ARRIVE and record.sends > 0
     if record.backend != backend or not (record.state in IN_FLIGHT or late):
         return FinishCode.NOT_IN_FLIGHT, None
+    if not fact and result.sends not in {0, record.sends}:
+        return FinishCode.NOT_IN_FLIGHT, None  # it speaks of an earlier attempt
     if result.kind is ResultKind.ABSENT and due_ms > now_ms:
         return FinishCode.DONE, None  # a repeated call must not count one absence twice
     return FinishCode.DONE, _settle(record, result, now_ms)

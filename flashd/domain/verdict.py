@@ -61,16 +61,24 @@ def judge_outcome(outcome: Outcome, delivery: Delivery, rules: DoubtRules, *, wa
     """
     match outcome:
         case Delivered():
-            return Result(ref=delivery.ref, kind=ResultKind.DELIVERED, backend_ref=outcome.backend_ref)
+            return Result(
+                ref=delivery.ref, sends=delivery.sends, kind=ResultKind.DELIVERED, backend_ref=outcome.backend_ref
+            )
         case Later() | Throttled() | Away():
-            return Result(ref=delivery.ref, kind=ResultKind.LATER, reason=outcome.reason, delay_ms=wait_ms)
+            return Result(
+                ref=delivery.ref, sends=delivery.sends, kind=ResultKind.LATER, reason=outcome.reason, delay_ms=wait_ms
+            )
         case Declined():
-            return Result(ref=delivery.ref, kind=ResultKind.DECLINED, reason=outcome.reason)
+            return Result(ref=delivery.ref, sends=delivery.sends, kind=ResultKind.DECLINED, reason=outcome.reason)
         case Doubtful():
             if not rules.lookup and not rules.may_repeat:
                 return _ask_human(delivery, f"no look-up and not idempotent: {outcome.reason}")
             return Result(
-                ref=delivery.ref, kind=ResultKind.DOUBT, reason=outcome.reason, delay_ms=max(wait_ms, rules.settle_ms)
+                ref=delivery.ref,
+                sends=delivery.sends,
+                kind=ResultKind.DOUBT,
+                reason=outcome.reason,
+                delay_ms=max(wait_ms, rules.settle_ms),
             )
         case Unsupported():
             return _ask_human(delivery, outcome.reason)
@@ -93,10 +101,13 @@ def judge_finding(
     """
     match finding:
         case Found():
-            return Result(ref=delivery.ref, kind=ResultKind.DELIVERED, backend_ref=finding.backend_ref)
+            return Result(
+                ref=delivery.ref, sends=delivery.sends, kind=ResultKind.DELIVERED, backend_ref=finding.backend_ref
+            )
         case Absent():
             return Result(
                 ref=delivery.ref,
+                sends=delivery.sends,
                 kind=ResultKind.ABSENT,
                 reason="looked up: only a part is there" if finding.half_done else "looked up: not there",
                 delay_ms=rules.settle_ms,
@@ -106,7 +117,9 @@ def judge_finding(
         case Mismatch():
             return _ask_human(delivery, f"the backend has something else under this key: {finding.reason}", finding)
         case Unknown():
-            return Result(ref=delivery.ref, kind=ResultKind.UNKNOWN, reason=finding.reason, delay_ms=wait_ms)
+            return Result(
+                ref=delivery.ref, sends=delivery.sends, kind=ResultKind.UNKNOWN, reason=finding.reason, delay_ms=wait_ms
+            )
         case NoLookup():
             return _judge_silence(delivery, rules, suspicion)
         case _:
@@ -118,9 +131,13 @@ def _judge_silence(delivery: Delivery, rules: DoubtRules, suspicion: Suspicion) 
         return _ask_human(delivery, "no look-up and not idempotent: only the backend knows")
     if suspicion.total >= rules.max_refusals:
         return _ask_human(delivery, f"sent {delivery.sends} times without an answer, while others got theirs")
-    return Result(ref=delivery.ref, kind=ResultKind.LATER, reason="no answer: sent again under the same key")
+    return Result(
+        ref=delivery.ref, sends=delivery.sends, kind=ResultKind.LATER, reason="no answer: sent again under the same key"
+    )
 
 
 def _ask_human(delivery: Delivery, reason: str, finding: Mismatch | None = None) -> Result:
     backend_ref = finding.backend_ref if finding is not None else ""
-    return Result(ref=delivery.ref, kind=ResultKind.MANUAL, reason=reason, backend_ref=backend_ref)
+    return Result(
+        ref=delivery.ref, sends=delivery.sends, kind=ResultKind.MANUAL, reason=reason, backend_ref=backend_ref
+    )

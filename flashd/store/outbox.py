@@ -70,7 +70,7 @@ class RedisOutbox:
         arguments: list[str | int] = [epoch, self.backend]
         for result in results:
             arguments += [result.kind, clean(result.reason), result.backend_ref, result.delay_ms]
-            arguments += [int(result.count_refusal), result.max_refusals]
+            arguments += [int(result.count_refusal), result.max_refusals, result.sends]
         replies = await self._call(load("finish"), keys, arguments)
         return [FinishCode(reply.decode()) for reply in replies]
 

@@ -174,6 +174,17 @@ async def test_later_goes_back_into_the_queue_and_counts_nothing(bench: Bench) -
     assert await finish_one(bench, ResultKind.LATER) is FinishCode.NOT_IN_FLIGHT
 
 
+@pytest.mark.parametrize("kind", [kind for kind in ResultKind if kind is not ResultKind.DELIVERED])
+async def test_a_result_of_an_earlier_attempt_that_arrives_late_is_void(bench: Bench, kind: ResultKind) -> None:
+    await bench.put(make_record())
+    await claim_one(bench)
+    await finish_one(bench, ResultKind.LATER, sends=1)
+    await claim_one(bench)
+    assert await finish_one(bench, kind, sends=1) is FinishCode.NOT_IN_FLIGHT
+    assert (await bench.record(REF)).state is OrderState.SENDING
+    assert await finish_one(bench, kind, sends=2) is FinishCode.DONE
+
+
 async def test_later_with_a_delay_is_not_due_yet(bench: Bench) -> None:
     await bench.put(make_record())
     await claim_one(bench)

@@ -11,7 +11,8 @@
 -- KEYS[9..] items HASH one record for each result
 -- ARGV[1] epoch the caller's term
 -- ARGV[2] backend whose results these are
--- ARGV[3..] results for each: kind, reason, backend's own id, delay in ms, whether a refusal counts (0 or 1), most refusals
+-- ARGV[3..] results for each: kind, reason, backend's own id, delay in ms, whether a refusal counts (0 or 1), most refusals,
+--   the attempt it speaks of (0: any)
 -- RETURNS per item `done`, `fenced`, `not_in_flight` or `unknown_order`
 -- KEEPS every item in exactly one index; delivered stays delivered; units of a delivered follow-up go back to free stock once
 -- CLOCK server
@@ -142,6 +143,9 @@ local function finish(key, result, stale)
   if head.backend ~= backend or not (in_flight or (fact and MAY_ARRIVE[head.state] and head.sends > 0)) then
     return 'not_in_flight'
   end
+  if not fact and result.sends ~= 0 and result.sends ~= head.sends then
+    return 'not_in_flight' -- it speaks of an earlier attempt
+  end
   -- A repeated call must not count one absence twice: the second look-up is not due yet.
   if result.kind == 'absent' and tonumber(redis.call('ZSCORE', KEYS[3], member_of(key)) or 0) > now_ms then
     return 'done'
@@ -155,12 +159,14 @@ end
 -- Read, Refuse: every argument, before the first item is written.
 local results = {}
 for index = 9, #KEYS do
-  local at = 3 + (index - 9) * 6
+  local at = 3 + (index - 9) * 7
   local result = {
     kind = ARGV[at], reason = ARGV[at + 1], backend_ref = ARGV[at + 2], delay_ms = integer(ARGV[at + 3]),
     count_refusal = integer(ARGV[at + 4]), max_refusals = integer(ARGV[at + 5]),
+    sends = integer(ARGV[at + 6]),
   }
-  if not epoch or not write[result.kind] or not result.delay_ms or not result.count_refusal or not result.max_refusals then
+  if not epoch or not write[result.kind] or not result.delay_ms or not result.count_refusal or not result.max_refusals
+    or not result.sends then
     return redis.error_reply('ERR flashd: finish wants a known kind and whole numbers')
   end
   results[#results + 1] = result
