@@ -39,6 +39,8 @@ def status(admin: AdminClient, *, as_json: bool) -> None:
             )
             say("orders   " + ", ".join(f"{state} {count}" for state, count in pool["orders"].items()))
         print_table(COLUMNS, backend_rows(answer["backends"]), empty="no backends")
+        for name, count in sorted(answer["more"].get("stranded", {}).items()):
+            say(f"STRANDED {count} orders wait for backend {name}, which is not configured: configure it again")
     if not answer["ready"]:
         raise SystemExit(1)
 

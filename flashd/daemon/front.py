@@ -105,6 +105,7 @@ def metrics_of(house: Assembly, lag: LoopLag) -> Metrics:
 
 async def _status(house: Assembly, lag: LoopLag) -> Mapping[str, Any]:
     return {
+        "stranded": await house.store.stranded(),  # orders of backends that are not configured any more
         "loop_lag_p99_ms": round(lag.p99_s * 1000, 1),
         "loop_lag_max_ms": round(lag.max_s * 1000, 1),
         "channels": {

@@ -124,6 +124,8 @@ class Life:
         await front.start()
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at in every collection
+        for backend, count in (await house.store.stranded()).items():
+            log.error("orders.stranded", backend=backend, count=count, mend="configure this backend again")
         self._notifier.ready()
         log.info("daemon.started", store=house.store.contract.server, durability=house.store.contract.durability)
 

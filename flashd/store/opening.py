@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from redis.asyncio import Redis
@@ -23,9 +24,11 @@ from flashd.store.client import Client
 from flashd.store.connection import Reveal, connect, listen
 from flashd.store.contract import Contract, verify
 from flashd.store.embedded import EmbeddedServer
+from flashd.store.faults import store_faults
 from flashd.store.feed import RedisAnnouncer, RedisFeed
 from flashd.store.gate import RedisBackendGate
 from flashd.store.journal import RedisJournal
+from flashd.store.keys import generation_key, pool_key
 from flashd.store.ledger import RedisLedger
 from flashd.store.orderbook import RedisOrderBook
 from flashd.store.outbox import RedisOutbox
@@ -66,6 +69,24 @@ class Store:
     async def revive(self) -> bool:
         """Start an embedded server again that died; say whether it had to be."""
         return self.server is not None and await self.server.revive()
+
+    async def stranded(self) -> dict[str, int]:
+        """
+        Return how many orders wait for, or are at, backends that the configuration no longer has.
+
+        Raises:
+            StoreUnavailable: Ask again.
+        """
+        found: dict[str, int] = {}
+        with store_faults("stranded"):
+            for pool in self.pools:
+                known: Any = await self.client.hget(generation_key(pool), "backends")
+                for name in (known or b"").decode().split():
+                    if name not in self.gates:
+                        waiting = await self.client.zcard(pool_key(pool, f"q:{name}"))
+                        flying = await self.client.zcard(pool_key(pool, f"fl:{name}"))
+                        found[name] = found.get(name, 0) + int(waiting) + int(flying)
+        return {name: count for name, count in found.items() if count}
 
     async def audit(self) -> dict[str, AuditReport]:
         """Return the audit of every pool. Raises StoreUnavailable."""

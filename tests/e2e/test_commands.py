@@ -144,6 +144,19 @@ async def test_a_backend_is_paused_an_order_cancelled_and_a_body_mended(flashd: 
     assert "clean" in said(flashd, "audit")
 
 
+async def test_orders_of_a_backend_that_is_no_longer_configured_are_said_loudly(flashd: Flashd, tmp_path: Path) -> None:
+    said(flashd, "stock", "set", "TEE", "5")
+    said(flashd, "backend", "pause", "erp", "--reason", "month end")
+    said(flashd, "send-test", "shop", "--order", str(order(6, "TEE", tmp_path)))
+    assert "STRANDED" not in said(flashd, "status")
+    flashd.terminate()
+    before = flashd.config
+    flashd.config = before.replace("[backends.erp]", "[backends.new]").replace('backend = "erp"', 'backend = "new"')
+    flashd.start()
+    assert "STRANDED 1 orders wait for backend erp" in said(flashd, "status")
+    assert '"event":"orders.stranded","backend":"erp","count":1' in flashd.log.read_text()
+
+
 def copy(stream: Iterable[str], lines: Queue[str]) -> None:
     for line in stream:
         lines.put(line)
