@@ -15,13 +15,13 @@ from typing import Any
 import structlog
 
 from flashd.actors.backend_health import BackendHealth
-from flashd.actors.backend_rules import BackendRules, BackendSnapshot, Wake
+from flashd.actors.backend_rules import BackendRules, Wake
 from flashd.actors.candidate import Candidates, Wish
 from flashd.actors.delivery import DROP_AGE_S, Courier, Flight, Pace
 from flashd.actors.leadership import Leadership
-from flashd.domain.backoff import drain_eta_s
 from flashd.domain.bucket import AHEAD_MAX_US
 from flashd.domain.delivery import ClaimCode, Delivery, Doubtful, Result, ResultKind
+from flashd.domain.flow import BackendSnapshot
 from flashd.domain.lease import Term
 from flashd.domain.order import OrderRef
 from flashd.domain.rate import Rate
@@ -347,28 +347,23 @@ class BackendActor(Actor[Wake]):
 
     def snapshot(self) -> BackendSnapshot:
         """Say how the backend stands, as of the last round; asks nobody."""
-        circuit, now_s = self.health.circuit, self.clock.monotonic_s()
-        factor = circuit.slow.factor(now_s)
+        circuit = self.health.circuit
+        factor = circuit.slow.factor(self.clock.monotonic_s())
         depths = self._depths.values()
-        depth = sum(one.queued for one in depths)
-        since = [one.oldest_ms for one in depths if one.queued]
         sending = sum(flight is None or not flight.is_lookup for flight in self._in_hand.values())
-        per_second = self._rate().per_second * factor
-        stands = self.status.paused or circuit.is_open
         return BackendSnapshot(
-            backend=self.backend.name,
-            depth=depth,
-            oldest_age_s=max(0.0, (self.clock.now_ms() - min(since)) / 1000) if since else 0.0,
+            name=self.backend.name,
+            kind=self.backend.kind,
+            rate=str(self._rate()),
+            per_second=self._rate().per_second * factor,
+            queued=sum(one.queued for one in depths),
+            oldest_ms=min((one.oldest_ms for one in depths if one.queued), default=0),
             in_flight=len(self._in_hand),
             in_doubt=max(0, sum(one.in_flight for one in depths) - sending) if self.leadership.term else 0,
+            circuit="open" if circuit.is_open else "slow" if factor < 1 else "closed",
             leading=self.leadership.term is not None,
             epoch=self.leadership.epoch or self.status.epoch,
-            circuit="open" if circuit.is_open else "slow" if factor < 1 else "closed",
-            rate=str(self._rate()),
-            per_second=per_second,
-            paused=self.status.paused,
             last_error=self.health.last_error,
             last_answer_ms=self.health.last_answer_ms,
-            eta_s=drain_eta_s(depth, 0.0 if stands else per_second),
             counts=dict(self.health.counts),
         )

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import msgspec
-
 from flashd.actors.delivery import SEND_SLACK_S, SETTLE_S
 from flashd.config import BackendConfig
 from flashd.domain.rate import Rate
@@ -52,23 +50,3 @@ class BackendRules:
     def lease_ms(self) -> int:
         """How long a claimed item may be in flight: its wait, its deadline, and room to settle."""
         return math.ceil((SEND_SLACK_S + self.timeout_s + SETTLE_S) * 1000)
-
-
-class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """How one backend stands, as this process sees it: for metrics, status and the live page."""
-
-    backend: str
-    depth: int
-    oldest_age_s: float
-    in_flight: int  # requests under way, look-ups too
-    in_doubt: int  # as the leader sees it, up to a second old; 0 where another leads
-    leading: bool
-    epoch: int
-    circuit: str  # "closed", "slow" or "open"
-    rate: str  # configured, or the override
-    per_second: float  # in force now, slow start included
-    paused: bool
-    last_error: str
-    last_answer_ms: int
-    eta_s: float | None
-    counts: dict[str, int]

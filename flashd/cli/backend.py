@@ -36,7 +36,7 @@ COLUMNS = ("BACKEND", "STATE", "#RATE", "#QUEUED", "#FLIGHT", "#DOUBT", "#DRAINE
 def _state(one: dict[str, Any]) -> str:
     if one["gate"]["paused"]:
         return "paused"
-    return "away" if one["flow"]["circuit_open"] else "flowing"
+    return {"open": "away", "slow": "starting slowly"}.get(one["flow"]["circuit"], "flowing")
 
 
 def _remark(one: dict[str, Any]) -> str:

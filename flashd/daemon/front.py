@@ -12,10 +12,11 @@ import structlog
 
 from flashd.config import show
 from flashd.daemon.assembly import Assembly
+from flashd.domain.flow import BackendSnapshot
 from flashd.errors import ConfigError, StoreUnavailable
 from flashd.runtime.lag import LoopLag
 from flashd.web.admin import admin_app
-from flashd.web.doors import BackendSnapshot, Change, ChannelDoor, Doors, PoolDoor
+from flashd.web.doors import Change, ChannelDoor, Doors, PoolDoor
 from flashd.web.intake import intake_app
 from flashd.web.limits import ClientLimits
 from flashd.web.metrics import Metrics
@@ -71,19 +72,7 @@ def _snapshot_of(house: Assembly, name: str) -> Callable[[], BackendSnapshot]:
     """Return how to ask a backend's actor: by name, because a reload may put another actor there."""
 
     def ask() -> BackendSnapshot:
-        seen = house.backends[name].snapshot()
-        return BackendSnapshot(
-            name=name,
-            kind=house.adapters[name].kind,
-            rate=seen.rate,
-            per_second=seen.per_second,
-            queued=seen.depth,
-            oldest_ms=round(house.clock.now_ms() - seen.oldest_age_s * 1000) if seen.depth else 0,
-            in_flight=seen.in_flight,
-            in_doubt=seen.in_doubt,
-            circuit_open=seen.circuit == "open",
-            last_error=seen.last_error,
-        )
+        return house.backends[name].snapshot()
 
     return ask
 

@@ -197,6 +197,6 @@ def summary(house: Assembly) -> str:
     parts = [] if house.sentry.health.ok else [f"NOT READY: {house.sentry.health.reason}"]
     for name, actor in house.backends.items():
         seen = actor.snapshot()
-        eta = "away" if seen.circuit == "open" else "never" if seen.eta_s is None else f"{seen.eta_s:.0f} s"
-        parts.append(f"{name}: queue {seen.depth}, in flight {seen.in_flight}, ETA {eta}")
+        eta = "away" if seen.drain_s is None else f"{seen.drain_s:.0f} s"
+        parts.append(f"{name}: queue {seen.queued}, in flight {seen.in_flight}, ETA {eta}")
     return "; ".join(parts)

@@ -45,4 +45,4 @@ def drain_eta_s(depth: int, per_second: float) -> float | None:
     """Return how long *depth* orders take at that rate, or None where nothing flows."""
     if depth <= 0:
         return 0.0
-    return depth / per_second if per_second > 0 else None
+    return round(depth / per_second, 3) if per_second > 0 else None

@@ -8,11 +8,11 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from flashd.domain.flow import BackendSnapshot
 from flashd.domain.rate import Rate
 from flashd.errors import NotFound
 from flashd.ports import BackendGate, GateStatus
 from flashd.web.admin_desk import AdminDesk
-from flashd.web.doors import BackendSnapshot
 from flashd.web.endpoint import Endpoint
 from flashd.web.problem import Malformed, encode
 from flashd.web.tokens import Scope

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from flashd.domain.flow import BackendSnapshot
 from flashd.domain.order import Order
 from flashd.domain.routing import Choice
 from flashd.ports import (
@@ -53,32 +54,6 @@ class ChannelDoor:
     def adapter(self) -> Channel | NativeChannel:
         """How its messages are read now: a reload may exchange it."""
         return self.intake.channel
-
-
-class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """How one backend does, as the actor that feeds it sees it; asking costs no I/O."""
-
-    name: str
-    kind: str
-    rate: str  # as configured or overridden, such as "120/min"
-    per_second: float  # what leaves now: below the rate while it starts slowly
-    queued: int = 0
-    oldest_ms: int = 0  # acceptance of the oldest queued order, ms since 1970; 0: none
-    in_flight: int = 0
-    in_doubt: int = 0
-    circuit_open: bool = False
-    last_error: str = ""
-
-    def leave_s(self, count: int) -> float | None:
-        """Return how long *count* orders take to leave at the current rate, or None where nothing flows."""
-        if count == 0:
-            return 0.0
-        return round(count / self.per_second, 3) if self.per_second > 0 and not self.circuit_open else None
-
-    @property
-    def drain_s(self) -> float | None:
-        """How long the backlog takes, were it not paused; None where nothing flows."""
-        return self.leave_s(self.queued)
 
 
 def held_s(gate: GateStatus, now_ms: int) -> float | None:

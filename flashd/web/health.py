@@ -122,7 +122,7 @@ class Healthy:
         for name, snapshot in self._doors.backends.items():
             flow = snapshot()
             checks[f"backend:{name}"] = [
-                Check(status="warn" if flow.circuit_open else "pass", time=now, output=flow.last_error)
+                Check(status="warn" if flow.circuit == "open" else "pass", time=now, output=flow.last_error)
             ]
         statuses = {check.status for group in checks.values() for check in group}
         status = "fail" if not ready else "warn" if "warn" in statuses else "pass"

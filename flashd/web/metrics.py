@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from flashd import __version__
-
-if TYPE_CHECKING:  # doors hold the metrics: a cycle at run time
-    from flashd.web.doors import BackendSnapshot
+from flashd.domain.flow import BackendSnapshot
 
 _ACK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BACKEND_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -73,7 +70,7 @@ class Metrics:
         self.drain_eta.labels(backend=name).set(float("nan") if drain_s is None else drain_s)
         self.rate_limit.labels(backend=name).set(snapshot.per_second)
         self.in_doubt.labels(backend=name).set(snapshot.in_doubt)
-        self.circuit_open.labels(backend=name).set(snapshot.circuit_open)
+        self.circuit_open.labels(backend=name).set(snapshot.circuit == "open")
 
     def audited(self, oversold: int) -> None:
         """Take over how many units an audit found oversold; found again they are not counted again."""

@@ -138,7 +138,7 @@ async def test_every_queued_order_is_delivered_once_and_oldest_first(make: Make)
     assert world.record(3).backend_ref.startswith("SO-")
     assert world.pool.raws == {}
     snapshot = actor.snapshot()
-    assert (snapshot.depth, snapshot.leading, snapshot.circuit) == (0, True, "closed")
+    assert (snapshot.queued, snapshot.leading, snapshot.circuit) == (0, True, "closed")
     assert snapshot.counts == {"delivered": 20}
 
 
@@ -208,7 +208,7 @@ async def test_an_outage_is_probed_by_one_order_at_a_time_ever_more_rarely(make:
     assert all(pause >= 29 for pause in pauses[-2:]), pauses
     assert len(sent) < 15
     assert actor.snapshot().circuit == "open"
-    assert actor.snapshot().eta_s is None
+    assert actor.snapshot().drain_s is None
 
 
 async def test_after_an_outage_the_flow_begins_at_a_tenth_and_doubles(make: Make) -> None:
@@ -433,7 +433,7 @@ async def test_an_override_of_the_rate_is_followed(make: Make) -> None:
     await world.gate.set_rate("", by="ada")
     await world.clock.advance(10)
     assert len(world.backend.sent) >= 80
-    assert actor.snapshot().eta_s == pytest.approx(actor.snapshot().depth / 10)
+    assert actor.snapshot().drain_s == pytest.approx(actor.snapshot().queued / 10)
 
 
 async def test_a_human_pauses_and_resumes_the_flow(make: Make) -> None:
@@ -442,7 +442,7 @@ async def test_a_human_pauses_and_resumes_the_flow(make: Make) -> None:
     world.queue(*range(5))
     actor = await world.run(5)
     assert world.backend.sent == []
-    assert actor.snapshot().paused
+    assert actor.status.paused
     await world.gate.resume(by="ada")
     actor.offer(Wake(resumed=True))
     await world.clock.advance(3)

@@ -12,6 +12,7 @@ from typing import ClassVar
 import msgspec
 
 from flashd.domain.event import Event, Gap, Topic
+from flashd.domain.flow import BackendSnapshot
 from flashd.domain.order import (
     AcceptCode,
     Accepted,
@@ -28,7 +29,7 @@ from flashd.domain.routing import Choice
 from flashd.domain.stock import StockLevel
 from flashd.errors import Conflict, NotFound, Refused, Unauthenticated
 from flashd.ports import Quarantined, Receipt, StoreHealth, Unreadable, Unrelated
-from flashd.web.doors import BackendSnapshot, Change, ChannelDoor, Doors, PoolDoor
+from flashd.web.doors import Change, ChannelDoor, Doors, PoolDoor
 from flashd.web.metrics import Metrics
 from flashd.web.tokens import Caller, Scope, TokenTable
 from tests.fakes.clock import FakeClock

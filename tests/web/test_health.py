@@ -32,7 +32,7 @@ async def test_ready_is_503_while_draining(admin: Served, house: DoorHouse) -> N
 
 
 async def test_a_backends_outage_is_a_warning_and_not_unready(admin: Served, house: DoorHouse) -> None:
-    house.snapshot = msgspec.structs.replace(house.snapshot, circuit_open=True, last_error="connection refused")
+    house.snapshot = msgspec.structs.replace(house.snapshot, circuit="open", last_error="connection refused")
     assert (await admin.call("GET", "/readyz")).status == 200
     health = await admin.call("GET", "/healthz")
     assert (health.status, health.headers["Content-Type"]) == (200, "application/health+json")

@@ -221,7 +221,7 @@ async def test_an_order_tells_its_place_in_the_queue_and_when_it_leaves(intake: 
     await house.gate.pause(reason="upgrade", by="anna")
     assert (await intake.call("GET", "/v1/orders/shop/a%2F2")).json["eta_s"] is None
     await house.gate.resume(by="anna")
-    house.snapshot = type(house.snapshot)(name="erp", kind="http", rate="2/s", per_second=2.0, circuit_open=True)
+    house.snapshot = type(house.snapshot)(name="erp", kind="http", rate="2/s", per_second=2.0, circuit="open")
     assert (await intake.call("GET", "/v1/orders/shop/a%2F2")).json["eta_s"] is None
 
 
