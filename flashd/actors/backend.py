@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
@@ -232,7 +231,7 @@ class BackendActor(Actor[Wake]):
                 flight = Flight(
                     outbox=wish.outbox, delivery=wish.delivery, term=term, is_lookup=True, use_at_s=now, claimed_s=now
                 )
-                self._fly(flight, self.courier.conclude_without_looking(flight))
+                self._fly(flight, self.courier.conclude_without_looking)
         return wishes
 
     async def _drops(self, count: int, pace: Pace, ahead_us: int) -> tuple[deque[float], int]:
@@ -262,7 +261,7 @@ class BackendActor(Actor[Wake]):
                     use_at_s=uses.popleft(),
                     claimed_s=claimed_s,
                 )
-                self._fly(flight, self.courier.carry(flight))
+                self._fly(flight, self.courier.carry)
             if fault is not None:
                 raise fault
             while uses and uses[0] + DROP_AGE_S < self.clock.monotonic_s():
@@ -310,12 +309,12 @@ class BackendActor(Actor[Wake]):
             self._in_hand.pop((outbox.pool, result.ref), None)
             self._stir.set()
 
-    def _fly(self, flight: Flight, journey: Coroutine[Any, Any, None]) -> None:
+    def _fly(self, flight: Flight, journey: Callable[[Flight], Awaitable[None]]) -> None:
         self._in_hand[flight.outbox.pool, flight.delivery.ref] = flight
         self.spawn(self._carry(flight, journey), name="flight")
 
-    async def _carry(self, flight: Flight, journey: Coroutine[Any, Any, None]) -> None:
-        await journey
+    async def _carry(self, flight: Flight, journey: Callable[[Flight], Awaitable[None]]) -> None:
+        await journey(flight)
         self._in_hand.pop((flight.outbox.pool, flight.delivery.ref), None)
         self._stir.set()
 
