@@ -49,7 +49,7 @@ def tryton_pg(trytons: dict[str, Tryton]) -> Tryton:
     return running_tryton(trytons, "postgresql")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def any_tryton(request: pytest.FixtureRequest, trytons: dict[str, Tryton]) -> Tryton:
     """Both, one after the other."""
     return running_tryton(trytons, request.param)
