@@ -98,17 +98,20 @@ def booked(erp: SimulatedErp) -> list[str]:
     return [entry["order"]["order_id"] for entries in erp.bookings().values() for entry in entries]
 
 
-async def listen(flashd: Flashd) -> None:
+async def listen(flashd: Flashd, opened: asyncio.Event) -> None:
     """Keep an event stream open until the daemon ends it."""
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{flashd.admin}/events") as answer:
         assert answer.status == 200
+        opened.set()
         async for _ in answer.content:
             pass
 
 
 async def test_sigterm_under_load_returns_in_ten_seconds_and_loses_nothing(flashd: Flashd, erp: SimulatedErp) -> None:
     flashd.ask_admin("PUT", "/admin/v1/stock/TEE", {"on_hand": 100_000})
-    stream = asyncio.create_task(listen(flashd))
+    opened = asyncio.Event()
+    stream = asyncio.create_task(listen(flashd, opened))
+    await asyncio.wait_for(opened.wait(), 10)
     load = Load(flashd)
     running = asyncio.create_task(load.run())
     await asyncio.wait_for(load.enough.wait(), 30)
