@@ -22,7 +22,7 @@ from flashd.config import Loaded, require_runnable
 from flashd.daemon.assembly import Assembly, assemble, connect_backend, kinds_of, reveal_of
 from flashd.daemon.front import Front, open_doors
 from flashd.daemon.reload import Reload
-from flashd.errors import ConfigError
+from flashd.errors import FlashdError
 from flashd.ports import Backend
 from flashd.runtime.clock import SystemClock
 from flashd.runtime.lag import LoopLag
@@ -69,13 +69,14 @@ class Life:
         self._over = asyncio.Event()
         self._crash: BaseException | None = None
         self._chores: set[asyncio.Task[object]] = set()
-        self._reloading = asyncio.Lock()
+        self._hangup = asyncio.Event()  # a reload is wanted; from the first moment, for SIGHUP ends who does not listen
 
     async def live(self) -> int:
         """Start, wait for the end, stop."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._over.set)
+        loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
         adapters = {
             name: connect_backend(name, section, self._loaded) for name, section in self._loaded.config.backends.items()
         }
@@ -130,8 +131,7 @@ class Life:
         log.info("daemon.started", store=house.store.contract.server, durability=house.store.contract.durability)
 
     async def _wait(self, house: Assembly, doors: Doors) -> None:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._chore(self._do_reload(house)))
+        self._chore(self._follow_hangups(house))
         self._chore(self._lag.measure())
         self._chore(tick(lambda: self._tell_status(house), STATUS_S, clock=self._clock))
         if self._watchdog_s is not None:
@@ -169,16 +169,22 @@ class Life:
         self._crash = error
         self._over.set()
 
+    async def _follow_hangups(self, house: Assembly) -> None:
+        """Reload after each SIGHUP, one after the other: two at once would put two actors in the place of one."""
+        while True:
+            await self._hangup.wait()
+            self._hangup.clear()
+            await self._do_reload(house)
+
     async def _do_reload(self, house: Assembly) -> None:
         """Take a new configuration over, or keep the old one and say why; either way tell that it is done."""
-        async with self._reloading:  # two at once would put two actors in the place of one
-            self._notifier.reloading()
-            try:
-                await self._reload(house, self._supervisor)
-            except ConfigError as error:
-                log.error("config.kept", reason=str(error))  # noqa: TRY400  # its message says all
-            finally:
-                self._notifier.ready()
+        self._notifier.reloading()
+        try:
+            await self._reload(house, self._supervisor)
+        except FlashdError as error:
+            log.error("config.kept", reason=str(error))  # noqa: TRY400  # its message says all
+        finally:
+            self._notifier.ready()
 
     async def _tell_status(self, house: Assembly) -> None:
         if self._notifier.active:

@@ -184,7 +184,7 @@ async def test_a_backend_whose_old_connections_do_not_close_goes_on_with_the_new
     await house.sent(5)
 
 
-async def test_two_reloads_at_once_leave_one_actor(house: House) -> None:
+async def test_a_second_hangup_during_a_reload_waits_for_the_first_and_leaves_one_actor(house: House) -> None:
     await house.queue(30)
     await house.sent(1)
     began, go = asyncio.Event(), asyncio.Event()
@@ -196,15 +196,20 @@ async def test_two_reloads_at_once_leave_one_actor(house: House) -> None:
         await reload(assembly, supervisor)
 
     life = living(house, slow)
+    life._hangup.set()  # before anybody follows it: it is kept
+    following = asyncio.create_task(life._follow_hangups(house.house))
     house.write("50/s")
-    first = asyncio.create_task(life._do_reload(house.house))
     await began.wait()
     began.clear()
-    second = asyncio.create_task(life._do_reload(house.house))
+    life._hangup.set()
     await asyncio.sleep(0.05)
     assert not began.is_set()
     go.set()
-    await asyncio.gather(first, second)
+    await began.wait()
+    while life._hangup.is_set() or house.house.loaded.config.backends["erp"].rate != "50/s":  # noqa: ASYNC110  # no event
+        await asyncio.sleep(0.01)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
     assert [actor.name for actor in house.supervisor.actors] == ["backend:erp", "intake:till"]
     await house.sent(30)
     assert len(set(house.books.keys)) == len(house.books.keys) == 30

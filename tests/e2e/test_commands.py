@@ -144,6 +144,17 @@ async def test_a_backend_is_paused_an_order_cancelled_and_a_body_mended(flashd: 
     assert "clean" in said(flashd, "audit")
 
 
+async def test_a_hangup_while_the_daemon_still_starts_is_a_reload_and_not_its_end(flashd: Flashd) -> None:
+    flashd.terminate()
+    started = flashd.log.read_text().count("store.started")
+    flashd.start(ready=False)
+    assert flashd.process is not None
+    await until(lambda: flashd.log.read_text().count("store.started") > started, "it has begun")
+    flashd.process.send_signal(signal.SIGHUP)
+    flashd.wait_until_ready()
+    await until(lambda: "config.reloaded" in flashd.log.read_text(), "it reloads once it can")
+
+
 async def test_orders_of_a_backend_that_is_no_longer_configured_are_said_loudly(flashd: Flashd, tmp_path: Path) -> None:
     said(flashd, "stock", "set", "TEE", "5")
     said(flashd, "backend", "pause", "erp", "--reason", "month end")
