@@ -56,6 +56,7 @@ def test_what_a_daemon_answers_steers_nothing(command: tuple[str, ...]) -> None:
             }
             store = {"ok": True, "server": HOSTILE, "durability": "fsync"}
             known |= {"store": store, "ready": True, "version": "1", "pools": {}, "backends": [], "draining": False}
+            known |= {"more": {"stranded": {HOSTILE: 1}}}
             data = json.dumps(known, ensure_ascii=False).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(data)))
