@@ -22,7 +22,7 @@ from flashd.config import Loaded, require_runnable
 from flashd.daemon.assembly import Assembly, assemble, connect_backend, kinds_of, reveal_of
 from flashd.daemon.front import Front, open_doors
 from flashd.daemon.reload import Reload
-from flashd.errors import FlashdError
+from flashd.errors import FlashdError, StoreUnavailable
 from flashd.ports import Backend
 from flashd.runtime.clock import SystemClock
 from flashd.runtime.lag import LoopLag
@@ -125,10 +125,11 @@ class Life:
         await front.start()
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at in every collection
-        for backend, count in (await house.store.stranded()).items():
-            log.error("orders.stranded", backend=backend, count=count, mend="configure this backend again")
         self._notifier.ready()
         log.info("daemon.started", store=house.store.contract.server, durability=house.store.contract.durability)
+        with suppress(StoreUnavailable):  # the sentry tells of that; `flashd status` names them, too
+            for backend, count in (await house.store.stranded()).items():
+                log.error("orders.stranded", backend=backend, count=count, mend="configure this backend again")
 
     async def _wait(self, house: Assembly, doors: Doors) -> None:
         self._chore(self._follow_hangups(house))

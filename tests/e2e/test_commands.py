@@ -165,6 +165,7 @@ async def test_orders_of_a_backend_that_is_no_longer_configured_are_said_loudly(
     flashd.config = before.replace("[backends.erp]", "[backends.new]").replace('backend = "erp"', 'backend = "new"')
     flashd.start()
     assert "STRANDED 1 orders wait for backend erp" in said(flashd, "status")
+    await until(lambda: "orders.stranded" in flashd.log.read_text(), "it is logged")
     assert '"event":"orders.stranded","backend":"erp","count":1' in flashd.log.read_text()
 
 
