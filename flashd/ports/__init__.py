@@ -1,0 +1,36 @@
+"""
+The doors between rooms: what actors, web and the composition root may ask of each other, as small Protocols.
+
+A port's conformance suite stands in tests/conformance, and the fakes of the tests pass it too. `Intake`, `Feed` and
+`StoreWatch` have one implementation each, held by tests of their own rooms.
+"""
+
+from flashd.ports.backend import Backend
+from flashd.ports.channel import Channel, Intake, NativeChannel, Receipt, Unreadable, Unrelated
+from flashd.ports.clock import Clock
+from flashd.ports.feed import Announcer, Feed, StoreHealth, StoreWatch
+from flashd.ports.ledger import OrderBook, Quarantined, StockLedger
+from flashd.ports.outflow import BackendGate, Depth, Drop, GateStatus, Outbox
+
+__all__ = [
+    "Announcer",
+    "Backend",
+    "BackendGate",
+    "Channel",
+    "Clock",
+    "Depth",
+    "Drop",
+    "Feed",
+    "GateStatus",
+    "Intake",
+    "NativeChannel",
+    "OrderBook",
+    "Outbox",
+    "Quarantined",
+    "Receipt",
+    "StockLedger",
+    "StoreHealth",
+    "StoreWatch",
+    "Unreadable",
+    "Unrelated",
+]

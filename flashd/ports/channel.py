@@ -1,0 +1,104 @@
+"""Sales channels: how their messages are proven and understood, and the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
+
+import msgspec
+
+from flashd.domain.order import Accepted, Incoming
+from flashd.domain.reservation import HoldReply, HoldRequest
+
+
+class Unreadable(msgspec.Struct, frozen=True, tag="unreadable"):
+    """Validly signed, and not understood: it is quarantined with this reason."""
+
+    reason: str
+
+
+class Unrelated(msgspec.Struct, frozen=True, tag="unrelated"):
+    """Understood, and none of flashd's business; *subject* names it, such as "product"."""
+
+    subject: str
+
+
+class Channel(Protocol):
+    """A place that sells: how its messages are proven and understood. Pure: no I/O, no clock of its own."""
+
+    name: str
+    kind: ClassVar[str]
+
+    def verify(self, headers: Mapping[str, str], body: bytes, *, now_s: float) -> bool:
+        """Say whether one of the live secrets signed exactly these bytes. *headers* has lower-case names."""
+
+    def is_ping(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """Say whether this is the platform's unsigned connection test, answered 200 and otherwise ignored."""
+
+    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:
+        """Understand a proven body; all that decides (id, version, effect) comes from the body, not the headers."""
+
+    def sign(self, body: bytes, *, now_s: float, delivery_id: str) -> dict[str, str]:
+        """Return the headers with which the platform would send this body: for `flashd send-test` and the demo."""
+
+
+class NativeChannel(Channel, Protocol):
+    """A sales channel that calls the native API with a bearer token: an unclear body is refused, not quarantined."""
+
+    def decode_hold(
+        self, body: bytes, *, default_ttl_ms: int = 600_000, max_ttl_ms: int = 1_800_000, location: str = "main"
+    ) -> HoldRequest:
+        """
+        Understand the body of ``POST /v1/holds``.
+
+        Args:
+            body: JSON in UTF-8.
+            default_ttl_ms: How long the hold lives if the body does not say; the pool's ``hold_ttl_s``.
+            max_ttl_ms: The longest time the body may ask for; the pool's ``hold_max_s``.
+            location: Where the pool's stock lies.
+
+        Raises:
+            Refused: The detail names the path, what was found and what is allowed.
+        """
+
+    def decode_order(self, body: bytes) -> Incoming:
+        """
+        Understand the body of ``POST /v1/orders`` (or one line of ``/v1/orders:batch``); the result is ``strict``.
+
+        Raises:
+            Refused: As above.
+        """
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a webhook or a native order: 2xx, and a named state."""
+
+    state: str  # an OrderState, "quarantined", "unrelated" or "pong"
+    code: str = ""  # an AcceptCode where an order was accepted
+    order: str = ""  # "<channel>:<order id>"
+    reason: str = ""
+    short: tuple[tuple[str, int], ...] = ()
+
+
+class Intake(Protocol):
+    """The way in of one sales channel. Every method returns only after the store has made its effect durable."""
+
+    @property
+    def channel(self) -> Channel:
+        """How its messages are read."""
+
+    async def webhook(self, headers: Mapping[str, str], body: bytes) -> Receipt:
+        """
+        Take one webhook.
+
+        Raises:
+            Unauthenticated: The signature is wrong; nothing was written.
+            Busy: Slow down.
+            StoreUnavailable: Nothing is known.
+        """
+
+    async def admit(self, incoming: Incoming) -> Accepted:
+        """Take one decoded order. Raises as above."""
+
+    async def hold(self, request: HoldRequest) -> HoldReply:
+        """Set stock aside, or say what is short. Raises as above."""

@@ -1,0 +1,100 @@
+"""What stands between the orders and a backend: the outbox of a pool, and the gate that all processes share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from flashd.domain.delivery import ClaimCode, Delivery, FinishCode, InFlight, Result
+from flashd.domain.order import OrderRef
+
+
+class Depth(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of one pool waits for one backend."""
+
+    queued: int = 0
+    oldest_ms: int = 0  # acceptance of the oldest queued item, ms since 1970; 0: none
+    in_flight: int = 0  # sending or in doubt
+
+
+class Outbox(Protocol):
+    """
+    Accepted, durable, not yet confirmed: the items of one pool for one backend.
+
+    *epoch* is the caller's term of leadership; a stale one is FENCED.
+    """
+
+    pool: str
+    backend: str
+
+    async def due(self, limit: int) -> list[OrderRef]:
+        """Return items that may be sent now, oldest first; a peek, not a claim."""
+
+    async def claim(
+        self, refs: Sequence[OrderRef], *, epoch: int, lease_ms: int
+    ) -> list[tuple[ClaimCode, Delivery | None]]:
+        """Take items into flight: counted and fsynced before this returns."""
+
+    async def finish(self, results: Sequence[Result], *, epoch: int) -> list[FinishCode]:
+        """Settle what became of claimed items."""
+
+    async def recover(self, *, epoch: int, delay_ms: int, limit: int = 100) -> list[OrderRef]:
+        """Turn items whose in-flight lease ended into in doubt, to be looked up after *delay_ms*; return them."""
+
+    async def doubtful(self, limit: int) -> list[Delivery]:
+        """Return items in doubt whose look-up is due; a peek."""
+
+    async def in_flight(self) -> list[InFlight]:
+        """Return all that is in flight or in doubt."""
+
+    async def depth(self) -> Depth:
+        """Return how much waits and how much is on its way."""
+
+
+class Drop(msgspec.Struct, frozen=True):
+    """The bucket's answer: the drop is yours (wait_ms 0), to be used *after_us* from now, or ask after *wait_ms*."""
+
+    wait_ms: int
+    reason: str = ""  # "rate", "paused", "retry_after"
+    after_us: int = 0  # above 0 only where the caller took it ahead
+
+
+class BackendGate(Protocol):
+    """What all processes share about one backend: who leads, how fast it may be fed, whether it is paused."""
+
+    backend: str
+
+    async def lead(self, owner: str, ttl_ms: int) -> int | None:
+        """Take or renew the leadership; return the epoch, or None while another owner leads."""
+
+    async def resign(self, owner: str) -> None:
+        """Give the leadership up, if it is ours."""
+
+    async def drop(self, spacing_us: int, *, burst: int = 1, ahead_us: int = 0) -> Drop:
+        """Take one drop from the leaky bucket, at most *ahead_us* before it may be used."""
+
+    async def pause(self, *, until_ms: int = 0, reason: str, by: str) -> None:
+        """Let nothing out until *until_ms*, or until resumed (0)."""
+
+    async def resume(self, *, by: str) -> None:
+        """Let it flow again."""
+
+    async def set_rate(self, rate: str, *, by: str) -> None:
+        """Override the configured rate for all processes; "" takes the override away."""
+
+    async def status(self) -> GateStatus:
+        """Return leader, epoch, pause and rate override."""
+
+
+class GateStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What all processes know about one backend."""
+
+    backend: str
+    leader: str = ""
+    epoch: int = 0
+    paused: bool = False  # by a human
+    until_ms: int = 0  # by Retry-After or an outage
+    reason: str = ""
+    rate: str = ""  # the override
