@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from flashd.config.secret import Secret
+from flashd.domain.publication import PublishMode, Threshold
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -80,13 +81,22 @@ class PoolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     location: str = "main"
     hold_ttl_s: PositiveInt = 600
     hold_max_s: PositiveInt = 1800
+    customer_key: Secret | None = None  # keys the hash that limits count a customer by, over all channels of the pool
 
 
 class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the channel is told of stock. Not in force yet: every mode but none is warned about."""
+    """What the channel is told of stock; buffer, floor, cap and percent also bind new holds of the channel."""
 
-    mode: Literal["mirror", "escrow", "none"] = "none"
+    mode: PublishMode = "none"
+    percent: Annotated[int, Meta(ge=0, le=100)] = 100
     buffer: NotNegative = 0
+    floor: NotNegative = 0
+    cap: NotNegative = 0
+    skus: dict[str, Threshold] = {}  # instead of the channel's own, by SKU
+    tune: Annotated[float, Meta(ge=0, le=100)] = 0.0  # buffer of at least sell rate x p99 lag x this factor; 0: off
+    rate: str = "2/s"  # calls to the platform
+    revisions_per_day: NotNegative = 0  # of one listing; 0: no budget
+    doubt_s: Annotated[float, Meta(gt=0)] = 30.0  # so long may a lost write still land
 
 
 class ChannelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -99,7 +109,11 @@ class ChannelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     secrets: Annotated[tuple[Secret, ...], Meta(max_length=3)] = ()
     tokens: tuple[Token, ...] = ()  # native API calls; scopes are not used there
     since: datetime | None = None  # cut-over: older orders never reserve
+    locations: tuple[str, ...] = ()  # where its orders take stock, in this order; (): the pool's location
+    split: bool = True  # an order may take from several locations
+    restocks: bool = True  # the platform puts units of a cancelled order back on its own shelf
     publish: PublishConfig = PublishConfig()
+    poll_s: Annotated[float, Meta(ge=0)] = 60.0  # how often orders are polled; 0: never
 
 
 class BackendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -129,6 +143,16 @@ class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     tag: str = ""
 
 
+class AlertsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who is told when a human is needed: a webhook, signed as Standard Webhooks are."""
+
+    url: str = ""  # "": nobody
+    secret: Secret | None = None  # whsec_...
+    repeat_s: Annotated[float, Meta(gt=0)] = 900.0  # the same trouble is told again after so long at the earliest
+    per_hour: PositiveInt = 60  # at most so many; what is over is summed up in the next
+    in_doubt_s: Annotated[float, Meta(gt=0)] = 300.0  # an order in doubt for longer is told
+
+
 class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How much is said."""
 
@@ -142,6 +166,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     intake: IntakeConfig = IntakeConfig()
     admin: AdminConfig = AdminConfig()
     logs: LogConfig = LogConfig()
+    alerts: AlertsConfig = AlertsConfig()
     pools: dict[str, PoolConfig] = {}
     channels: dict[str, ChannelConfig] = {}
     backends: dict[str, BackendConfig] = {}

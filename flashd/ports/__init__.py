@@ -7,30 +7,59 @@ A port's conformance suite stands in tests/conformance, and the fakes of the tes
 
 from flashd.ports.backend import Backend
 from flashd.ports.channel import Channel, Intake, NativeChannel, Receipt, Unreadable, Unrelated
+from flashd.ports.channel_api import (
+    ApiTraits,
+    ChannelApi,
+    Figure,
+    FigureWrite,
+    FigureWritten,
+    OrderPage,
+    Polled,
+    Price,
+    PriceWrite,
+    Subscription,
+    WriteCode,
+)
 from flashd.ports.clock import Clock
 from flashd.ports.feed import Announcer, Feed, StoreHealth, StoreWatch
 from flashd.ports.ledger import OrderBook, Quarantined, StockLedger
+from flashd.ports.listings import Dirty, Listings
 from flashd.ports.outflow import BackendGate, Depth, Drop, GateStatus, Outbox
+from flashd.ports.sales import Sales
 
 __all__ = [
     "Announcer",
+    "ApiTraits",
     "Backend",
     "BackendGate",
     "Channel",
+    "ChannelApi",
     "Clock",
     "Depth",
+    "Dirty",
     "Drop",
     "Feed",
+    "Figure",
+    "FigureWrite",
+    "FigureWritten",
     "GateStatus",
     "Intake",
+    "Listings",
     "NativeChannel",
     "OrderBook",
+    "OrderPage",
     "Outbox",
+    "Polled",
+    "Price",
+    "PriceWrite",
     "Quarantined",
     "Receipt",
+    "Sales",
     "StockLedger",
     "StoreHealth",
     "StoreWatch",
+    "Subscription",
     "Unreadable",
     "Unrelated",
+    "WriteCode",
 ]
