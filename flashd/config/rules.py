@@ -13,7 +13,7 @@ import msgspec
 
 from flashd.config.problem import Review, did_you_mean, one_of, shown
 from flashd.config.secret import Secret, locate, world_readable
-from flashd.config.shape import BackendConfig, ChannelConfig, Config, StoreConfig, Token
+from flashd.config.shape import AlertsConfig, BackendConfig, ChannelConfig, Config, StoreConfig, Token
 from flashd.domain.rate import Rate
 from flashd.errors import ConfigError
 
@@ -35,6 +35,7 @@ def check(config: Config, data: dict[str, Any], review: Review, *, base: Path, e
         if pool.hold_ttl_s > pool.hold_max_s:
             key = f"pools.{name}.hold_ttl_s"
             review.report(key, str(pool.hold_ttl_s), f"write at most hold_max_s, which is {pool.hold_max_s}")
+    _check_alerts(config.alerts, review)
     _check_tokens("admin.tokens", config.admin.tokens, review)
     _check_routes(config, data, review)
     for key, secret in secrets_in(config):
@@ -162,9 +163,34 @@ def _check_channel(key: str, channel: ChannelConfig, pools: list[str], review: R
             form = '[{ file = "..." }]' if needed == "secrets" else '[{ name = "...", secret = { file = "..." } }]'
             what = f"a {channel.kind} channel needs them, else anybody could send orders; write {needed} = {form}"
             review.report(f"{key}.{needed}", "(none)", what)
-    if channel.publish.mode != "none":
-        review.warn(f"{key}.publish", "this version publishes no stock: the platform sells by its own count")
+    if channel.publish.mode == "mirror" and not channel.publish.buffer and not channel.publish.tune:
+        what = (
+            "every unit is shown everywhere: two channels may sell the last one; write buffer, tune, or mode = escrow"
+        )
+        review.warn(f"{key}.publish", what)
+    try:
+        Rate.parse(channel.publish.rate)
+    except ValueError as error:
+        review.report(f"{key}.publish.rate", shown(channel.publish.rate), str(error).partition(": ")[2])
+    for number, location in enumerate(channel.locations):
+        if not location or not location.isprintable() or location in channel.locations[:number]:
+            review.report(f"{key}.locations[{number}]", shown(location), "write the name of a location, each once")
     _check_tokens(f"{key}.tokens", channel.tokens, review)
+
+
+def _check_alerts(alerts: AlertsConfig, review: Review) -> None:
+    if not alerts.url:
+        return
+    try:
+        parts = urlsplit(alerts.url)
+        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        parts, fine = urlsplit(""), False
+    if not fine or parts.password:
+        review.report("alerts.url", shown(alerts.url), "write https://host/path, without a login in it")
+    elif alerts.secret is None:
+        what = 'whoever is told must be able to trust it; write secret = { file = "alerts.secret" }'
+        review.report("alerts.secret", "(none)", what)
 
 
 def _check_backend(key: str, backend: BackendConfig, review: Review) -> None:

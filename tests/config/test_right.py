@@ -74,7 +74,7 @@ def test_what_is_unwise_is_a_warning(read: Load, tmp_path: Path) -> None:
     loaded = read(
         GOOD.replace("shop.secret", "open.secret").replace("[store]", '[store]\ndurability = "none"')
         + '[intake]\nlisten = "0.0.0.0:8787"\n[backends.spare]\nkind = "shelf"\nfolder = "x"\n'
-        + '[channels.till]\nkind = "native"\npublish = { mode = "mirror", buffer = 5 }\n'
+        + '[channels.till]\nkind = "native"\npublish = { mode = "mirror" }\n'
         + 'tokens = [{ name = "a", secret = { env = "NOT_SET" } }, { name = "b", secret = { credential = "b" } }]\n'
         + '[[routes]]\nbackend = "erp"\ntag = "late"\n'
     )
@@ -82,7 +82,7 @@ def test_what_is_unwise_is_a_warning(read: Load, tmp_path: Path) -> None:
     starts = [
         f'{file}: store.durability: "none": an order answered with 2xx may be lost',
         f"{file}: intake.listen: others can reach it without HTTPS",
-        f"{file}: channels.till.publish: this version publishes no stock",
+        f"{file}: channels.till.publish: every unit is shown everywhere",
         f"{file}: routes[1]: is never reached: routes[0] catches all",
         f"{file}: backends.spare: no route leads to it",
         f"{file}: channels.shop.secrets[0].file: everybody on this machine may read {tmp_path}/open.secret",

@@ -25,7 +25,31 @@ WRONG = {
         "",
         'did you mean "rate"?; allowed here: at_least',
     ),
-    "an unknown table": (GOOD + "[stores]\n", "stores", "", 'did you mean "store"?; allowed here: admin, backends'),
+    "a publishing rate": (
+        GOOD.replace("[store]", "[channels.shop.publish]\nrate = 'fast'\n[store]"),
+        "channels.shop.publish.rate",
+        '"fast"',
+        "write",
+    ),
+    "a location twice": (
+        GOOD.replace("[channels.shop]", '[channels.shop]\nlocations = ["a", "a"]'),
+        "channels.shop.locations[1]",
+        '"a"',
+        "each once",
+    ),
+    "alerts to nowhere": (GOOD + '[alerts]\nurl = "mail"\n', "alerts.url", '"mail"', "https://host/path"),
+    "alerts that nobody can trust": (
+        GOOD + '[alerts]\nurl = "https://a.example/x"\n',
+        "alerts.secret",
+        "(none)",
+        "write",
+    ),
+    "an unknown table": (
+        GOOD + "[stores]\n",
+        "stores",
+        "",
+        'did you mean "store"?; allowed here: admin, alerts, backends',
+    ),
     "an unknown key of an adapter": (
         _with(SHOP, SHOP + 'deliver = ["pending"]\n'),
         "channels.shop.deliver",
