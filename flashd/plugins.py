@@ -32,6 +32,7 @@ class PluginRecord(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""  # the distribution and its version
     Config: type[Any] | None = None
     connect: Callable[..., Any] | None = None  # (name, config, reveal) -> the adapter; no I/O
+    connect_api: Callable[..., Any] | None = None  # channels: (name, config, reveal) -> a ChannelApi or None; no I/O
 
 
 def find(group: str, offered: Iterable[EntryPoint] | None = None) -> dict[str, PluginRecord]:
@@ -108,7 +109,18 @@ def _load(point: EntryPoint, group: str) -> PluginRecord:
         return broken(reason=f"{point.value}.Config is no Struct that extends flashd.config.{wanted.__name__}")
     if not callable(connect):
         return broken(reason=f"{point.value} has no function connect(name, config, reveal)")
-    return PluginRecord(group=group, name=point.name, status="ok", source=_source(point), Config=shape, connect=connect)
+    connect_api = getattr(module, "connect_api", None)
+    if connect_api is not None and not callable(connect_api):
+        return broken(reason=f"{point.value}.connect_api is no function (name, config, reveal)")
+    return PluginRecord(
+        group=group,
+        name=point.name,
+        status="ok",
+        source=_source(point),
+        Config=shape,
+        connect=connect,
+        connect_api=connect_api,
+    )
 
 
 def _source(point: EntryPoint) -> str:

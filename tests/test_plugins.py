@@ -47,9 +47,16 @@ def test_a_strangers_adapter_is_sound_if_it_has_a_struct_and_connect(stranger: M
     assert (record.status, record.Config, record.connect) == ("ok", EbayConfig, print)
 
 
+def test_an_adapter_may_bring_the_platforms_own_api(stranger: ModuleType) -> None:
+    vars(stranger).update(Config=EbayConfig, connect=print, connect_api=repr)
+    assert pick(CHANNELS, "ebay", find(CHANNELS, _offer(CHANNELS))).connect_api is repr
+    assert installed(CHANNELS)["native"].connect_api is None
+
+
 @pytest.mark.parametrize(
     ("members", "reason"),
     [
+        ({"Config": EbayConfig, "connect": print, "connect_api": 7}, "stranger.connect_api is no function"),
         ({"connect": print}, "stranger.Config is no Struct that extends flashd.config.ChannelConfig"),
         ({"Config": SapConfig, "connect": print}, "extends flashd.config.ChannelConfig"),
         ({"Config": EbayConfig}, r"stranger has no function connect\(name, config, reveal\)"),

@@ -18,6 +18,7 @@ import msgspec
 from flashd.channels import reading, schema, signature
 from flashd.channels.reading import Misread
 from flashd.config import ChannelConfig, Secret, SecretText
+from flashd.domain.identity import customer_hash, identity_of, identity_of_text
 from flashd.domain.instant import version_of
 from flashd.domain.order import Effect, Incoming
 from flashd.domain.reservation import HoldRequest
@@ -115,18 +116,9 @@ def _speak_for(own: str, told: str) -> None:
 
 
 def _identity(customer: str | schema.CustomerBody) -> str:
-    """Return what tells one buyer from another; case and blanks around it do not."""
     if isinstance(customer, str):
-        return customer.strip().casefold()
-    return (customer.email or customer.phone).strip().casefold()
-
-
-def customer_hash(key: bytes) -> Callable[[str], str]:
-    """Return the keyed hash under which customers are counted; without a key, nobody is known."""
-    if not key:
-        return lambda _: ""
-    short_key = hashlib.blake2b(key).digest()  # BLAKE2b takes keys of up to 64 bytes
-    return lambda identity: hashlib.blake2b(identity.encode(), digest_size=16, key=short_key).hexdigest()
+        return identity_of_text(customer)
+    return identity_of(customer.email, customer.phone)
 
 
 class Native:

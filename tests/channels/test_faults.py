@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from flashd.channels import native, reading, shopify, standard_webhooks, woocommerce
 from flashd.channels.reading import Misread, too_deep
+from flashd.domain.identity import customer_hash
 from flashd.domain.order import Incoming
 from flashd.ports import Unreadable, Unrelated
 from tests.channels.bodies import (
@@ -29,7 +30,7 @@ from tests.channels.bodies import (
 
 Decode = Callable[[bytes], Incoming | Unreadable | Unrelated]
 
-TILL = native.Native("till", hash_customer=native.customer_hash(b""))
+TILL = native.Native("till", hash_customer=customer_hash(b""))
 DECODERS: dict[str, tuple[Decode, dict[str, Any]]] = {
     "shopify": (lambda body: shopify.decode_order(body, "shop", shopify.Config(kind="shopify")), shopify_order()),
     "woocommerce": (

@@ -8,13 +8,14 @@ import pytest
 
 from flashd.channels import native
 from flashd.config import Secret, SecretText, Token
+from flashd.domain.identity import customer_hash
 from flashd.domain.order import Effect, Incoming
 from flashd.domain.reservation import HoldRequest
 from flashd.errors import ConfigError, Forbidden, Refused
 from flashd.ports import NativeChannel, Unreadable
 from tests.channels.bodies import own_order, written
 
-TILL: NativeChannel = native.Native("till", hash_customer=native.customer_hash(b"key"))
+TILL: NativeChannel = native.Native("till", hash_customer=customer_hash(b"key"))
 
 
 def hold_body(**changes: Any) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def test_the_customer_is_known_only_by_a_keyed_hash() -> None:
     assert request.customer == hold(customer=" ADA@example.com ").customer
     assert request.customer == hold(customer={"email": "ada@example.com", "name": "Ada"}).customer
     assert request.customer != hold(customer="bob@example.com").customer
-    other = native.Native("till", hash_customer=native.customer_hash(b"other key"))
+    other = native.Native("till", hash_customer=customer_hash(b"other key"))
     assert request.customer != other.decode_hold(written(hold_body())).customer
 
 

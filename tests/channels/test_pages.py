@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flashd.channels import native, shopify, standard_webhooks, woocommerce
+from flashd.domain.identity import customer_hash
 from flashd.domain.order import Incoming
 
 PAGES = Path(__file__).parents[2] / "docs/channels"
@@ -28,5 +29,5 @@ def test_the_example_of_the_page_is_taken() -> None:
     assert isinstance(incoming, Incoming)
     assert incoming.reason == ""
     (hold,) = re.findall(r"```json\n(.*?)```", (PAGES / "native.md").read_text(), re.DOTALL)
-    channel = native.Native("till", hash_customer=native.customer_hash(b"k"))
+    channel = native.Native("till", hash_customer=customer_hash(b"k"))
     assert channel.decode_hold(hold.encode()).ttl_ms == 600_000
