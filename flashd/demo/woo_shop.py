@@ -1,10 +1,11 @@
 """
 What a WooCommerce shop knows: products, stock and orders, and its own rules of selling. No sockets.
 
-The rules are the vendor's (woocommerce/woocommerce wc-stock-functions.php and the V3 REST controllers): checkout sees the
-stock less what unpaid orders hold; the stock itself falls when an order *becomes* processing, on-hold or completed, and
-rises again by itself when one becomes cancelled or pending. A refund, a failure and the bin give nothing back. A figure
-that is written from outside stands as it was written, whatever was sold meanwhile.
+The rules are the vendor's (woocommerce/woocommerce wc-stock-functions.php and the V3 REST controllers): checkout sees
+the stock less what unpaid orders hold; the stock itself falls when an order *becomes* processing, on-hold or completed,
+and rises again by itself when one becomes cancelled or pending. A refund, a failure and the bin give nothing back. A
+figure that is written from outside stands as it was written, whatever was sold meanwhile; so an order that was placed
+before a lower figure was written, and is paid after it, takes the stock below zero, as it does there.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ class Product(msgspec.Struct, kw_only=True):
         """Say whether the sale price counts now."""
         begun = self.sale_from_s is None or self.sale_from_s <= now_s
         over = self.sale_to_s is not None and self.sale_to_s < now_s
-        return self.sale_price != "" and float(self.sale_price) < float(self.regular_price or "0") and begun and not over
+        return (
+            self.sale_price != "" and float(self.sale_price) < float(self.regular_price or "0") and begun and not over
+        )
 
     def price(self, now_s: float) -> str:
         """Return what it costs now."""
@@ -111,14 +114,18 @@ class WooShop:
 
     def __init__(self, *, currency: str = "EUR") -> None:
         self.currency = currency
+        self.told: Callable[[str, WooOrder], None] = lambda _event, _order: None
+        self._next_id = 100
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything; the next id goes on, so that nothing old is taken for new."""
         self.clock_offset_s = 0.0
         self.products: dict[int, Product] = {}
         self.orders: dict[int, WooOrder] = {}
         self.refused = 0  # purchases that the checkout turned away
-        self.told: Callable[[str, WooOrder], None] = lambda _event, _order: None
         self._by_sku: dict[str, Product] = {}
         self._held: dict[int, int] = {}  # product id -> units in unpaid orders
-        self._next_id = 100
 
     def now_s(self) -> float:
         """Return the shop's clock; what it shows of it has whole seconds."""

@@ -1,10 +1,11 @@
 """
 WooCommerce's webhooks, and what may go wrong with them on purpose.
 
-As in woocommerce/woocommerce class-wc-webhook.php: the body is made when it is *sent*, so it shows the order as it is then;
-HTTP/1.0, no redirect, sixty seconds, one attempt. 200 to 302 is success. A failure counts, a success sets the count back,
-and a failure that finds the count above five disables the webhook: the seventh in a row. The delivery id hashes the
-webhook's id and the second, so that two orders in one second share it. The first ping is form-encoded and unsigned.
+As in woocommerce/woocommerce class-wc-webhook.php: the body is made when it is *sent*, so it shows the order as it is
+then; HTTP/1.0, no redirect, sixty seconds, one attempt. 200 to 302 is success. A failure counts, a success sets the
+count back, and a failure that finds the count above five disables the webhook: the seventh in a row. The delivery id
+hashes the webhook's id and the second, so that two orders in one second share it. The first ping is form-encoded and
+unsigned.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import aiohttp
 import msgspec
 
 from flashd.demo.signatures import shop_signature
-from flashd.demo.woo_documents import order_document
+from flashd.demo.woo_documents import order_document, php_json
 from flashd.demo.woo_shop import WooOrder, WooShop
 
 MAX_FAILURES = 5
@@ -68,10 +69,17 @@ class WebhookDesk:
     def __init__(self, shop: WooShop, *, home: str, seed: int) -> None:
         self._shop = shop
         self._home = home
-        self._random = random.Random(seed)  # noqa: S311  # repeatable on purpose
+        self._seed = seed
         self._http: aiohttp.ClientSession | None = None
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._running: set[asyncio.Task[None]] = set()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all webhooks and all that waits to be sent."""
+        for task in self._running:
+            task.cancel()
+        self._random = random.Random(self._seed)  # noqa: S311  # repeatable on purpose
         self.knobs = WebhookKnobs()
         self.webhooks: dict[int, Webhook] = {}
         self.counts: Counter[str] = Counter()
@@ -114,8 +122,7 @@ class WebhookDesk:
 
     async def close(self) -> None:
         """Stop sending."""
-        for task in self._running:
-            task.cancel()
+        self.clear()
         if self._http is not None:
             await self._http.close()
 
@@ -126,7 +133,7 @@ class WebhookDesk:
 
     async def _deliver(self, webhook: Webhook, order: WooOrder) -> None:
         async with self._gate:
-            body = msgspec.json.encode(order_document(order, self._shop, self._home))
+            body = php_json(order_document(order, self._shop, self._home))
             second = int(self._shop.now_s())
             delivery_id = hashlib.md5(f"{webhook.id}{second}".encode()).hexdigest()  # noqa: S324  # as wp_hash does
             told = order.status
