@@ -5,10 +5,10 @@ BIN     = $(VENV)/bin
 PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types imports e2e bench clean
+.PHONY: help demo test check format lint types imports e2e bench bench-vendure clean
 
 help:  ## this list
-	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -52,6 +52,9 @@ e2e: $(VENV)/.test  ## the long runs: a real Tryton on PostgreSQL, processes kil
 
 bench: $(VENV)/.test  ## ratios, measured side by side in one run
 	$(BIN)/python -m benchmarks
+
+bench-vendure: $(VENV)/.test  ## a real Vendure shop alone and with flashd: 100 checkouts at once for 10 units; wants Node.js and PostgreSQL
+	$(BIN)/python -m benchmarks.vendure
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

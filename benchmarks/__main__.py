@@ -19,10 +19,10 @@ from rich.console import Console
 
 from benchmarks import ceiling, intake, machine, outflow, report
 from benchmarks.load import generator
+from benchmarks.results import RESULTS
 from benchmarks.site import OUTFLOW, Site
 from benchmarks.traffic import Kind, bearer, native_order
 
-RESULTS = Path(__file__).parent / "RESULTS.md"
 FOREWORD = "The figures as they came out, whatever they are. Compare ratios of one run, not figures of two."
 _BATCH = 5_000  # orders of one NDJSON batch
 

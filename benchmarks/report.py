@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,6 +12,7 @@ from benchmarks.ceiling import Ceiling
 from benchmarks.intake import Case
 from benchmarks.machine import Machine
 from benchmarks.outflow import Outflow
+from benchmarks.results import put, table
 from benchmarks.spread import Spread
 
 Rows = list[tuple[str, ...]]
@@ -113,13 +113,8 @@ def show(results: Results, console: Console) -> None:
 
 
 def write(results: Results, path: Path, foreword: str) -> None:
-    """Write RESULTS.md."""
-    text = ["# What `make bench` measured", "", foreword, ""]
-    text += [f"* {line}" for line in (*results.machine.lines(), *results.notes())]
+    """Write this benchmark's part of RESULTS.md."""
+    text = [foreword, "", *(f"* {line}" for line in (*results.machine.lines(), *results.notes()))]
     for head, rows in results.tables():
-        text += ["", _row(head), _row(("---", *("---:" for _ in head[1:]))), *map(_row, rows)]
-    path.write_text("\n".join(text) + "\n")
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+        text += table(head, rows)
+    put("bench", text, path)

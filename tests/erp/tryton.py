@@ -80,7 +80,7 @@ def cache() -> Path:
 
 
 @contextmanager
-def _locked(made: Path) -> Iterator[None]:
+def locked(made: Path) -> Iterator[None]:
     """Let one process at a time make *made*."""
     made.parent.mkdir(parents=True, exist_ok=True)
     with made.with_suffix(".lock").open("w") as lock:
@@ -102,7 +102,7 @@ def install() -> Path:
     """Return the Python that has Tryton, installed at the first call on this machine."""
     folder = cache()
     python = folder / "venv" / "bin" / "python"
-    with _locked(folder):
+    with locked(folder):
         if (folder / "installed").exists():
             return python
         began = time.monotonic()
@@ -133,7 +133,7 @@ def sqlite_template(python: Path) -> Path:
     """Return the filled SQLite file, filled at the first call on this machine; the ids stand beside it."""
     folder = cache()
     template = folder / "template.sqlite"
-    with _locked(template):
+    with locked(template):
         if not template.exists():
             began = time.monotonic()
             with tempfile.TemporaryDirectory(prefix="fd-tryton-") as name:
@@ -150,7 +150,7 @@ def postgres_template(python: Path) -> Path:
     """Return a tar of a filled and stopped PostgreSQL cluster, made at the first call on this machine."""
     folder = cache()
     template = folder / "template-pg.tar"
-    with _locked(template):
+    with locked(template):
         if not template.exists():
             began = time.monotonic()
             postgres = Postgres.make()
