@@ -23,8 +23,13 @@ dead                  ZSET    dead letters -> since ms
 done                  ZSET    delivered, cancelled, ignored -> since ms
 pending               ZSET    orders with a newer version that waits (field n) -> since ms
 fence:<backend>       STRING  highest epoch seen: a lower one is refused
+dirty                 ZSET    SKU whose stock changed -> since ms, until it is spread to the channels
 quarantine            HASH    id -> packed body that was not understood
 quarantine:at         ZSET    the same ids -> ms when they came
+sale                  HASH    sale -> its newest version, packed; ``<sale> 0x1f <version>`` -> that version
+rule                  HASH    SKU -> what scripts must know of its sales, see includes/sale.lua
+use                   HASH    units held or sold: ``q 0x1f <sale> 0x1f <sku>`` (quota), ``c 0x1f <sale> 0x1f <sku> 0x1f
+                              <customer>`` and ``t 0x1f <sale> 0x1f <customer>`` (limits)
 j                     STREAM  journal and change feed: fields k (kind), d (JSON members)
 checkpoint            HASH    ``upto``: id of the last entry trimmed from j; ``<sku> 0x1f <location>`` -> sums of the
                               trimmed moves, ``on_hand held sold exposed safety lacked``; with 0x1d before it -> units

@@ -20,9 +20,9 @@ from flashd.store.scripts import load
 
 _AGAIN = b"again"
 _ROUNDS = 200
-_HOLDS = ("stock", "hold", "hold:due", "hold:end", "j")
-_ORDERS = ("stock", "hold", "hold:due", "hold:end", "wait", "desk", "dead", "done", "pending", "j")
-_COMMANDS = ("stock", "wait", "desk", "dead", "done", "pending", "j")
+_HOLDS = ("stock", "hold", "hold:due", "hold:end", "j", "dirty")
+_ORDERS = ("stock", "hold", "hold:due", "hold:end", "wait", "desk", "dead", "done", "pending", "j", "dirty")
+_COMMANDS = ("stock", "wait", "desk", "dead", "done", "pending", "j", "dirty")
 _PAGE = 200
 
 
@@ -222,7 +222,7 @@ class RedisLedger:
             lacks,
             clean(by),
         ]
-        reply = await self._call("recount", self._keys(["stock", "j"]), args)
+        reply = await self._call("recount", self._keys(["stock", "j", "dirty"]), args)
         return _level(level.sku, level.location, reply[1:])
 
     async def levels(self, skus: Sequence[str] = ()) -> list[StockLevel]:

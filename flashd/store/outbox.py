@@ -29,7 +29,7 @@ class RedisOutbox:
         self._queue = pool_key(pool, f"q:{backend}")
         self._flight = pool_key(pool, f"fl:{backend}")
         self._journal = pool_key(pool, "j")
-        self._settled = [pool_key(pool, name) for name in ("desk", "dead", "done", "stock", "j")]
+        self._settled = [pool_key(pool, name) for name in ("desk", "dead", "done", "stock", "j", "dirty")]
 
     async def due(self, limit: int) -> list[OrderRef]:
         """Return items that may be sent now, oldest first; a peek, not a claim."""

@@ -58,6 +58,24 @@ class Bench:
             events = [(fields[b"k"].decode(), msgspec.json.decode(b"{" + fields[b"d"] + b"}")) for _, fields in entries]
         return [(kind, msgspec.convert(data.get("moves", []), list[Move])) for kind, data in events]
 
+    async def dirty(self) -> dict[str, int]:
+        """SKUs whose stock changed, and since when."""
+        if self.fake is not None:
+            return dict(self.fake.dirty)
+        assert self.client is not None
+        pairs: Any = await self.client.zrange(pool_key("main", "dirty"), 0, -1, withscores=True)
+        return {sku.decode(): int(since) for sku, since in pairs}
+
+    async def wash(self) -> list[str]:
+        """Empty that set; return what stood there."""
+        skus = sorted(await self.dirty())
+        if self.fake is not None:
+            self.fake.dirty.clear()
+        else:
+            assert self.client is not None
+            await self.client.delete(pool_key("main", "dirty"))
+        return skus
+
     async def pass_time(self, ms: int) -> None:
         """Let at least *ms* pass at the store; the only clock of a real one is the server's."""
         if self.fake is not None:

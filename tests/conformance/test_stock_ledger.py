@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from flashd.domain.delivery import ResultKind
-from flashd.domain.order import AcceptCode, Item, Kind, Line, OrderRef
+from flashd.domain.order import AcceptCode, Effect, Item, Kind, Line, OrderRef
 from flashd.domain.order import OrderState as State
 from flashd.domain.reservation import HoldCode, HoldState
 from flashd.domain.stock import StockLevel
@@ -157,6 +157,39 @@ async def test_units_that_a_count_took_out_of_sold_are_not_given_back_twice(benc
     await bench.ledger.cancel(REF, by="me", reason="")
     assert (await level(bench)).sold == 0
     assert (await level(bench)).free == 8
+
+
+async def test_whatever_changes_stock_makes_its_sku_dirty_and_nothing_else_does(bench: Bench) -> None:
+    await stock(bench)
+    await stock(bench, sku="mug")
+    assert await bench.wash() == ["mug", "tee"]
+    await bench.ledger.hold([make_hold(), make_hold("h2", ttl_ms=1)])
+    assert await bench.wash() == ["tee"]
+    await bench.ledger.hold([make_hold(), make_hold(tee=3), make_hold("h3", lines=(Line("ghost", 1),))])
+    await bench.ledger.extend("h1", 1, max_total_ms=1)
+    assert await bench.wash() == []
+    await bench.pass_time(5)
+    for change in (
+        bench.ledger.sweep(),
+        bench.ledger.release("h1", ""),
+        accept(bench, make_incoming(), make_incoming("1002")),
+        bench.ledger.cancel(OrderRef("shop", "1002"), by="me", reason=""),
+    ):
+        await change
+        assert await bench.wash() == ["tee"]
+    await bench.send(REF, ResultKind.DELIVERED)
+    await accept(bench, make_incoming(version=2, effect=Effect.CANCEL))
+    assert await bench.wash() == []
+    await bench.send(CANCEL, ResultKind.DELIVERED)
+    assert await bench.wash() == ["tee"]
+
+
+async def test_a_sku_that_is_dirty_keeps_since_when(bench: Bench) -> None:
+    await stock(bench)
+    since = (await bench.dirty())["tee"]
+    await bench.pass_time(5)
+    await accept(bench, make_incoming())
+    assert await bench.dirty() == {"tee": since}
 
 
 async def test_levels_answer_for_known_skus_only(bench: Bench) -> None:

@@ -150,6 +150,8 @@ class FakeOutbox:
             level = self.state.levels[move.sku, move.location]
             moves.append(replace(move, sold=-min(-move.sold, level.sold)))
             self.state.levels[move.sku, move.location] = level.moved(moves[-1])
+            if moves[-1].sold:
+                self.state.dirty.setdefault(move.sku, self.state.clock.now_ms())
         for kind in change.events:
             data: dict[str, Any] = {
                 "order": {"channel": record.ref.channel, "id": record.ref.id},

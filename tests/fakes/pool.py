@@ -24,6 +24,7 @@ class FakePool:
     due_ms: dict[OrderRef, int] = field(default_factory=dict)
     waiting: dict[OrderRef, Incoming] = field(default_factory=dict)  # newer versions that wait for an outcome
     holds: dict[str, Reservation] = field(default_factory=dict)
+    dirty: dict[str, int] = field(default_factory=dict)  # SKU -> since when, ms
     fences: dict[str, int] = field(default_factory=dict)
     quarantine: dict[str, Quarantined] = field(default_factory=dict)
     journal: list[Event] = field(default_factory=list)

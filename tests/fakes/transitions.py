@@ -48,6 +48,7 @@ class Transitions:
             level = self._pool.levels[where]
             now = level.atp - level.exposed
             kind = "changed" if (now > 0) == (was > 0) else "came_back" if now > 0 else "sold_out"
+            self._pool.dirty.setdefault(level.sku, self._pool.clock.now_ms())
             self.say(f"stock.{kind}", {"sku": level.sku, "location": level.location, "free": level.free}, ())
         self._was = {}
 

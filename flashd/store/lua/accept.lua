@@ -9,7 +9,8 @@
 -- KEYS[8] done ZSET settled orders
 -- KEYS[9] pending ZSET orders with a newer version that waits
 -- KEYS[10] journal STREAM j
--- KEYS[11..] rest MIXED q:<backend> of every backend that was ever used, then per order its record and those of its cancel and amend
+-- KEYS[11] dirty ZSET SKUs whose stock changed
+-- KEYS[12..] rest MIXED q:<backend> of every backend that was ever used, then per order its record and those of its cancel and amend
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] kinds which follow-ups the backends take: " erp/cancel erp/amend "
 -- ARGV[3..] orders for each: version, digest, effect, strict (0 or 1), hold id, backend, reason, admit (0 or 1), items, content, raw body
@@ -39,9 +40,9 @@
 -- Read.
 local keys = {
   stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], wait = KEYS[5], desk = KEYS[6], dead = KEYS[7],
-  done = KEYS[8], pending = KEYS[9], journal = KEYS[10], q = {},
+  done = KEYS[8], pending = KEYS[9], journal = KEYS[10], dirty = KEYS[11], q = {},
 }
-local first = 11
+local first = 12
 for name in string.gmatch(ARGV[1], '%S+') do
   keys.q[name], first = KEYS[first], first + 1
 end
@@ -73,5 +74,5 @@ local replies = {}
 for index, order in ipairs(orders) do
   replies[index] = accept_one(order)
 end
-write_levels(keys.stock, keys.journal)
+write_levels(keys.stock, keys.journal, keys.dirty)
 return replies

@@ -9,7 +9,8 @@
 -- KEYS[8] done ZSET settled orders
 -- KEYS[9] pending ZSET orders with a newer version that waits
 -- KEYS[10] journal STREAM j
--- KEYS[11..] rest MIXED q:<backend> of every backend that was ever used, then per item its order's record and those of cancel and amend
+-- KEYS[11] dirty ZSET SKUs whose stock changed
+-- KEYS[12..] rest MIXED q:<backend> of every backend that was ever used, then per item its order's record and those of cancel and amend
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] kinds which follow-ups the backends take: " erp/cancel erp/amend "
 -- ARGV[3..] items for each the kind whose waiting version is meant: create, cancel or amend
@@ -37,7 +38,7 @@
 
 local keys = {
   stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], wait = KEYS[5], desk = KEYS[6], dead = KEYS[7],
-  done = KEYS[8], pending = KEYS[9], journal = KEYS[10], q = {},
+  done = KEYS[8], pending = KEYS[9], journal = KEYS[10], dirty = KEYS[11], q = {},
 }
 
 local function apply(order_key, cancel_key, amend_key, kind)
@@ -72,7 +73,7 @@ local function apply(order_key, cancel_key, amend_key, kind)
   return 'applied'
 end
 
-local first = 11
+local first = 12
 for name in string.gmatch(ARGV[1], '%S+') do
   keys.q[name], first = KEYS[first], first + 1
 end
@@ -80,5 +81,5 @@ local replies = {}
 for index = first, #KEYS, 3 do
   replies[#replies + 1] = apply(KEYS[index], KEYS[index + 1], KEYS[index + 2], ARGV[3 + #replies])
 end
-write_levels(keys.stock, keys.journal)
+write_levels(keys.stock, keys.journal, keys.dirty)
 return replies

@@ -6,9 +6,10 @@
 -- KEYS[5] done ZSET settled orders
 -- KEYS[6] pending ZSET orders with a newer version that waits
 -- KEYS[7] journal STREAM j
--- KEYS[8] item HASH the record
--- KEYS[9] order HASH the record of the order that it follows; the same for an order
--- KEYS[10..] queues ZSET q:<backend> of every backend that was ever used
+-- KEYS[8] dirty ZSET SKUs whose stock changed
+-- KEYS[9] item HASH the record
+-- KEYS[10] order HASH the record of the order that it follows; the same for an order
+-- KEYS[11..] queues ZSET q:<backend> of every backend that was ever used
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] by whom
 -- ARGV[3] reason why
@@ -29,13 +30,13 @@
 -- Read.
 local keys = {
   stock = KEYS[1], wait = KEYS[2], desk = KEYS[3], dead = KEYS[4], done = KEYS[5], pending = KEYS[6], journal = KEYS[7],
-  q = {},
+  dirty = KEYS[8], q = {},
 }
-local next_key = 10
+local next_key = 11
 for name in string.gmatch(ARGV[1], '%S+') do
   keys.q[name], next_key = KEYS[next_key], next_key + 1
 end
-local item, order = KEYS[8], KEYS[9]
+local item, order = KEYS[9], KEYS[10]
 local head, newer = read_head(item), read_next(item)
 local MAY = { waiting = true, queued = true, shortfall = true, parked = true, dead = true, manual = true, cancelled = true }
 
@@ -69,5 +70,5 @@ if newer then
 end
 head.final = true
 enter(keys, item, head, 'cancelled', ARGV[3] .. ' (by ' .. ARGV[2] .. ')', moves, 'order.cancelled')
-write_levels(keys.stock, keys.journal)
+write_levels(keys.stock, keys.journal, keys.dirty)
 return { 'done', head.state }

@@ -4,6 +4,7 @@
 -- KEYS[3] hold_due ZSET live holds by deadline
 -- KEYS[4] hold_end ZSET ended holds, not touched
 -- KEYS[5] journal STREAM j
+-- KEYS[6] dirty ZSET SKUs whose stock changed, not touched
 -- ARGV[1] id hold id
 -- ARGV[2] ttl_ms from now
 -- ARGV[3] max_total_ms since it began

@@ -8,7 +8,8 @@
 -- KEYS[6] done ZSET settled items
 -- KEYS[7] stock HASH counters
 -- KEYS[8] journal STREAM j
--- KEYS[9..] items HASH one record for each result
+-- KEYS[9] dirty ZSET SKUs whose stock changed
+-- KEYS[10..] items HASH one record for each result
 -- ARGV[1] epoch the caller's term
 -- ARGV[2] backend whose results these are
 -- ARGV[3..] results for each: kind, reason, backend's own id, delay in ms, whether a refusal counts (0 or 1), most refusals,
@@ -158,8 +159,8 @@ end
 
 -- Read, Refuse: every argument, before the first item is written.
 local results = {}
-for index = 9, #KEYS do
-  local at = 3 + (index - 9) * 7
+for index = 10, #KEYS do
+  local at = 3 + (index - 10) * 7
   local result = {
     kind = ARGV[at], reason = ARGV[at + 1], backend_ref = ARGV[at + 2], delay_ms = integer(ARGV[at + 3]),
     count_refusal = integer(ARGV[at + 4]), max_refusals = integer(ARGV[at + 5]),
@@ -179,7 +180,7 @@ if not stale then
 end
 local replies = {}
 for index, result in ipairs(results) do
-  replies[index] = finish(KEYS[8 + index], result, stale)
+  replies[index] = finish(KEYS[9 + index], result, stale)
 end
-write_levels(KEYS[7], KEYS[8])
+write_levels(KEYS[7], KEYS[8], KEYS[9])
 return replies

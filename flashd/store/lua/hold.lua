@@ -4,6 +4,7 @@
 -- KEYS[3] hold_due ZSET live holds by deadline
 -- KEYS[4] hold_end ZSET ended holds by the time they may go
 -- KEYS[5] journal STREAM j
+-- KEYS[6] dirty ZSET SKUs whose stock changed
 -- ARGV[1..] requests for each: id, digest, ttl_ms, channel, customer, items
 -- RETURNS per request {code, state, deadline ms, SKU, units left ...}: `held`, `repeat`, `conflict`, `short`, `unknown_sku`,
 --   or `again` (nothing written: overdue holds are left to sweep)
@@ -17,7 +18,7 @@
 -- @include stock
 -- @include reservation
 
-local keys = { stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], journal = KEYS[5] }
+local keys = { stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], journal = KEYS[5], dirty = KEYS[6] }
 
 local function left_of(items, code)
   local reply = { code, '', '0' }
@@ -81,5 +82,5 @@ local replies = {}
 for index, wish in ipairs(wishes) do
   replies[index] = hold_one(wish)
 end
-write_levels(keys.stock, keys.journal)
+write_levels(keys.stock, keys.journal, keys.dirty)
 return replies

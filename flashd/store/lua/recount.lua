@@ -1,6 +1,7 @@
 -- recount -- Set on hand and safety of one SKU to a count.
 -- KEYS[1] stock HASH counters
 -- KEYS[2] journal STREAM j
+-- KEYS[3] dirty ZSET SKUs whose stock changed
 -- ARGV[1] sku that was counted
 -- ARGV[2] location where
 -- ARGV[3] on_hand units counted
@@ -51,5 +52,5 @@ if atp < 0 then
     '"sku":' .. quoted(sku) .. ',"location":' .. quoted(location) .. ',"deficit":' .. whole(-atp)
   )
 end
-write_levels(KEYS[1], KEYS[2])
+write_levels(KEYS[1], KEYS[2], KEYS[3])
 return reply_of('counted', level)

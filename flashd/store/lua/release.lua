@@ -5,6 +5,7 @@
 -- KEYS[3] hold_due ZSET live holds by deadline
 -- KEYS[4] hold_end ZSET ended holds by the time they may go
 -- KEYS[5] journal STREAM j
+-- KEYS[6] dirty ZSET SKUs whose stock changed
 -- ARGV[1] id hold id
 -- ARGV[2] reason for the journal
 -- RETURNS {code, state, deadline ms}: `released`, `repeat` (it was released before), or `gone`
@@ -19,7 +20,7 @@
 -- @include reservation
 
 -- Read.
-local keys = { stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], journal = KEYS[5] }
+local keys = { stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], journal = KEYS[5], dirty = KEYS[6] }
 local hold = read_hold(keys, ARGV[1])
 
 -- Refuse.
@@ -33,5 +34,5 @@ end
 -- Write.
 hold.reason = ARGV[2]
 end_hold(keys, hold, 'released', ',"reason":' .. quoted(ARGV[2]))
-write_levels(keys.stock, keys.journal)
+write_levels(keys.stock, keys.journal, keys.dirty)
 return { 'released', 'released', whole(hold.expires) }

@@ -9,8 +9,9 @@
 -- KEYS[8] done ZSET settled orders
 -- KEYS[9] pending ZSET orders with a newer version that waits
 -- KEYS[10] journal STREAM j
--- KEYS[11] item HASH the record
--- KEYS[12..] queues ZSET q:<backend> of every backend that was ever used
+-- KEYS[11] dirty ZSET SKUs whose stock changed
+-- KEYS[12] item HASH the record
+-- KEYS[13..] queues ZSET q:<backend> of every backend that was ever used
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] by whom
 -- ARGV[3] items of the mended content
@@ -35,13 +36,13 @@
 -- Read.
 local keys = {
   stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], wait = KEYS[5], desk = KEYS[6], dead = KEYS[7],
-  done = KEYS[8], pending = KEYS[9], journal = KEYS[10], q = {},
+  done = KEYS[8], pending = KEYS[9], journal = KEYS[10], dirty = KEYS[11], q = {},
 }
-local next_key = 12
+local next_key = 13
 for name in string.gmatch(ARGV[1], '%S+') do
   keys.q[name], next_key = KEYS[next_key], next_key + 1
 end
-local item, head = KEYS[11], read_head(KEYS[11])
+local item, head = KEYS[12], read_head(KEYS[12])
 local MAY = { waiting = true, shortfall = true, parked = true, dead = true, manual = true }
 local mended = ARGV[4] ~= '' and ARGV[4] ~= redis.call('HGET', item, 'o')
 local items = read_items(redis.call('HGET', item, 'i'))
@@ -89,5 +90,5 @@ head.released = head.released or state == 'queued'
 local why = explain('', short, unknown)
 enter(keys, item, head, state, why, moves, state == 'queued' and 'order.requeued' or nil)
 remember(item, (mended and 'mended by ' or 'retried by ') .. ARGV[2])
-write_levels(keys.stock, keys.journal)
+write_levels(keys.stock, keys.journal, keys.dirty)
 return { 'done', head.state }

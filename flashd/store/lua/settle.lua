@@ -7,7 +7,8 @@
 -- KEYS[5] done ZSET settled orders
 -- KEYS[6] pending ZSET orders with a newer version that waits
 -- KEYS[7] journal STREAM j
--- KEYS[8] item HASH the record
+-- KEYS[8] dirty ZSET SKUs whose stock changed
+-- KEYS[9] item HASH the record
 -- ARGV[1] backend_ref the backend's own id of it
 -- ARGV[2] by whom
 -- RETURNS {code, state}: `done`, `unknown_order` or `not_allowed`
@@ -27,8 +28,9 @@
 -- Read.
 local keys = {
   stock = KEYS[1], wait = KEYS[2], desk = KEYS[3], dead = KEYS[4], done = KEYS[5], pending = KEYS[6], journal = KEYS[7],
+  dirty = KEYS[8],
 }
-local item, head = KEYS[8], read_head(KEYS[8])
+local item, head = KEYS[9], read_head(KEYS[9])
 
 -- Refuse.
 if not head then
@@ -52,5 +54,5 @@ redis.call('HSET', item, 'r', ARGV[1])
 enter(
   keys, item, head, 'delivered', 'settled by ' .. ARGV[2], moves, 'order.delivered', ',"backend_ref":' .. quoted(ARGV[1])
 )
-write_levels(keys.stock, keys.journal)
+write_levels(keys.stock, keys.journal, keys.dirty)
 return { 'done', head.state }

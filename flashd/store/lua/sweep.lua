@@ -5,6 +5,7 @@
 -- KEYS[3] hold_due ZSET live holds by deadline
 -- KEYS[4] hold_end ZSET ended holds by the time they may go
 -- KEYS[5] journal STREAM j
+-- KEYS[6] dirty ZSET SKUs whose stock changed
 -- ARGV[1] limit how many of each
 -- RETURNS how many holds ended
 -- KEEPS on hand = atp + held + sold + safety; a hold leaves HELD once
@@ -18,7 +19,7 @@
 -- @include reservation
 
 -- Read.
-local keys = { stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], journal = KEYS[5] }
+local keys = { stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], journal = KEYS[5], dirty = KEYS[6] }
 local limit = integer(ARGV[1])
 
 -- Refuse.
@@ -32,5 +33,5 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', keys.hold_end, '-inf', whole(now
   redis.call('HDEL', keys.hold, id)
   redis.call('ZREM', keys.hold_end, id)
 end
-write_levels(keys.stock, keys.journal)
+write_levels(keys.stock, keys.journal, keys.dirty)
 return ended

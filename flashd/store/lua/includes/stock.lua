@@ -1,5 +1,5 @@
 -- Counters of one SKU and location, packed; every change of a call is collected and written once, at its end.
--- Needs integer.lua, journal.lua. Read with level_of, change with shift, write with write_levels.
+-- Needs integer.lua, clock.lua, journal.lua. Read with level_of, change with shift, write with write_levels.
 local levels, touched = {}, {}
 
 local function field_of(sku, location)
@@ -54,8 +54,28 @@ local function shift(level, on_hand, held, sold, exposed, safety)
     .. whole(sold) .. ',' .. whole(exposed) .. ',' .. whole(safety) .. ']'
 end
 
+-- Remembers in the set *dirty*, once a SKU, that channels may have to show another figure; it keeps since when.
+local function mark_dirty(dirty)
+  local members = {}
+  for _, level in ipairs(touched) do
+    if not members[level.sku] then
+      members[level.sku] = true
+      members[#members + 1] = whole(now_ms)
+      members[#members + 1] = level.sku
+    end
+    if #members >= 1000 then
+      redis.call('ZADD', dirty, 'NX', unpack(members))
+      members = {}
+    end
+  end
+  if #members > 0 then
+    redis.call('ZADD', dirty, 'NX', unpack(members))
+  end
+end
+
 -- Writes every touched level once and says what it is now; the crossing of zero is its own kind.
-local function write_levels(stock, journal)
+local function write_levels(stock, journal, dirty)
+  mark_dirty(dirty)
   for _, level in ipairs(touched) do
     redis.call(
       'HSET', stock, field_of(level.sku, level.location),
