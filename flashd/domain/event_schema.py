@@ -20,6 +20,7 @@ class Fact(msgspec.Struct, frozen=True):
 _LEVEL = ("sku", "location", "on_hand", "held", "sold", "exposed", "safety", "seq", "free")
 _ITEM = ("order", "item", "state", "backend", "version")
 _OUTCOME = (*_ITEM, "backend_ref", "sends")
+_SALE = ("sale", "version", "state", "by")
 _HOLD = ("hold", "channel", "moves")
 
 KINDS: dict[str, Fact] = {
@@ -46,6 +47,10 @@ KINDS: dict[str, Fact] = {
     "order.buried": Fact("Refused for good: a dead letter.", _OUTCOME, ("reason",)),
     "order.left_to_human": Fact("A human must say whether the backend has it.", _OUTCOME, ("reason",)),
     "order.purged": Fact("Settled long ago; its record has left the store.", ("order",)),
+    "sale.changed": Fact("A version of a sale was written.", (*_SALE, "start_ms", "end_ms")),
+    "sale.stopped": Fact("A human stopped a sale: nothing more of it is sold.", _SALE),
+    "sale.resumed": Fact("A human lets a stopped sale go on.", _SALE),
+    "sale.ended": Fact("A sale is over for good.", _SALE),
     "channel.quarantined": Fact("A proven body was not understood.", ("channel", "quarantine", "reason")),
     "channel.unquarantined": Fact("A human settled a quarantined body.", ("quarantine", "by")),
     "backend.throttled": Fact("A backend asked for a pause.", ("backend", "reason", "wait_ms")),
@@ -70,6 +75,9 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "safety": _COUNT | {"description": "units kept back"},
     "seq": _COUNT | {"description": "sequence number of the last count, 0 for none"},
     "free": _COUNT | {"description": "units that a hold may take"},
+    "sale": _TEXT | {"description": "the sale's name"},
+    "start_ms": _COUNT | {"description": "from when on, ms since 1970"},
+    "end_ms": _COUNT | {"description": "until before when, ms since 1970"},
     "deficit": _COUNT | {"description": "units promised beyond the count"},
     "hold": _TEXT | {"description": "the hold's id"},
     "channel": _TEXT | {"description": "the sales channel's name"},
@@ -84,7 +92,7 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "state": _TEXT | {"description": "where the item stands now; see docs/lifecycle.md"},
     "backend": _TEXT | {"description": "the backend's name"},
     "backend_ref": _TEXT | {"description": "the backend's own id of the order, where it told one"},
-    "version": _COUNT | {"description": "which version of the order is known"},
+    "version": _COUNT | {"description": "which version of the order or sale is known"},
     "sends": _COUNT | {"description": "how often it was sent"},
     "reason": _TEXT | {"description": "why, in words"},
     "by": _TEXT | {"description": "which human, by the name of the token"},

@@ -32,6 +32,7 @@ from flashd.store.keys import generation_key, pool_key
 from flashd.store.ledger import RedisLedger
 from flashd.store.orderbook import RedisOrderBook
 from flashd.store.outbox import RedisOutbox
+from flashd.store.sales import RedisSales
 from flashd.store.watch import RedisWatch
 
 log = structlog.get_logger()
@@ -50,6 +51,7 @@ class PoolStore:
     book: RedisOrderBook
     feed: RedisFeed
     journal: RedisJournal
+    sales: RedisSales
     outboxes: dict[str, RedisOutbox]  # by backend
 
 
@@ -146,6 +148,7 @@ def _open_pool(name: str, pool: PoolConfig, client: Redis, listener: Redis, kind
         book=RedisOrderBook(client, name),
         feed=RedisFeed(client, listener, name),
         journal=RedisJournal(client, name),
+        sales=RedisSales(client, name),
         outboxes={backend: RedisOutbox(client, name, backend) for backend in kinds},
     )
 

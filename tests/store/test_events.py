@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import jsonschema  # type: ignore[import-untyped]  # its stubs are a package of their own
 import msgspec
 from redis.asyncio import Redis
 
 from flashd.domain.event import Event, message_of
 from flashd.domain.event_schema import KINDS, json_schema
+from flashd.domain.sale import Sale, SaleProduct, SaleState
 from flashd.domain.stock import StockLevel
 from flashd.store.client import Client
 from flashd.store.feed import RedisFeed
 from flashd.store.journal import RedisJournal
+from flashd.store.sales import RedisSales
 from tests.store.traffic import Traffic
 
 BY_OTHERS = ("backend.", "channel.")  # announced by actors and by the quarantine; their own tests see them
@@ -21,6 +25,7 @@ async def test_what_the_scripts_say_keeps_to_the_schema_and_nothing_is_left_unsa
     await traffic.run(500)
     await traffic.ledger.recount(StockLevel(sku="A", on_hand=0, safety=2, seq=10**12))
     await RedisJournal(client, "main").purge(0)
+    await sell_out_of_window(RedisSales(client, "main"))
     events = await everything(client)
     validator = jsonschema.Draft202012Validator(json_schema())
     for event in events:
@@ -30,6 +35,14 @@ async def test_what_the_scripts_say_keeps_to_the_schema_and_nothing_is_left_unsa
     unsaid = KINDS.keys() - {event.kind for event in events}
     rare = {"hold.extended", "order.ignored"}
     assert {kind for kind in unsaid if not kind.startswith(BY_OTHERS)} <= rare
+
+
+async def sell_out_of_window(sales: RedisSales) -> None:
+    start = datetime(2026, 11, 27, 8, tzinfo=UTC)
+    sale = Sale(name="friday", start=start, end=start + timedelta(hours=1), products=(SaleProduct(sku="A"),))
+    await sales.put(sale, by="ann")
+    for state in (SaleState.STOPPED, SaleState.READY, SaleState.ENDED):
+        await sales.set_state("friday", state, by="ann")
 
 
 async def everything(client: Redis) -> list[Event]:
