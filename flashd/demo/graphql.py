@@ -115,27 +115,26 @@ class Schema:
             raise GraphqlError(f"Field '{field.name}' doesn't exist on type '{kind}'", "undefinedField")
         for argument in field.arguments:
             if argument not in declared.arguments:
-                raise GraphqlError(
-                    f"Field '{field.name}' doesn't accept argument '{argument}'", "argumentNotAccepted"
-                )
-        if declared.type and not field.selection:
-            raise GraphqlError(f"Field must have selections (field '{field.name}' returns {declared.type})")
+                raise GraphqlError(f"Field '{field.name}' doesn't accept argument '{argument}'", "argumentNotAccepted")
         if not declared.type:
             return 0
-        below = self._cost(field.selection, declared.type)
-        if declared.type.endswith("Connection"):
-            size = field.arguments.get("first")
-            if not isinstance(size, int) or not 1 <= size <= PAGE_AT_MOST:
-                raise GraphqlError(f"you must provide `first` of 1 to {PAGE_AT_MOST} to '{field.name}'", "BAD_REQUEST")
-            return CONNECTION_COST + size * below
-        if declared.type == "PageInfo":
-            return 0
-        if declared.type.endswith("Edge"):
-            return below
-        ids = field.arguments.get("ids")
-        if isinstance(ids, list):
-            return (1 + below) * len(ids)
-        return 1 + below
+        if not field.selection:
+            raise GraphqlError(f"Field must have selections (field '{field.name}' returns {declared.type})")
+        return _object_cost(field, declared.type, self._cost(field.selection, declared.type))
+
+
+def _object_cost(field: Field, kind: str, below: int) -> int:
+    if kind == "PageInfo":
+        return 0
+    if kind.endswith("Edge"):
+        return below
+    if kind.endswith("Connection"):
+        size = field.arguments.get("first")
+        if not isinstance(size, int) or not 1 <= size <= PAGE_AT_MOST:
+            raise GraphqlError(f"you must provide `first` of 1 to {PAGE_AT_MOST} to '{field.name}'", "BAD_REQUEST")
+        return CONNECTION_COST + size * below
+    ids = field.arguments.get("ids")
+    return (1 + below) * (len(ids) if isinstance(ids, list) else 1)
 
 
 def execute(selection: list[Field], source: Mapping[str, Any], spent: list[int]) -> dict[str, Any]:
@@ -222,7 +221,7 @@ class _Parser:
     def _take(self, wanted: str = "") -> str:
         kind, text = self._tokens[self._at]
         self._at += 1
-        if wanted and text != wanted and kind != wanted:
+        if wanted and wanted not in {text, kind}:
             raise GraphqlError(f"syntax error, unexpected {text!r}, expecting {wanted}")
         return text
 

@@ -1,8 +1,8 @@
 """
-What a simulated Shopify shop knows: its products, its stock at each location, its orders. No sockets, no clock of its own.
+What a simulated Shopify shop knows: its products, its stock at each location, its orders. No sockets.
 
-It sells from its own stock, as the real one does: `available` falls and `committed` rises in the moment of the sale, and
-a variant of the policy DENY is never sold below zero.
+It sells from its own stock, as the real one does: `available` falls and `committed` rises in the moment of the sale,
+and a variant of the policy DENY is never sold below zero.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ from flashd.demo.graphql import Schema
 
 API_VERSION = "2026-10"
 _MONEY = "shopMoney:MoneyV2 presentmentMoney:MoneyV2"
-_ADDRESS = "name firstName lastName company address1 address2 city province provinceCode zip country countryCodeV2 phone"
+_ADDRESS = (
+    "name firstName lastName company address1 address2 city province provinceCode zip country countryCodeV2 phone"
+)
 
 SCHEMA = Schema(f"""
 QueryRoot: shop:Shop nodes(ids):[Node node(id):Node order(id):Order location(id):Location \
@@ -51,7 +53,7 @@ ShippingLine: id title isRemoved originalPriceSet:MoneyBag discountedPriceSet:Mo
 currentDiscountedPriceSet:MoneyBag discountAllocations:[DiscountAllocation
 Order: id legacyResourceId name createdAt updatedAt processedAt cancelledAt test currencyCode displayFinancialStatus \
 taxesIncluded dutiesIncluded totalPriceSet:MoneyBag currentTotalPriceSet:MoneyBag totalTaxSet:MoneyBag \
-currentTotalTaxSet:MoneyBag currentTotalDutiesSet:MoneyBag currentTotalAdditionalFeesSet:MoneyBag email phone note tags \
-sourceName customer:Customer billingAddress:MailingAddress shippingAddress:MailingAddress refunds(first):[Refund \
+currentTotalTaxSet:MoneyBag currentTotalDutiesSet:MoneyBag currentTotalAdditionalFeesSet:MoneyBag email phone note \
+tags sourceName customer:Customer billingAddress:MailingAddress shippingAddress:MailingAddress refunds(first):[Refund \
 lineItems(first after):LineItemConnection shippingLines(first after includeRemovals):ShippingLineConnection
 """)
