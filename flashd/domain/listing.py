@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 import msgspec
+from msgspec.structs import replace
 
 UNKNOWN = -1
 """A figure that nobody knows."""
@@ -50,8 +51,9 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     to: int = 0  # the figure being written, or known at written_ms
     key: str = ""  # idempotency key of the newest write
     began_ms: int = 0  # server's clock
-    written_ms: int = 0  # SETTLING: platform's clock, the latest instant at which `to` came into force
-    later: int = 0  # SETTLING: units of orders seen that were surely sold after written_ms, less units returned since
+    written_ms: int = 0  # platform's clock, the latest instant at which `to` came into force, newest settling
+    later: int = 0  # SETTLING: units seen that were surely sold after written_ms; less units returned, in any state
+    seen: int = 0  # units of orders seen since the newest write began or figure was read, whenever they were sold
 
 
 class BeginCode(StrEnum):
@@ -60,6 +62,7 @@ class BeginCode(StrEnum):
     BEGUN = "begun"
     UNCHANGED = "unchanged"  # the platform shows it already: an unchanged figure is never rewritten
     BUSY = "busy"  # another write is not settled yet
+    UNKNOWN = "unknown"  # backed, and nobody knows what the platform shows: observe first (zero may always be written)
     STOPPED = "stopped"  # the row belongs to a stopped sale and the wish was not zero
 
 
@@ -98,3 +101,37 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     figure: int = UNKNOWN  # what the platform shows instead, where it said so (stale)
     at_ms: int = 0  # platform's clock at which an applied figure was surely in force
+
+
+def sell(listing: Listing, units: int, *, placed_ms: int) -> tuple[Listing, int]:
+    """
+    Say what an order of *units* that is seen now leaves of the exposure, and how many of its units were exposed.
+
+    Args:
+        listing: What the order's channel shows.
+        units: How many the order wants.
+        placed_ms: When it was placed, by the platform's clock; 0: not told, so it counts as placed before any write.
+    """
+    exposed = min(units, listing.exposed)
+    settling = listing.state is ListingState.SETTLING
+    after = settling and placed_ms > listing.written_ms
+    figure = listing.figure
+    if figure > 0 and (after or not settling):  # else the figure was read, or written, after this sale
+        figure = max(0, figure - units)
+    later = listing.later + (units if after else 0)
+    return replace(listing, exposed=listing.exposed - exposed, figure=figure, later=later), exposed
+
+
+def restock(listing: Listing, units: int, *, risen: int) -> Listing:
+    """
+    Say what the listing is once the platform put *units* on sale again by itself.
+
+    Args:
+        listing: What the channel shows.
+        units: How many the platform put back.
+        risen: By how many the exposure rises: all, but where it is backed no more than are there to back it.
+    """
+    settling = listing.state is ListingState.SETTLING
+    figure = listing.figure if listing.figure == UNKNOWN else listing.figure + units
+    later = listing.later - (units if settling else 0)
+    return replace(listing, exposed=listing.exposed + risen, figure=figure, later=later)

@@ -24,6 +24,8 @@ done                  ZSET    delivered, cancelled, ignored -> since ms
 pending               ZSET    orders with a newer version that waits (field n) -> since ms
 fence:<backend>       STRING  highest epoch seen: a lower one is refused
 dirty                 ZSET    SKU whose stock changed -> since ms, until it is spread to the channels
+kit                   HASH    SKU -> its components, ``<sku> 0x1f <quantity>`` joined by 0x1e
+exp:<channel>         HASH    SKU -> what the channel shows of it and may have sold unseen, see includes/listing.lua
 quarantine            HASH    id -> packed body that was not understood
 quarantine:at         ZSET    the same ids -> ms when they came
 sale                  HASH    sale -> its newest version, packed; ``<sale> 0x1f <version>`` -> that version

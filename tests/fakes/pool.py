@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from flashd.domain.catalogue import Kit
 from flashd.domain.event import Event
+from flashd.domain.listing import Listing
 from flashd.domain.order import Incoming, OrderRecord, OrderRef
 from flashd.domain.reservation import Reservation
+from flashd.domain.sale import Rule
 from flashd.domain.stock import StockLevel
 from flashd.ports import Quarantined
 from tests.fakes.clock import FakeClock
@@ -24,6 +27,10 @@ class FakePool:
     due_ms: dict[OrderRef, int] = field(default_factory=dict)
     waiting: dict[OrderRef, Incoming] = field(default_factory=dict)  # newer versions that wait for an outcome
     holds: dict[str, Reservation] = field(default_factory=dict)
+    kits: dict[str, Kit] = field(default_factory=dict)
+    listings: dict[tuple[str, str], Listing] = field(default_factory=dict)  # by channel and SKU
+    rules: dict[str, tuple[Rule, ...]] = field(default_factory=dict)  # by SKU
+    uses: dict[str, int] = field(default_factory=dict)  # what counts against quotas and limits
     dirty: dict[str, int] = field(default_factory=dict)  # SKU -> since when, ms
     fences: dict[str, int] = field(default_factory=dict)
     quarantine: dict[str, Quarantined] = field(default_factory=dict)

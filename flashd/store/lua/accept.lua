@@ -25,6 +25,8 @@
 -- @include record
 -- @include stock
 -- @include units
+-- @include kit
+-- @include listing
 -- @include reservation
 -- @include waiting
 -- @include order_event

@@ -24,6 +24,8 @@
 -- @include record
 -- @include stock
 -- @include units
+-- @include kit
+-- @include listing
 -- @include reservation
 -- @include waiting
 -- @include order_event

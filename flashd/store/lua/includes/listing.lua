@@ -1,0 +1,70 @@
+-- What a channel shows of one SKU: a row of the HASH exp:<channel>, field SKU, value "backed exposed figure state mode
+-- was to key began written later location" ('-' for an empty key). flashd/domain/listing.py is the specification.
+-- The units that back a row are those of its SKU, or of each part of its kit, at its location. Needs stock.lua.
+local ROW = '^([01]) (%d+) (%-?%d+) (%S+) (%S+) (%-?%d+) (%d+) (%S+) (%d+) (%d+) (%-?%d+) (.*)$'
+
+-- Returns the row as a table, or nil where the channel has none of this SKU.
+local function read_listing(shelf, sku)
+  local packed = redis.call('HGET', shelf, sku)
+  if not packed then
+    return nil
+  end
+  local backed, exposed, figure, state, mode, was, to, key, began, written, later, location = string.match(packed, ROW)
+  return {
+    sku = sku, backed = backed == '1', exposed = tonumber(exposed), figure = tonumber(figure), state = state, mode = mode,
+    was = tonumber(was), to = tonumber(to), key = key ~= '-' and key or '', began = tonumber(began),
+    written = tonumber(written), later = tonumber(later), location = location,
+  }
+end
+
+local function write_listing(shelf, row)
+  redis.call('HSET', shelf, row.sku, table.concat({
+    row.backed and '1' or '0', whole(row.exposed), whole(row.figure), row.state, row.mode, whole(row.was), whole(row.to),
+    row.key ~= '' and row.key or '-', whole(row.began), whole(row.written), whole(row.later), row.location,
+  }, ' '))
+end
+
+-- An order of *units* placed at *placed_ms* (the platform's clock; 0: not told) is seen. Returns how many of them were
+-- exposed: what backs those is the caller's to move from exposed to sold.
+local function sell_from_listing(row, units, placed_ms)
+  local from = math.min(units, row.exposed)
+  local after = row.state == 'settling' and placed_ms > row.written
+  row.exposed = row.exposed - from
+  if after then
+    row.later = row.later + units
+  end
+  if row.figure > 0 and (after or row.state ~= 'settling') then
+    row.figure = math.max(0, row.figure - units)
+  end
+  return from
+end
+
+-- The platform put *units* on sale again by itself; what backs *risen* of them is the caller's to move to exposed.
+local function restock_listing(row, units, risen)
+  row.exposed = row.exposed + risen
+  if row.state == 'settling' then
+    row.later = row.later - units
+  end
+  if row.figure >= 0 then
+    row.figure = row.figure + units
+  end
+end
+
+-- How many of what the row shows could be backed by free stock; *parts* are those of its kit, or nil.
+local function free_for_listing(stock, row, parts)
+  local least = nil
+  for _, part in ipairs(parts or { { sku = row.sku, quantity = 1 } }) do
+    local level = level_of(stock, part.sku, row.location)
+    local units = level and math.floor(free_of(level) / part.quantity) or 0
+    least = math.min(least or units, units)
+  end
+  return least or 0
+end
+
+-- Moves what backs *units* of the row between free stock and exposed (negative: back), adding to *moves*.
+local function back_listing(stock, row, parts, units, moves)
+  for _, part in ipairs(units ~= 0 and (parts or { { sku = row.sku, quantity = 1 } }) or {}) do
+    local level = level_of(stock, part.sku, row.location)
+    moves[#moves + 1] = level and shift(level, 0, 0, 0, units * part.quantity, 0)
+  end
+end
