@@ -119,7 +119,8 @@ def sell(listing: Listing, units: int, *, placed_ms: int) -> tuple[Listing, int]
     if figure > 0 and (after or not settling):  # else the figure was read, or written, after this sale
         figure = max(0, figure - units)
     later = listing.later + (units if after else 0)
-    return replace(listing, exposed=listing.exposed - exposed, figure=figure, later=later), exposed
+    seen = listing.seen + units
+    return replace(listing, exposed=listing.exposed - exposed, figure=figure, later=later, seen=seen), exposed
 
 
 def restock(listing: Listing, units: int, *, risen: int) -> Listing:
@@ -131,7 +132,16 @@ def restock(listing: Listing, units: int, *, risen: int) -> Listing:
         units: How many the platform put back.
         risen: By how many the exposure rises: all, but where it is backed no more than are there to back it.
     """
-    settling = listing.state is ListingState.SETTLING
+    # The units may have come back after the figure was written or read, also where that is not known to have happened.
     figure = listing.figure if listing.figure == UNKNOWN else listing.figure + units
-    later = listing.later - (units if settling else 0)
-    return replace(listing, exposed=listing.exposed + risen, figure=figure, later=later)
+    return replace(listing, exposed=listing.exposed + risen, figure=figure, later=listing.later - units)
+
+
+def unsell(listing: Listing, units: int) -> Listing:
+    """
+    Say what the listing is once an order of *units* was first seen when it had been cancelled and restocked already.
+
+    It moves no exposure: what was sold unseen came back unseen. But it may have been sold before the figure was written
+    or read, and come back after it.
+    """
+    return replace(listing, later=listing.later - units)

@@ -48,11 +48,16 @@ class Listings(Protocol):
     async def end(self, channel: str, ends: Sequence[Ended]) -> list[Listing]:
         """Settle what is known of writes; an end whose key is not the listing's newest changes nothing."""
 
-    async def observe(self, channel: str, sku: str, figure: int, *, at_ms: int) -> Listing:
+    async def observe(self, channel: str, known: Listing, figure: int, *, at_ms: int) -> Listing:
         """
         Note what the platform shows, at that instant of its clock: exposure becomes exact when that settles.
 
-        Only an idle or doubtful listing takes it; another is returned as it is.
+        Only an idle or doubtful listing takes it, and only if nothing was written or observed since *known*; another
+        is returned as it is.
+
+        Args:
+            known: The listing as `get` told it *before* the platform was asked: orders seen since are no human's edit.
+            at_ms: The latest instant at which that figure was in force, by the platform's clock.
         """
 
     async def settle(self, channel: str, *, seen_ms: int) -> list[Listing]:
