@@ -1,7 +1,7 @@
 -- What a channel shows of one SKU: a row of the HASH exp:<channel>, field SKU, value "backed exposed figure state mode
--- was to key began written later location" ('-' for an empty key). flashd/domain/listing.py is the specification.
+-- was to key began written later seen location" ('-' for an empty key). flashd/domain/listing.py is the specification.
 -- The units that back a row are those of its SKU, or of each part of its kit, at its location. Needs stock.lua.
-local ROW = '^([01]) (%d+) (%-?%d+) (%S+) (%S+) (%-?%d+) (%d+) (%S+) (%d+) (%d+) (%-?%d+) (.*)$'
+local ROW = '^([01]) (%d+) (%-?%d+) (%S+) (%S+) (%-?%d+) (%d+) (%S+) (%d+) (%d+) (%-?%d+) (%d+) (.*)$'
 
 -- Returns the row as a table, or nil where the channel has none of this SKU.
 local function read_listing(shelf, sku)
@@ -9,18 +9,20 @@ local function read_listing(shelf, sku)
   if not packed then
     return nil
   end
-  local backed, exposed, figure, state, mode, was, to, key, began, written, later, location = string.match(packed, ROW)
+  local backed, exposed, figure, state, mode, was, to, key, began, written, later, seen, location =
+    string.match(packed, ROW)
   return {
     sku = sku, backed = backed == '1', exposed = tonumber(exposed), figure = tonumber(figure), state = state, mode = mode,
     was = tonumber(was), to = tonumber(to), key = key ~= '-' and key or '', began = tonumber(began),
-    written = tonumber(written), later = tonumber(later), location = location,
+    written = tonumber(written), later = tonumber(later), seen = tonumber(seen), location = location,
   }
 end
 
 local function write_listing(shelf, row)
   redis.call('HSET', shelf, row.sku, table.concat({
     row.backed and '1' or '0', whole(row.exposed), whole(row.figure), row.state, row.mode, whole(row.was), whole(row.to),
-    row.key ~= '' and row.key or '-', whole(row.began), whole(row.written), whole(row.later), row.location,
+    row.key ~= '' and row.key or '-', whole(row.began), whole(row.written), whole(row.later), whole(row.seen),
+    row.location,
   }, ' '))
 end
 
@@ -29,7 +31,7 @@ end
 local function sell_from_listing(row, units, placed_ms)
   local from = math.min(units, row.exposed)
   local after = row.state == 'settling' and placed_ms > row.written
-  row.exposed = row.exposed - from
+  row.exposed, row.seen = row.exposed - from, row.seen + units
   if after then
     row.later = row.later + units
   end
@@ -41,13 +43,15 @@ end
 
 -- The platform put *units* on sale again by itself; what backs *risen* of them is the caller's to move to exposed.
 local function restock_listing(row, units, risen)
-  row.exposed = row.exposed + risen
-  if row.state == 'settling' then
-    row.later = row.later - units
-  end
+  row.exposed, row.later = row.exposed + risen, row.later - units
   if row.figure >= 0 then
     row.figure = row.figure + units
   end
+end
+
+-- An order of *units* is first seen when it was cancelled and restocked already: sold unseen, back unseen.
+local function unsell_from_listing(row, units)
+  row.later = row.later - units
 end
 
 -- How many of what the row shows could be backed by free stock; *parts* are those of its kit, or nil.
