@@ -3,14 +3,8 @@
 -- The units that back a row are those of its SKU, or of each part of its kit, at its location. Needs stock.lua.
 local ROW = '^([01]) (%d+) (%-?%d+) (%S+) (%S+) (%-?%d+) (%d+) (%S+) (%d+) (%d+) (%-?%d+) (%d+) (.*)$'
 
--- Returns the row as a table, or nil where the channel has none of this SKU.
-local function read_listing(shelf, sku)
-  local packed = redis.call('HGET', shelf, sku)
-  if not packed then
-    return nil
-  end
-  local backed, exposed, figure, state, mode, was, to, key, began, written, later, seen, location =
-    string.match(packed, ROW)
+local function unpack_listing(sku, packed)
+  local backed, exposed, figure, state, mode, was, to, key, began, written, later, seen, location = string.match(packed, ROW)
   return {
     sku = sku, backed = backed == '1', exposed = tonumber(exposed), figure = tonumber(figure), state = state, mode = mode,
     was = tonumber(was), to = tonumber(to), key = key ~= '-' and key or '', began = tonumber(began),
@@ -18,12 +12,21 @@ local function read_listing(shelf, sku)
   }
 end
 
-local function write_listing(shelf, row)
-  redis.call('HSET', shelf, row.sku, table.concat({
+-- Returns the row as a table, or nil where the channel has none of this SKU.
+local function read_listing(shelf, sku)
+  local packed = redis.call('HGET', shelf, sku)
+  return packed and unpack_listing(sku, packed) or nil
+end
+
+local function pack_listing(row)
+  return table.concat({
     row.backed and '1' or '0', whole(row.exposed), whole(row.figure), row.state, row.mode, whole(row.was), whole(row.to),
-    row.key ~= '' and row.key or '-', whole(row.began), whole(row.written), whole(row.later), whole(row.seen),
-    row.location,
-  }, ' '))
+    row.key ~= '' and row.key or '-', whole(row.began), whole(row.written), whole(row.later), whole(row.seen), row.location,
+  }, ' ')
+end
+
+local function write_listing(shelf, row)
+  redis.call('HSET', shelf, row.sku, pack_listing(row))
 end
 
 -- An order of *units* placed at *placed_ms* (the platform's clock; 0: not told) is seen. Returns how many of them were
