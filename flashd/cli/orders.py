@@ -106,7 +106,7 @@ def _print_detail(answer: dict[str, Any]) -> None:
             say(f"  {name:<9} {value}")
     say("  items")
     for item in answer["items"]:
-        short = item["quantity"] - item.get("taken", 0)
+        short = item["quantity"] - item.get("taken", 0) - item.get("counted", 0)
         say(f"    {item['quantity']} x {item['sku']} from {item['location']}" + (f", {short} short" if short else ""))
     if answer["routing"]:
         say("  routing")

@@ -120,7 +120,7 @@ def _deliver(record: OrderRecord, result: Result, now_ms: int) -> Change:
     items, moves = record.items, []
     if record.ref.kind is not Kind.CREATE:  # its units travelled with it; the backend knows, so they may be sold again
         moves = [Move(item.sku, item.location, sold=-item.taken) for item in items if item.taken]
-        items = tuple(replace(item, taken=0) for item in items)
+        items = tuple(replace(item, taken=0, counted=0) for item in items)
     delivered = replace(
         record, absences=0, items=items, reason="", backend_ref=result.backend_ref or record.backend_ref
     )

@@ -181,6 +181,12 @@ class Item(msgspec.Struct, frozen=True):
     location: str
     quantity: int
     taken: int = 0
+    counted: int = 0  # taken once, and taken out of sold by a count that lacks them: they never go back to stock
+
+    @property
+    def missing(self) -> int:
+        """How many units it still wants."""
+        return max(0, self.quantity - self.taken - self.counted)
 
 
 class OrderRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,11 +42,18 @@ def give_back(levels: Levels, items: Iterable[Item]) -> tuple[Move, ...]:
 
 def carry(levels: Levels, old: Sequence[Item], new: Sequence[Item]) -> tuple[tuple[Item, ...], tuple[Move, ...]]:
     """Hand what *old* took over to *new*; what *new* does not want is given back."""
-    had = {(item.sku, item.location): item.taken for item in old}
-    heirs = tuple(replace(item, taken=min(had.get((item.sku, item.location), 0), item.quantity)) for item in new)
+    had = {(item.sku, item.location): item for item in old}
+    heirs = tuple(_inherit(item, had.get((item.sku, item.location))) for item in new)
     kept = {(item.sku, item.location): item.taken for item in heirs}
     rest = [replace(item, taken=item.taken - kept.get((item.sku, item.location), 0)) for item in old]
     return heirs, give_back(levels, rest)
+
+
+def _inherit(item: Item, former: Item | None) -> Item:
+    if former is None:
+        return item
+    counted = min(former.counted, item.quantity)
+    return replace(item, taken=min(former.taken, item.quantity - counted), counted=counted)
 
 
 def take(levels: Levels, items: Sequence[Item]) -> Taken:
@@ -57,7 +64,7 @@ def take(levels: Levels, items: Sequence[Item]) -> Taken:
     unknown: list[str] = []
     for item in items:
         level = levels.get((item.sku, item.location))
-        missing = item.quantity - item.taken
+        missing = item.missing
         units = min(missing, level.free) if level is not None and missing > 0 else 0
         if missing > 0 and level is None:
             unknown.append(item.sku)
@@ -79,34 +86,44 @@ def is_covered(levels: Levels, items: Iterable[Item], at_hand: Mapping[tuple[str
 
 
 def gather(*lists: Iterable[Item]) -> tuple[Item, ...]:
-    """Return all taken units as items of their own, one per SKU and location: what a follow-up brings back."""
-    units: dict[tuple[str, str], int] = {}
-    for item in (item for items in lists for item in items if item.taken > 0):
-        units[item.sku, item.location] = units.get((item.sku, item.location), 0) + item.taken
-    return tuple(Item(sku, location, count, count) for (sku, location), count in units.items())
+    """Return all units as items of their own, one per SKU and location: what a follow-up brings back."""
+    units: dict[tuple[str, str], Item] = {}
+    for item in (item for items in lists for item in items if item.taken + item.counted > 0):
+        place = (item.sku, item.location)
+        units[place] = _sum(units.get(place, Item(*place, 0)), item)
+    return tuple(units.values())
+
+
+def _sum(one: Item, other: Item) -> Item:
+    taken, counted = one.taken + other.taken, one.counted + other.counted
+    return Item(one.sku, one.location, taken + counted, taken, counted)
 
 
 def emptied(items: Iterable[Item]) -> tuple[Item, ...]:
     """Return the same wishes with nothing taken."""
-    return tuple(replace(item, taken=0) for item in items)
+    return tuple(replace(item, taken=0, counted=0) for item in items)
 
 
 def share(spare: Sequence[Item], wanted: Sequence[Item]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
     """Let *wanted* take from *spare* what it can; return both as they are then, spare without what is empty."""
-    left = {(item.sku, item.location): item.taken for item in spare}
+    left = {(item.sku, item.location): item for item in spare}
     items: list[Item] = []
     for item in wanted:
         place = (item.sku, item.location)
-        units = min(left.get(place, 0), item.quantity)
-        left[place] = left.get(place, 0) - units
-        items.append(replace(item, taken=units))
-    rest = tuple(Item(sku, location, count, count) for (sku, location), count in left.items() if count > 0)
-    return tuple(items), rest
+        there = left.get(place, Item(*place, 0))
+        counted = min(there.counted, item.quantity)
+        units = min(there.taken, item.quantity - counted)
+        rest = there.taken - units, there.counted - counted
+        left[place] = Item(*place, sum(rest), *rest)
+        items.append(replace(item, taken=units, counted=counted))
+    return tuple(items), tuple(item for item in left.values() if item.quantity > 0)
 
 
 def hand_over(items: Sequence[Item], theirs: Sequence[Item]) -> tuple[Item, ...]:
     """Return *theirs* with what *items* took added, without a change of counters."""
-    added = {(item.sku, item.location): item.taken for item in items}
-    merged = [replace(item, taken=item.taken + added.pop((item.sku, item.location), 0)) for item in theirs]
-    merged += [Item(sku, location, count, count) for (sku, location), count in added.items() if count > 0]
-    return tuple(merged)
+    added = {(item.sku, item.location): item for item in gather(items)}
+    merged: list[Item] = []
+    for item in theirs:
+        more = added.pop((item.sku, item.location), Item(item.sku, item.location, 0))
+        merged.append(replace(item, taken=item.taken + more.taken, counted=item.counted + more.counted))
+    return (*merged, *added.values())

@@ -19,8 +19,13 @@ _ORDER = msgspec.json.Decoder(Order)
 
 
 def pack_items(items: Iterable[Item]) -> str:
-    """Pack items as ``<sku> 0x1f <location> 0x1f <quantity> 0x1f <taken>``, joined by 0x1e."""
-    return _ITEM.join(_FIELD.join((item.sku, item.location, str(item.quantity), str(item.taken))) for item in items)
+    """Pack items as ``<sku> 0x1f <location> 0x1f <quantity> 0x1f <taken>``, by 0x1e; ``0x1f <counted>`` behind."""
+    return _ITEM.join(_FIELD.join(_parts(item)) for item in items)
+
+
+def _parts(item: Item) -> tuple[str, ...]:
+    parts = (item.sku, item.location, str(item.quantity), str(item.taken))
+    return (*parts, str(item.counted)) if item.counted else parts
 
 
 def unpack_items(packed: bytes) -> tuple[Item, ...]:
@@ -29,8 +34,8 @@ def unpack_items(packed: bytes) -> tuple[Item, ...]:
         return ()
     items: list[Item] = []
     for text in packed.decode().split(_ITEM):
-        sku, location, quantity, taken = text.split(_FIELD)
-        items.append(Item(sku, location, int(quantity), int(taken)))
+        sku, location, *numbers = text.split(_FIELD)
+        items.append(Item(sku, location, *map(int, numbers)))
     return tuple(items)
 
 

@@ -164,7 +164,7 @@ class FakeLedger:
             return {}
         amend = self.state.records.get(replace(record.ref, kind=Kind.AMEND))
         follow_ups = amend.items if amend is not None and verdict is Verdict.AMEND else ()
-        return {(item.sku, item.location): item.taken for item in units.gather(record.items, follow_ups)}
+        return {(item.sku, item.location): item.taken + item.counted for item in units.gather(record.items, follow_ups)}
 
     async def apply_next(self, limit: int = 100) -> int:
         self._begin("apply_next")
@@ -219,7 +219,7 @@ class FakeLedger:
         moves: tuple[Move, ...] = ()
         if ref.kind is Kind.CREATE:
             wanted = items_of(order.lines, self.location) if order is not None and mended else record.items
-            at_hand = {(item.sku, item.location): item.taken for item in record.items}
+            at_hand = {(item.sku, item.location): item.taken + item.counted for item in record.items}
             self._cover(wanted, at_hand)
             wanted, moves = units.carry(self.state.levels, record.items, wanted) if mended else (wanted, ())
             self._on.shift(moves)

@@ -65,7 +65,7 @@ end
 local wanted = (mended and takes) and read_items(ARGV[3]) or items
 local have = {}
 for _, old in ipairs(items) do
-  have[field_of(old.sku, old.location)] = old.taken
+  have[field_of(old.sku, old.location)] = old.taken + old.counted
 end
 if takes and cover(keys, wanted, have) == 'again' then
   return { 'again', head.state }

@@ -9,7 +9,7 @@ local function units_at_hand(c, verdict)
   local function add(items, count)
     for _, item in ipairs(items) do
       local field = field_of(item.sku, item.location)
-      have[field] = (have[field] or 0) + item[count]
+      have[field] = (have[field] or 0) + item[count] + (count == 'taken' and item.counted or 0)
     end
   end
   if c.hold then

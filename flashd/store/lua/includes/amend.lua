@@ -18,8 +18,10 @@ function write.amend(c)
   for _, item in ipairs(items) do
     local there = spare[field_of(item.sku, item.location)]
     if there then
-      item.taken = math.min(there.taken, item.quantity)
-      there.quantity, there.taken = there.quantity - item.taken, there.taken - item.taken
+      item.counted = math.min(there.counted, item.quantity)
+      item.taken = math.min(there.taken, item.quantity - item.counted)
+      there.taken, there.counted = there.taken - item.taken, there.counted - item.counted
+      there.quantity = there.taken + there.counted
     end
   end
   local short, unknown = take_units(c.keys.stock, items, moves)

@@ -13,17 +13,19 @@ local function note_order(c, items)
   end
 end
 
--- Adds the taken units of *items* to *spare*, and takes them from *items*.
+-- Adds the taken and the counted units of *items* to *spare*, and takes them from *items*.
 local function collect(spare, items)
   for _, item in ipairs(items) do
-    if item.taken > 0 then
+    if item.taken + item.counted > 0 then
       local field = field_of(item.sku, item.location)
       local there = spare[field]
       if not there then
-        there = { sku = item.sku, location = item.location, quantity = 0, taken = 0 }
+        there = { sku = item.sku, location = item.location, quantity = 0, taken = 0, counted = 0 }
         spare[field], spare[#spare + 1] = there, there
       end
-      there.quantity, there.taken, item.taken = there.quantity + item.taken, there.taken + item.taken, 0
+      there.quantity = there.quantity + item.taken + item.counted
+      there.taken, there.counted = there.taken + item.taken, there.counted + item.counted
+      item.taken, item.counted = 0, 0
     end
   end
 end
@@ -31,7 +33,7 @@ end
 local function list_of(spare)
   local list = {}
   for _, item in ipairs(spare) do
-    list[#list + 1] = item.taken > 0 and item or nil
+    list[#list + 1] = item.quantity > 0 and item or nil
   end
   return list
 end

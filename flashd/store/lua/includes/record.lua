@@ -34,11 +34,16 @@ local function pack_head(head)
   }, ' ')
 end
 
--- Items "<sku> 0x1f <location> 0x1f <quantity> 0x1f <taken>", joined by 0x1e.
+-- Items "<sku> 0x1f <location> 0x1f <quantity> 0x1f <taken>", joined by 0x1e; with 0x1f <counted> behind where a count
+-- took units out of sold that it lacks: those the order still has, and they never go back to stock.
+local ITEM = '([^\030\031]*)\031([^\031]*)\031(%d+)\031(%d+)\031?(%d*)'
+
 local function read_items(packed)
   local items = {}
-  for sku, location, quantity, taken in string.gmatch(packed or '', '([^\030\031]*)\031([^\031]*)\031(%d+)\031(%d+)') do
-    items[#items + 1] = { sku = sku, location = location, quantity = tonumber(quantity), taken = tonumber(taken) }
+  for sku, location, quantity, taken, counted in string.gmatch(packed or '', ITEM) do
+    items[#items + 1] = {
+      sku = sku, location = location, quantity = tonumber(quantity), taken = tonumber(taken), counted = tonumber(counted) or 0,
+    }
   end
   return items
 end
@@ -47,6 +52,7 @@ local function pack_items(items)
   local packed = {}
   for index, item in ipairs(items) do
     packed[index] = item.sku .. '\031' .. item.location .. '\031' .. whole(item.quantity) .. '\031' .. whole(item.taken)
+      .. ((item.counted or 0) > 0 and '\031' .. whole(item.counted) or '')
   end
   return table.concat(packed, '\030')
 end

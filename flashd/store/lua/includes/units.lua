@@ -10,13 +10,15 @@ local function give_back(stock, sku, location, count, moves)
   end
 end
 
--- What was taken for the items of a cancelled order, or for the items of a follow-up that was delivered.
+-- What was taken for the items of a cancelled order, or for the items of a follow-up that was delivered. What was counted
+-- is forgotten: the next count contains it.
 local function give_all(stock, items, moves)
   for _, item in ipairs(items) do
     if item.taken > 0 then
       give_back(stock, item.sku, item.location, item.taken, moves)
       item.taken = 0
     end
+    item.counted = 0
   end
 end
 
@@ -28,9 +30,10 @@ local function carry_units(stock, old, new, moves)
   end
   for _, item in ipairs(old) do
     local heir = wanted[field_of(item.sku, item.location)]
-    local kept = heir and math.min(item.taken, heir.quantity) or 0
+    local counted = heir and math.min(item.counted, heir.quantity) or 0
+    local kept = heir and math.min(item.taken, heir.quantity - counted) or 0
     if heir then
-      heir.taken = kept
+      heir.taken, heir.counted = kept, counted
     end
     if item.taken > kept then
       give_back(stock, item.sku, item.location, item.taken - kept, moves)
@@ -42,7 +45,7 @@ end
 local function take_units(stock, items, moves)
   local short, unknown = {}, {}
   for _, item in ipairs(items) do
-    local missing = item.quantity - item.taken
+    local missing = item.quantity - item.taken - item.counted
     local level = missing > 0 and level_of(stock, item.sku, item.location)
     if level then
       local got = math.min(missing, free_of(level))
@@ -70,10 +73,12 @@ local function hand_over(items, theirs)
   for _, item in ipairs(items) do
     local heir = known[field_of(item.sku, item.location)]
     if heir then
-      heir.taken = heir.taken + item.taken
-    elseif item.taken > 0 then
-      theirs[#theirs + 1] = { sku = item.sku, location = item.location, quantity = item.taken, taken = item.taken }
+      heir.taken, heir.counted = heir.taken + item.taken, heir.counted + item.counted
+    elseif item.taken + item.counted > 0 then
+      theirs[#theirs + 1] = {
+        sku = item.sku, location = item.location, quantity = item.taken + item.counted, taken = item.taken, counted = item.counted,
+      }
     end
-    item.taken = 0
+    item.taken, item.counted = 0, 0
   end
 end
