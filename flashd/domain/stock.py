@@ -24,6 +24,7 @@ class StockLevel(msgspec.Struct, frozen=True, kw_only=True):
     exposed: int = 0  # what escrow channels were granted, less their orders seen
     safety: int = 0
     seq: int = 0  # sequence number of the last count
+    owed: int = 0  # what backorders wait for: theirs before anything becomes free
 
     @property
     def atp(self) -> int:
@@ -33,7 +34,7 @@ class StockLevel(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def free(self) -> int:
         """What a hold may take: never below zero."""
-        return max(0, self.atp - self.exposed)
+        return max(0, self.atp - self.exposed - self.owed)
 
     def moved(self, move: Move) -> StockLevel:
         """Return the level after *move*."""

@@ -27,7 +27,7 @@ from flashd.store.keys import generation_key, order_key, pool_key
 
 _ATTEMPTS = 5
 _BATCH = 500
-_LEVEL = re.compile(r"^(-?\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$")
+_LEVEL = re.compile(r"^(-?\d+) (\d+) (\d+) (\d+) (\d+) (\d+)(?: \d+)?$")
 _PURGED = "\x1d"
 _COUNTERS = ("on_hand", "held", "sold", "exposed", "safety")
 _RECOUNT = "count again: flashd stock set SKU COUNT (the journal says what should be there)"

@@ -1,7 +1,8 @@
 """
 Every key name of flashd, its type and what it holds.
 
-All keys of a pool carry the hash tag ``{<pool>}`` and so stand in one slot; those of a backend carry ``{b:<backend>}``.
+All keys of a pool carry the hash tag ``{<pool>}`` and so stand in one slot; those of a backend carry ``{b:<backend>}``,
+those of a channel's own API ``{c:<channel>}``.
 Pool, channel and backend names are ``[a-z0-9_-]+``; ids and SKUs may hold anything from 0x20 up, so 0x1d to 0x1f
 separate what is packed into one value.
 
@@ -10,7 +11,8 @@ Every order record stands in **exactly one** index, the one its state names: tha
 ====================  ======  ==========================================================================================
 key                   type    holds
 ====================  ======  ==========================================================================================
-stock                 HASH    ``<sku> 0x1f <location>`` -> ``on_hand held sold exposed safety seq``
+stock                 HASH    ``<sku> 0x1f <location>`` -> ``on_hand held sold exposed safety seq``, and
+                              behind it what backorders wait for, where there is some
 hold                  HASH    hold id -> packed reservation, see includes/reservation.lua; terminal = tombstone
 hold:due              ZSET    live hold id -> deadline ms
 hold:end              ZSET    ended hold id -> when its tombstone may go, ms
@@ -26,6 +28,8 @@ fence:<backend>       STRING  highest epoch seen: a lower one is refused
 dirty                 ZSET    SKU whose stock changed -> since ms, until it is spread to the channels
 kit                   HASH    SKU -> its components, ``<sku> 0x1f <quantity>`` joined by 0x1e
 exp:<channel>         HASH    SKU -> what the channel shows of it and may have sold unseen, see includes/listing.lua
+poll:<channel>        HASH    ``seen_ms polled_ms``: how far the channel's orders were polled, and when
+rev:<channel>         HASH    SKU -> revisions used: ``<last ms> <hour>:<count> ...``, see domain/revision.py
 quarantine            HASH    id -> packed body that was not understood
 quarantine:at         ZSET    the same ids -> ms when they came
 sale                  HASH    sale -> its newest version, packed; ``<sale> 0x1f <version>`` -> that version
@@ -61,6 +65,11 @@ def order_key(pool: str, ref: OrderRef) -> str:
 def backend_key(backend: str, name: str) -> str:
     """Return the key *name* of *backend*: lease, epoch, tat, pause or rate."""
     return f"fd:{{b:{backend}}}:{name}"
+
+
+def channel_key(channel: str, name: str) -> str:
+    """Return the key *name* of a channel's own API: lease, epoch, tat, pause or rate."""
+    return f"fd:{{c:{channel}}}:{name}"
 
 
 def event_channel(pool: str, topic: str) -> str:

@@ -281,7 +281,17 @@ def _level_at(field: str, packed: bytes) -> StockLevel:
 
 
 def _level(sku: str, location: str, counters: Sequence[bytes]) -> StockLevel:
-    on_hand, held, sold, exposed, safety, seq = (int(counter) for counter in counters)
+    on_hand, held, sold, exposed, safety, seq, owed = (*map(int, counters), 0)[
+        :7
+    ]  # owed is written where there is some
     return StockLevel(
-        sku=sku, location=location, on_hand=on_hand, held=held, sold=sold, exposed=exposed, safety=safety, seq=seq
+        sku=sku,
+        location=location,
+        on_hand=on_hand,
+        held=held,
+        sold=sold,
+        exposed=exposed,
+        safety=safety,
+        seq=seq,
+        owed=owed,
     )

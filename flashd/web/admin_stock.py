@@ -53,6 +53,7 @@ class LevelView(msgspec.Struct, frozen=True, kw_only=True):
     atp: int
     free: int
     seq: int
+    owed: int
 
     @classmethod
     def of(cls, level: StockLevel) -> LevelView:

@@ -6,6 +6,11 @@ local function field_of(sku, location)
   return sku .. '\031' .. location
 end
 
+-- What nobody was promised; below zero is a deficit. What backorders wait for is theirs before anything becomes free.
+local function spare_of(level)
+  return level.on_hand - level.held - level.sold - level.safety - level.exposed - level.owed
+end
+
 -- Returns the level, or nil where the SKU is unknown at that location.
 local function level_of(stock, sku, location)
   local field = field_of(sku, location)
@@ -16,13 +21,13 @@ local function level_of(stock, sku, location)
       levels[field] = false
       return nil
     end
-    local on_hand, held, sold, exposed, safety, seq =
-      string.match(packed, '^(%-?%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+    local on_hand, held, sold, exposed, safety, seq, owed =
+      string.match(packed, '^(%-?%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ?(%d*)$')
     level = {
       sku = sku, location = location, on_hand = tonumber(on_hand), held = tonumber(held), sold = tonumber(sold),
-      exposed = tonumber(exposed), safety = tonumber(safety), seq = tonumber(seq),
+      exposed = tonumber(exposed), safety = tonumber(safety), seq = tonumber(seq), owed = tonumber(owed) or 0,
     }
-    level.was = level.on_hand - level.held - level.sold - level.safety - level.exposed
+    level.was = spare_of(level)
     levels[field] = level
   end
   return level or nil
@@ -30,13 +35,15 @@ end
 
 -- A level that the next write_levels creates.
 local function new_level(sku, location)
-  local level = { sku = sku, location = location, on_hand = 0, held = 0, sold = 0, exposed = 0, safety = 0, seq = 0, was = 0 }
+  local level = {
+    sku = sku, location = location, on_hand = 0, held = 0, sold = 0, exposed = 0, safety = 0, seq = 0, owed = 0, was = 0,
+  }
   levels[field_of(sku, location)] = level
   return level
 end
 
 local function free_of(level)
-  return math.max(0, level.on_hand - level.held - level.sold - level.safety - level.exposed)
+  return math.max(0, spare_of(level))
 end
 
 -- Changes counters in memory and returns the move as JSON text: [sku, location, on_hand, held, sold, exposed, safety].
@@ -80,9 +87,9 @@ local function write_levels(stock, journal, dirty)
     redis.call(
       'HSET', stock, field_of(level.sku, level.location),
       whole(level.on_hand) .. ' ' .. whole(level.held) .. ' ' .. whole(level.sold) .. ' ' .. whole(level.exposed) .. ' '
-        .. whole(level.safety) .. ' ' .. whole(level.seq)
+        .. whole(level.safety) .. ' ' .. whole(level.seq) .. (level.owed > 0 and ' ' .. whole(level.owed) or '')
     )
-    local is = level.on_hand - level.held - level.sold - level.safety - level.exposed
+    local is = spare_of(level)
     local kind = 'stock.changed'
     if is <= 0 and level.was > 0 then
       kind = 'stock.sold_out'
