@@ -12,8 +12,8 @@ from typing import Any, cast
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import msgspec
-from redis.asyncio import BlockingConnectionPool, Connection, ConnectionPool, Redis, SSLConnection
-from redis.asyncio.connection import AbstractConnection, UnixDomainSocketConnection
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
@@ -21,6 +21,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from flashd.config import Secret, SecretText, StoreConfig
 from flashd.errors import ConfigError
 from flashd.store.client import Client
+from flashd.store.link import TcpLink, TlsLink, UnixLink
 
 Reveal = Callable[[Secret], SecretText]
 
@@ -129,8 +130,8 @@ def _options(config: StoreConfig, reveal: Reveal, url: str) -> tuple[type[Abstra
         options["password"] = str(reveal(config.password))
         options["username"] = config.username or address.username or None
     if address.scheme == "unix":
-        return UnixDomainSocketConnection, options | {"path": address.path}
+        return UnixLink, options | {"path": address.path}
     options |= {"host": address.host, "port": address.port, "socket_keepalive": True}
     if address.scheme == "redis":
-        return Connection, options
-    return SSLConnection, options | {"ssl_ca_certs": config.ca_file or None, "ssl_check_hostname": True}
+        return TcpLink, options
+    return TlsLink, options | {"ssl_ca_certs": config.ca_file or None, "ssl_check_hostname": True}

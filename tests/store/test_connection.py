@@ -152,3 +152,29 @@ async def test_tls_is_proven_by_the_ca_file_and_refused_without_it(certificate: 
         await trusting.aclose()
         await wary.aclose()
         server.close()
+
+
+async def test_a_cancellation_at_any_moment_of_a_command_is_never_lost(server: Server) -> None:
+    client = connect(StoreConfig(url=server.url, connections=2), reveal)
+    reached_the_end = 0
+    for turns in range(60):
+        if turns % 2:
+            await client.connection_pool.disconnect()  # the next command connects first
+        done = asyncio.Event()
+
+        async def ask(done: asyncio.Event) -> None:
+            await client.get("x")
+            done.set()
+            await asyncio.Event().wait()
+
+        asking = asyncio.create_task(ask(done))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        reached_the_end += done.is_set()
+        asking.cancel()
+        _, deaf = await asyncio.wait({asking}, timeout=2)
+        asking.cancel()
+        assert not deaf, f"cancelled in turn {turns}, it went on"
+    assert reached_the_end < 60, "none was cancelled in the middle"
+    assert await client.get("x") is None
+    await client.aclose()
