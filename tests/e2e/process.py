@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -15,12 +16,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+_PORTS = range(16_384, 32_768)  # below those that Linux gives to outgoing connections
+
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """
+    Return a port of the loopback that nobody has, and that nobody is given by chance.
+
+    A port that the system chose may be somebody's outgoing connection a moment later, or while its server is down;
+    with several workers at once that happens.
+    """
+    while True:
+        port = random.SystemRandom().choice(_PORTS)  # hypothesis seeds the other one, in every worker alike
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 @dataclass

@@ -6,7 +6,6 @@ import json
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tarfile
 import tempfile
@@ -14,6 +13,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+from tests.e2e.process import free_port
 
 ROLE = "flashd"
 _PROGRAMS = ("initdb", "pg_ctl", "createdb", "dropdb", "psql")
@@ -61,10 +62,7 @@ class Postgres:
         assert folder_of_bin is not None, missing()
         assert user is not None, missing()
         folder = Path(tempfile.mkdtemp(prefix="fd-pg-"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        postgres = cls(folder_of_bin, user, folder, port)
+        postgres = cls(folder_of_bin, user, folder, free_port())
         if template is not None:
             with tarfile.open(template) as tar:
                 tar.extractall(folder, filter="tar")

@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.process import free_port
 from tests.erp.postgres import Postgres
 
 ROOT = Path(__file__).parents[2]
@@ -180,9 +180,7 @@ class Tryton:
         self.folder = Path(tempfile.mkdtemp(prefix="fd-erp-"))
         self.postgres: Postgres | None = None
         self.process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         uri = self._fresh()
         ids = cache() / ("sqlite.json" if kind == "sqlite" else "pg.json")
         self.ids: dict[str, Any] = json.loads(ids.read_text(encoding="utf-8"))
