@@ -20,6 +20,7 @@ from flashd.ports.channel_api import (
     Subscription,
     WriteCode,
 )
+from flashd.ports.channel_book import ChannelBook, PollMark
 from flashd.ports.clock import Clock
 from flashd.ports.feed import Announcer, Feed, StoreHealth, StoreWatch
 from flashd.ports.ledger import OrderBook, Quarantined, StockLedger
@@ -34,6 +35,7 @@ __all__ = [
     "BackendGate",
     "Channel",
     "ChannelApi",
+    "ChannelBook",
     "Clock",
     "Depth",
     "Dirty",
@@ -49,6 +51,7 @@ __all__ = [
     "OrderBook",
     "OrderPage",
     "Outbox",
+    "PollMark",
     "Polled",
     "Price",
     "PriceWrite",

@@ -1,8 +1,8 @@
-"""What all processes share about one backend, in Redis, behind the port `BackendGate`."""
+"""What all processes share about one backend, or one channel's API, in Redis, behind the port `BackendGate`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -15,14 +15,22 @@ from flashd.store.scripts import load
 
 
 class RedisBackendGate:
-    """The clock of *this* host only turns times of its callers into intervals: Redis' own clock decides."""
+    """
+    The clock of *this* host only turns times of its callers into intervals: Redis' own clock decides.
 
-    def __init__(self, client: Redis, backend: str, clock: Clock) -> None:
+    Args:
+        backend: The name of what is led and fed.
+        key: How its keys are named: `backend_key`, or `channel_key` for a sales channel's API.
+    """
+
+    def __init__(
+        self, client: Redis, backend: str, clock: Clock, *, key: Callable[[str, str], str] = backend_key
+    ) -> None:
         self.backend = backend
         self._client = client
         self._clock = clock
         self._lease, self._epoch, self._tat, self._pause, self._rate = (
-            backend_key(backend, name) for name in ("lease", "epoch", "tat", "pause", "rate")
+            key(backend, name) for name in ("lease", "epoch", "tat", "pause", "rate")
         )
 
     async def lead(self, owner: str, ttl_ms: int) -> int | None:
