@@ -9,6 +9,7 @@ from flashd.config.load import load, require_runnable
 from flashd.config.secret import Secret, SecretText, reveal
 from flashd.config.shape import (
     AdminConfig,
+    AlertsConfig,
     BackendConfig,
     ChannelConfig,
     Config,
@@ -30,6 +31,7 @@ from flashd.config.view import schema, show
 
 __all__ = [
     "AdminConfig",
+    "AlertsConfig",
     "BackendConfig",
     "ChannelConfig",
     "Config",

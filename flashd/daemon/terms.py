@@ -1,0 +1,30 @@
+"""From the configuration to the terms on which a channel sells."""
+
+from __future__ import annotations
+
+from flashd.config import ChannelConfig, Config, PoolConfig, PublishConfig
+from flashd.domain.publication import Threshold
+from flashd.domain.terms import SellingTerms
+
+
+def threshold_of(publish: PublishConfig) -> Threshold:
+    """Return what a channel keeps from sight of a SKU without a threshold of its own."""
+    return Threshold(percent=publish.percent, buffer=publish.buffer, floor=publish.floor, cap=publish.cap)
+
+
+def terms_of(channel: ChannelConfig, pool: PoolConfig) -> SellingTerms:
+    """Return the terms of one channel; without locations of its own it sells from the pool's."""
+    return SellingTerms(
+        locations=channel.locations or (pool.location,),
+        split=channel.split,
+        mode=channel.publish.mode,
+        restocks=channel.restocks,
+        threshold=threshold_of(channel.publish),
+        thresholds=tuple(sorted(channel.publish.skus.items())),
+    )
+
+
+def terms_in(config: Config, pool: str) -> dict[str, SellingTerms]:
+    """Return the terms of every channel of a pool, by name."""
+    section = config.pools.get(pool, PoolConfig())
+    return {name: terms_of(channel, section) for name, channel in config.channels.items() if channel.pool == pool}
