@@ -241,7 +241,7 @@ def checked_address(key: str, text: str) -> URL:
         text: What stands there.
 
     Raises:
-        ConfigError: It is no address, has a login, a query or a fragment in it, or leads to another machine without TLS.
+        ConfigError: It is no address, has a login, query or fragment in it, or leads to another machine without TLS.
     """
     try:
         url = URL(text)

@@ -9,7 +9,7 @@ announces its address on stdout as one line of JSON and ends with SIGTERM. Nothi
 ``POST /sim/orders``                   a list of purchases, each {lines: [{sku, quantity}], status}; an answer for each
 ``POST /sim/orders/{id}/status``       {status}: pay, cancel, refund, bin
 ``POST /sim/edit``                     {sku, and any of stock_quantity, manage_stock, backorders, prices}: by a human
-``POST /sim/knobs``                    {webhooks: {...}, api: {...}, next: {...}, clock_offset_s}; the rest stays
+``POST /sim/knobs``                    {webhooks: {...}, api: {...}, next: {...}, clock_offset_s, plugin_statuses}
 ``POST /sim/clear``                    everything is forgotten: products, orders, webhooks, knobs, counts
 ``POST /sim/webhooks-off``             {seconds}: all webhooks are disabled for that long
 ``GET /sim/books``                     stock, orders, calls, deliveries
@@ -107,6 +107,7 @@ class SimDesk:
                 self._rest.next = msgspec.convert(asked.pop("next"), NextCalls)
         except msgspec.ValidationError as error:
             raise Refusal("sim", str(error), 400) from None
+        self._shop.plugin_statuses = set(asked.pop("plugin_statuses", self._shop.plugin_statuses))
         self._shop.clock_offset_s = float(asked.pop("clock_offset_s", self._shop.clock_offset_s))
         if asked:
             raise Refusal("sim", f"there is no knob {sorted(asked)}", 400)

@@ -25,7 +25,7 @@ import msgspec
 from aiohttp import web
 
 from flashd.demo.woo_documents import order_document, php_json, product_document, webhook_document
-from flashd.demo.woo_shop import Product, Refusal, WooShop, gmt_s
+from flashd.demo.woo_shop import STATUSES, Product, Refusal, WooShop, gmt_s
 from flashd.demo.woo_webhooks import WebhookDesk
 
 ROOT = "/wp-json/wc/v3"
@@ -90,6 +90,7 @@ class RestDesk:
             ("PUT", "/products/{parent:[0-9]+}/variations/{id:[0-9]+}", self._write_product),
             ("POST", "/products/{parent:[0-9]+}/variations/batch", self._batch),
             ("GET", "/orders", self._orders),
+            ("GET", "/reports/orders/totals", self._totals),
             ("GET", "/orders/{id:[0-9]+}", self._order),
             ("PUT", "/orders/{id:[0-9]+}", self._write_order),
             ("GET", "/webhooks", self._list_webhooks),
@@ -109,6 +110,7 @@ class RestDesk:
                 self.calls["429"] += 1
                 return web.Response(status=429, text="<h1>Too Many Requests</h1>", headers={"Retry-After": "1"})
             fault = self._fault(request.method)
+            arrived_s = self._shop.now_s()
             if self.knobs.latency_s[1] > 0:
                 await asyncio.sleep(self._random.uniform(*self.knobs.latency_s))
             if fault == "lose_request":
@@ -124,6 +126,7 @@ class RestDesk:
                 reply = self._refused(refusal)
             if fault == "lose_reply":
                 return _hang_up(request)
+            reply.headers["Date"] = formatdate(int(arrived_s), usegmt=True)  # as Apache: when the request came
             return reply
 
         return handle
@@ -209,6 +212,8 @@ class RestDesk:
 
     async def _batch(self, request: web.Request) -> web.Response:
         items = (await _object(request)).get("update") or []
+        if not items:
+            return self._json([])
         if len(items) > BATCH:
             message = f"Unable to accept more than {BATCH} items for this request."
             raise Refusal("woocommerce_rest_request_entity_too_large", message, 413)
@@ -247,6 +252,8 @@ class RestDesk:
     async def _orders(self, request: web.Request) -> web.Response:
         query = request.query
         statuses = set(query.get("status", "any").split(","))
+        if statuses - STATUSES - {"any", "checkout-draft", *self._shop.plugin_statuses}:
+            raise Refusal("rest_invalid_param", "Invalid parameter(s): status", 400)
         found = [
             order
             for order in self._shop.orders.values()
@@ -259,6 +266,11 @@ class RestDesk:
         by_change = query.get("orderby", "date") == "modified"
         found.sort(key=lambda one: (int(one.modified_s if by_change else one.created_s), one.id), reverse=newest)
         return self._page(request, found, lambda order: order_document(order, self._shop, self._home))
+
+    async def _totals(self, _request: web.Request) -> web.Response:
+        counts = Counter(order.status for order in self._shop.orders.values())
+        slugs = sorted(STATUSES - {"trash"} | {"checkout-draft", *self._shop.plugin_statuses})
+        return self._json([{"slug": slug, "name": slug.title(), "total": counts[slug]} for slug in slugs])
 
     async def _order(self, request: web.Request) -> web.Response:
         order = self._shop.orders.get(int(request.match_info["id"]))
@@ -309,8 +321,9 @@ class RestDesk:
 
     def _page(self, request: web.Request, found: list[Any], show: Callable[[Any], dict[str, Any]]) -> web.Response:
         page, size = _number(request.query, "page", 1, 10**6), _number(request.query, "per_page", 10, 100)
+        begin = int(request.query.get("offset", (page - 1) * size))
         fields = set(filter(None, request.query.get("_fields", "").split(",")))
-        shown = [show(one) for one in found[(page - 1) * size : page * size]]
+        shown = [show(one) for one in found[begin : begin + size]]
         if fields:
             shown = [{name: one[name] for name in one if name in fields or name == "id"} for one in shown]
         pages = -(-len(found) // size)
@@ -320,8 +333,7 @@ class RestDesk:
         return self._json(_error(refusal), status=refusal.status)
 
     def _json(self, body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-        dated = {"Date": formatdate(int(self._shop.now_s()), usegmt=True), **(headers or {})}
-        return web.Response(status=status, body=php_json(body), content_type="application/json", headers=dated)
+        return web.Response(status=status, body=php_json(body), content_type="application/json", headers=headers)
 
 
 def _error(refusal: Refusal) -> dict[str, Any]:

@@ -121,6 +121,7 @@ class WooShop:
     def clear(self) -> None:
         """Forget everything; the next id goes on, so that nothing old is taken for new."""
         self.clock_offset_s = 0.0
+        self.plugin_statuses: set[str] = set()
         self.products: dict[int, Product] = {}
         self.orders: dict[int, WooOrder] = {}
         self.refused = 0  # purchases that the checkout turned away
@@ -216,7 +217,7 @@ class WooShop:
             if name in fields:
                 setattr(product, name, str(fields[name] if fields[name] is not None else ""))
         for name, member in (("date_on_sale_from_gmt", "sale_from_s"), ("date_on_sale_to_gmt", "sale_to_s")):
-            if name in fields:
+            if fields.get(name) is not None:  # PHP's isset: a null is passed over, empty text clears it
                 setattr(product, member, gmt_s(fields[name]) if fields[name] else None)
         product.modified_s = self.now_s()
 
@@ -275,7 +276,7 @@ class WooShop:
         Raises:
             Refusal: There is no such status.
         """
-        if status not in STATUSES:
+        if status not in STATUSES | self.plugin_statuses:
             raise Refusal("rest_invalid_param", "Invalid parameter(s): status", 400)
         if status == order.status:
             return

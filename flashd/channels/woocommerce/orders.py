@@ -1,5 +1,5 @@
 """
-WooCommerce: signed order webhooks (REST API v3 payloads).
+Orders as WooCommerce tells them (REST API v3 payloads), and the signatures of its webhooks.
 
 Only the body is signed, so the kind of a message comes from the body's shape and never from ``X-WC-Webhook-Topic``. A
 deleted order arrives as ``{"id": 7}``, exactly like a deleted product or customer, so it cannot cancel anything: a poll
@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import msgspec
 
 from flashd.channels import reading, signature
 from flashd.channels.reading import NOTHING, Misread, Raw, amount_at, at, id_at, instant_at, sku_at, units_at
-from flashd.config import ChannelConfig, Secret, SecretText
+from flashd.channels.woocommerce.config import Config
+from flashd.config import Secret, SecretText
 from flashd.domain.instant import version_of
 from flashd.domain.money import absorb_rounding, check_currency, decimal_text, discrepancy
 from flashd.domain.order import Address, Customer, Effect, Incoming, Line, Order
@@ -53,12 +54,6 @@ _OTHERS: tuple[tuple[str, frozenset[str]], ...] = (
 )
 _PING = re.compile(rb"webhook_id=[0-9]{1,20}")
 _ID = re.compile(r"[1-9][0-9]{0,18}")
-
-
-class Config(ChannelConfig, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """A WooCommerce shop."""
-
-    deliver_when: tuple[Literal["on-hold", "pending"], ...] = ()  # besides processing and completed
 
 
 class _Line(msgspec.Struct):

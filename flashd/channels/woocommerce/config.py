@@ -1,0 +1,19 @@
+"""What a WooCommerce shop is configured with."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from flashd.config import ChannelConfig, Secret
+
+
+class Config(ChannelConfig, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A WooCommerce shop."""
+
+    deliver_when: tuple[Literal["on-hold", "pending"], ...] = ()  # besides processing and completed
+    url: str = ""  # of the shop, without /wp-json; "": its API is left alone
+    consumer_key: Secret | None = None
+    consumer_secret: Secret | None = None
+    timeout_s: Annotated[float, Meta(gt=0)] = 30.0
