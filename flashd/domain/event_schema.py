@@ -21,6 +21,7 @@ _LEVEL = ("sku", "location", "on_hand", "held", "sold", "exposed", "safety", "se
 _ITEM = ("order", "item", "state", "backend", "version")
 _OUTCOME = (*_ITEM, "backend_ref", "sends")
 _SALE = ("sale", "version", "state", "by")
+_EXPOSURES = ("channel", "exposures")
 _HOLD = ("hold", "channel", "moves")
 
 KINDS: dict[str, Fact] = {
@@ -29,6 +30,12 @@ KINDS: dict[str, Fact] = {
     "stock.came_back": Fact("The same, and something is free again.", _LEVEL),
     "stock.recounted": Fact("On hand or safety stock was set to a count.", ("sku", "location", "seq", "by", "moves")),
     "stock.fell_negative": Fact("A count found fewer units than are promised.", ("sku", "location", "deficit")),
+    "stock.granted": Fact(
+        "A channel may sell more: its exposure was backed before it was told.", _EXPOSURES, ("moves",)
+    ),
+    "stock.returned": Fact("A channel surely sells less now: what backed it is free again.", _EXPOSURES, ("moves",)),
+    "stock.drifted": Fact("A channel shows more than flashd gave it: a human's edit.", _EXPOSURES, ("moves",)),
+    "stock.kit_changed": Fact("A kit was put together anew, or is none any more.", ("sku", "by", "components")),
     "hold.held": Fact("Stock was set aside.", (*_HOLD, "expires_ms")),
     "hold.extended": Fact("A hold ends later.", ("hold", "channel", "expires_ms")),
     "hold.released": Fact("A hold was given back.", _HOLD, ("reason",)),
@@ -53,6 +60,8 @@ KINDS: dict[str, Fact] = {
     "sale.ended": Fact("A sale is over for good.", _SALE),
     "channel.quarantined": Fact("A proven body was not understood.", ("channel", "quarantine", "reason")),
     "channel.unquarantined": Fact("A human settled a quarantined body.", ("quarantine", "by")),
+    "channel.mapped": Fact("SKUs were mapped to the channel's own ids.", ("channel", "by", "entries")),
+    "channel.unmapped": Fact("SKUs left the channel's map.", ("channel", "by", "entries")),
     "backend.throttled": Fact("A backend asked for a pause.", ("backend", "reason", "wait_ms")),
     "backend.went_away": Fact("A backend does not answer, or refuses us.", ("backend", "reason", "alert")),
     "backend.came_back": Fact("A backend answers again.", ("backend",)),
@@ -78,6 +87,17 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "sale": _TEXT | {"description": "the sale's name"},
     "start_ms": _COUNT | {"description": "from when on, ms since 1970"},
     "end_ms": _COUNT | {"description": "until before when, ms since 1970"},
+    "exposures": {
+        "type": "array",
+        "description": "what the channel may have sold unseen or may still sell: [sku, units before, units now]",
+        "items": {"type": "array", "prefixItems": [_TEXT, _COUNT, _COUNT], "items": False, "minItems": 3},
+    },
+    "components": {
+        "type": "array",
+        "description": "what a kit consists of: [sku, units]; none: it is no kit any more",
+        "items": {"type": "array", "prefixItems": [_TEXT, _COUNT], "items": False, "minItems": 2},
+    },
+    "entries": _COUNT | {"description": "how many SKUs"},
     "deficit": _COUNT | {"description": "units promised beyond the count"},
     "hold": _TEXT | {"description": "the hold's id"},
     "channel": _TEXT | {"description": "the sales channel's name"},

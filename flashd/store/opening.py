@@ -30,6 +30,7 @@ from flashd.store.gate import RedisBackendGate
 from flashd.store.journal import RedisJournal
 from flashd.store.keys import generation_key, pool_key
 from flashd.store.ledger import RedisLedger
+from flashd.store.listings import RedisListings
 from flashd.store.orderbook import RedisOrderBook
 from flashd.store.outbox import RedisOutbox
 from flashd.store.sales import RedisSales
@@ -52,6 +53,7 @@ class PoolStore:
     feed: RedisFeed
     journal: RedisJournal
     sales: RedisSales
+    listings: RedisListings
     outboxes: dict[str, RedisOutbox]  # by backend
 
 
@@ -149,6 +151,7 @@ def _open_pool(name: str, pool: PoolConfig, client: Redis, listener: Redis, kind
         feed=RedisFeed(client, listener, name),
         journal=RedisJournal(client, name),
         sales=RedisSales(client, name),
+        listings=RedisListings(client, name, location=pool.location),
         outboxes={backend: RedisOutbox(client, name, backend) for backend in kinds},
     )
 
