@@ -13,14 +13,21 @@ import msgspec
 
 from flashd.domain.order import Effect, Incoming, OrderRecord, OrderState
 
-OPEN = frozenset({OrderState.WAITING, OrderState.QUEUED, OrderState.SHORTFALL, OrderState.PARKED})
+OPEN = frozenset({OrderState.WAITING, OrderState.QUEUED, OrderState.SHORTFALL, OrderState.BACKORDER, OrderState.PARKED})
 UNSETTLED = frozenset({OrderState.SENDING, OrderState.IN_DOUBT, OrderState.MANUAL})
 SETTLED = frozenset({OrderState.DELIVERED, OrderState.CANCELLED, OrderState.IGNORED})
 IN_FLIGHT = frozenset({OrderState.SENDING, OrderState.IN_DOUBT})
 
 CANCELLABLE = OPEN | {OrderState.DEAD, OrderState.MANUAL, OrderState.CANCELLED}
 REQUEUABLE = frozenset(
-    {OrderState.WAITING, OrderState.SHORTFALL, OrderState.PARKED, OrderState.DEAD, OrderState.MANUAL}
+    {
+        OrderState.WAITING,
+        OrderState.SHORTFALL,
+        OrderState.BACKORDER,
+        OrderState.PARKED,
+        OrderState.DEAD,
+        OrderState.MANUAL,
+    }
 )
 SETTLEABLE = frozenset({OrderState.DEAD, OrderState.MANUAL})
 
@@ -106,10 +113,10 @@ def _newer(record: OrderRecord, waiting: Version | None, incoming: Incoming, *, 
     return verdict
 
 
-def place(*, short: bool, doubtful: bool, released: bool, waits: bool) -> OrderState:
+def place(*, short: bool, doubtful: bool, released: bool, waits: bool, backorder: bool = False) -> OrderState:
     """Say where an order stands whose stock was taken as far as it went."""
     if short:
-        return OrderState.SHORTFALL
+        return OrderState.BACKORDER if backorder else OrderState.SHORTFALL
     if doubtful and not released:
         return OrderState.PARKED
     return OrderState.WAITING if waits else OrderState.QUEUED

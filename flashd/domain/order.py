@@ -25,6 +25,7 @@ class OrderState(StrEnum):
     MANUAL = "manual"  # a human must say whether the backend has it
     PARKED = "parked"  # doubtful (a total that does not add up, an unknown SKU): stock taken, a human looks at it
     SHORTFALL = "shortfall"  # paid, and not all units could be taken
+    BACKORDER = "backorder"  # waits for goods: served on receipt, first come, first served
     CANCELLED = "cancelled"
     IGNORED = "ignored"  # recorded as a tombstone only: test orders, orders before the cut-over
 
@@ -212,6 +213,8 @@ class OrderRecord(msgspec.Struct, frozen=True, kw_only=True):
     backend_ref: str = ""
     reason: str = ""
     hold_id: str = ""
+    delivered_ms: int = 0  # since when the backend has all of it, as it is now
+    shipped_ms: int = 0  # since when the goods are gone
     timeline: tuple[tuple[int, str], ...] = ()  # (ms, what happened)
     has_next: bool = False  # a newer version waits until the outcome of this one is known
 

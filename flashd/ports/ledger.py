@@ -112,7 +112,7 @@ class OrderBook(Protocol):
         """Return orders in these states (all by default), oldest first."""
 
     async def counts(self) -> dict[str, int]:
-        """Return how many orders stand in each index: waiting, queued, in_flight, dead, desk, done."""
+        """Return how many orders stand in each index: waiting, queued, in_flight, dead, desk, backorder, done."""
 
     async def position(self, ref: OrderRef) -> int | None:
         """Return how many orders leave before this one, or None if it is not queued."""

@@ -35,11 +35,12 @@ _INDEX = {
     "manual": "desk",
     "parked": "desk",
     "shortfall": "desk",
+    "backorder": "backorder",
     "delivered": "done",
     "cancelled": "done",
     "ignored": "done",
 }
-_PLAIN = ("wait", "desk", "dead", "done")
+_PLAIN = ("wait", "desk", "dead", "backorder", "done")
 
 Place = tuple[str, str]  # SKU and location
 Units = dict[Place, int]

@@ -16,11 +16,16 @@ stock                 HASH    ``<sku> 0x1f <location>`` -> ``on_hand held sold e
 hold                  HASH    hold id -> packed reservation, see includes/reservation.lua; terminal = tombstone
 hold:due              ZSET    live hold id -> deadline ms
 hold:end              ZSET    ended hold id -> when its tombstone may go, ms
-ord:<ch>:<id>         HASH    one outbox item, see includes/record.lua: s i o b n t x r h
+ord:<ch>:<id>         HASH    one outbox item, see includes/record.lua: s i o b n t x r h w d p
 wait                  ZSET    waiting orders -> accepted ms
 q:<backend>           ZSET    queued orders -> not before ms
 fl:<backend>          ZSET    sending -> end of the in-flight lease ms; in doubt -> next look-up ms
 desk                  ZSET    orders a human must decide (parked, shortfall, manual) -> since ms
+backorder             ZSET    orders that wait for goods -> accepted ms
+owing                 ZSET    who waits for which SKU and location, first come first; see includes/owing.lua
+countable             ZSET    delivered orders whose units a count may lack, by place; see includes/countable.lua
+counts                HASH    ``<sku> 0x1f <location>`` -> the last count: ``kind as_of source``
+receipts              ZSET    receipt id -> ms when it came, kept 30 days
 dead                  ZSET    dead letters -> since ms
 done                  ZSET    delivered, cancelled, ignored -> since ms
 pending               ZSET    orders with a newer version that waits (field n) -> since ms
@@ -28,6 +33,9 @@ fence:<backend>       STRING  highest epoch seen: a lower one is refused
 dirty                 ZSET    SKU whose stock changed -> since ms, until it is spread to the channels
 kit                   HASH    SKU -> its components, ``<sku> 0x1f <quantity>`` joined by 0x1e
 exp:<channel>         HASH    SKU -> what the channel shows of it and may have sold unseen, see includes/listing.lua
+settling:<channel>    ZSET    SKUs of exp:<channel> that settle -> platform's ms up to which all orders must be seen
+dirty:<channel>       ZSET    SKU that the channel must look at -> since ms, half a ms more once it was seen
+map:<channel>         HASH    SKU -> the ids under which it is known there, JSON
 poll:<channel>        HASH    ``seen_ms polled_ms``: how far the channel's orders were polled, and when
 rev:<channel>         HASH    SKU -> revisions used: ``<last ms> <hour>:<count> ...``, see domain/revision.py
 quarantine            HASH    id -> packed body that was not understood

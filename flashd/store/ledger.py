@@ -21,8 +21,22 @@ from flashd.store.scripts import load
 _AGAIN = b"again"
 _ROUNDS = 200
 _HOLDS = ("stock", "hold", "hold:due", "hold:end", "j", "dirty")
-_ORDERS = ("stock", "hold", "hold:due", "hold:end", "wait", "desk", "dead", "done", "pending", "j", "dirty")
-_COMMANDS = ("stock", "wait", "desk", "dead", "done", "pending", "j", "dirty")
+_ORDERS = (
+    "stock",
+    "hold",
+    "hold:due",
+    "hold:end",
+    "wait",
+    "desk",
+    "dead",
+    "done",
+    "pending",
+    "j",
+    "dirty",
+    "backorder",
+    "owing",
+)
+_COMMANDS = ("stock", "wait", "desk", "dead", "done", "pending", "j", "dirty", "backorder", "owing")
 _PAGE = 200
 
 
@@ -63,6 +77,9 @@ class RedisLedger:
 
     def _records(self, ref: OrderRef) -> list[str]:
         return [order_key(self.pool, OrderRef(ref.channel, ref.id, kind)) for kind in Kind]
+
+    def _item_and_order(self, ref: OrderRef) -> list[str]:
+        return [order_key(self.pool, ref), order_key(self.pool, OrderRef(ref.channel, ref.id))]
 
     async def _call(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
         with store_faults(name):
@@ -178,7 +195,7 @@ class RedisLedger:
 
     async def cancel(self, ref: OrderRef, *, by: str, reason: str) -> OrderState:
         """Cancel by a human's decision; no later version revives it."""
-        records = [order_key(self.pool, ref), order_key(self.pool, OrderRef(ref.channel, ref.id))]
+        records = self._item_and_order(ref)
 
         async def ask(_left: list[int]) -> list[Any]:
             keys = self._keys(_COMMANDS) + records + self._queues()
@@ -201,7 +218,7 @@ class RedisLedger:
 
     async def settle(self, ref: OrderRef, backend_ref: str, *, by: str) -> OrderState:
         """Record a human's word that the backend has this manual or dead order."""
-        keys = [*self._keys(_COMMANDS), order_key(self.pool, ref)]
+        keys = [*self._keys((*_COMMANDS, "countable")), *self._item_and_order(ref)]
         return _commanded(ref, "settle", await self._call("settle", keys, [clean(backend_ref), clean(by)]))
 
     async def recount(self, level: StockLevel, *, lacks: int = 0, by: str = "") -> StockLevel:

@@ -27,6 +27,7 @@ _INDEX = {
     OrderState.PARKED: "desk",
     OrderState.SHORTFALL: "desk",
     OrderState.DELIVERED: "done",
+    OrderState.BACKORDER: "backorder",
     OrderState.CANCELLED: "done",
     OrderState.IGNORED: "done",
 }
@@ -67,7 +68,7 @@ class RedisOrderBook:
             return [record for record in await self._read(refs) if record is not None]
 
     async def counts(self) -> dict[str, int]:
-        """Return how many orders stand in each index: waiting, queued, in_flight, dead, desk, done."""
+        """Return how many orders stand in each index: waiting, queued, in_flight, dead, desk, backorder, done."""
         with store_faults("counts"):
             backends = await self._backends()
             groups = {
@@ -76,6 +77,7 @@ class RedisOrderBook:
                 "in_flight": [f"fl:{name}" for name in backends],
                 "dead": ["dead"],
                 "desk": ["desk"],
+                "backorder": ["backorder"],
                 "done": ["done"],
             }
             pipe = self._client.pipeline(transaction=True)

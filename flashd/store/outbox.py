@@ -29,7 +29,7 @@ class RedisOutbox:
         self._queue = pool_key(pool, f"q:{backend}")
         self._flight = pool_key(pool, f"fl:{backend}")
         self._journal = pool_key(pool, "j")
-        self._settled = [pool_key(pool, name) for name in ("desk", "dead", "done", "stock", "j", "dirty")]
+        self._settled = [pool_key(pool, name) for name in ("desk", "dead", "done", "stock", "j", "dirty", "countable")]
 
     async def due(self, limit: int) -> list[OrderRef]:
         """Return items that may be sent now, oldest first; a peek, not a claim."""
@@ -66,7 +66,9 @@ class RedisOutbox:
         """Settle what became of claimed items."""
         if not results:
             return []
-        keys = [self._fence, self._queue, self._flight, *self._settled, *(self._key(result.ref) for result in results)]
+        keys = [self._fence, self._queue, self._flight, *self._settled]
+        for result in results:
+            keys += [self._key(result.ref), self._key(_create_of(result.ref))]
         arguments: list[str | int] = [epoch, self.backend]
         for result in results:
             arguments += [result.kind, clean(result.reason), result.backend_ref, result.delay_ms]

@@ -10,7 +10,7 @@ import msgspec
 from flashd.domain.order import Item, Line, Order, OrderRecord, OrderRef, OrderState
 from flashd.errors import InvariantBroken
 
-RECORD_FIELDS = ("s", "i", "o", "t", "x", "r", "h")
+RECORD_FIELDS = ("s", "i", "o", "t", "x", "r", "h", "d", "p")
 """The fields that `unpack_record` wants, in this order; b (raw body) and n (a waiting version) are asked for apart."""
 
 _ITEM, _FIELD = "\x1e", "\x1f"
@@ -82,7 +82,7 @@ def unpack_record(ref: OrderRef, values: Sequence[bytes | None], *, has_next: bo
     Raises:
         InvariantBroken: The head is damaged.
     """
-    head, items, order, timeline, reason, backend_ref, hold_id = values
+    head, items, order, timeline, reason, backend_ref, hold_id, delivered_ms, shipped_ms = values
     if head is None:
         return None
     parts = head.decode().split(" ")
@@ -110,6 +110,8 @@ def unpack_record(ref: OrderRef, values: Sequence[bytes | None], *, has_next: bo
         backend_ref=(backend_ref or b"").decode(),
         reason=(reason or b"").decode(),
         hold_id=(hold_id or b"").decode(),
+        delivered_ms=int(delivered_ms or 0),
+        shipped_ms=int(shipped_ms or 0),
         timeline=_unpack_timeline(timeline or b""),
         has_next=has_next,
     )

@@ -31,6 +31,7 @@ INDEX = {
     OrderState.MANUAL: "desk",
     OrderState.PARKED: "desk",
     OrderState.SHORTFALL: "desk",
+    OrderState.BACKORDER: "backorder",
 }
 
 

@@ -88,6 +88,7 @@ async def test_every_order_is_counted_once(shop: Bench) -> None:
         "in_flight": 0,
         "dead": 1,
         "desk": 1,
+        "backorder": 0,
         "done": 2,
     }
     await shop.send(OrderRef("shop", "3"))

@@ -57,6 +57,16 @@ async def test_an_order_takes_its_hold(bench: Bench) -> None:
     assert (await bench.ledger.hold([make_hold()]))[0].state is HoldState.SOLD
 
 
+async def test_a_hold_of_one_channel_is_taken_by_an_order_that_another_channel_tells(bench: Bench) -> None:
+    await stock(bench, 2)
+    await bench.ledger.hold([make_hold(channel="till")])
+    incoming = make_incoming(hold_id="h1")
+    assert incoming.order.channel != "till"
+    assert (await accept(bench, incoming))[0].state is State.QUEUED
+    now = await level(bench)
+    assert (now.held, now.sold, now.free) == (0, 2, 0)
+
+
 async def test_an_overdue_hold_that_nobody_swept_is_still_held_to_its_order(bench: Bench) -> None:
     await stock(bench, 2)
     await bench.ledger.hold([make_hold(ttl_ms=1)])
@@ -200,6 +210,7 @@ async def test_create_update_and_cancel_in_any_order_end_cancelled(bench: Bench,
         "in_flight": 0,
         "dead": 0,
         "desk": 0,
+        "backorder": 0,
         "done": 1,
     }
 

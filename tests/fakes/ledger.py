@@ -26,7 +26,7 @@ from flashd.domain.stock import Move, StockLevel
 from flashd.errors import Conflict, NotFound, StoreUnavailable
 from flashd.ports import Quarantined
 from flashd.store.packing import clean, items_of
-from tests.fakes.pool import FakePool
+from tests.fakes.pool import FakePool, delivered
 from tests.fakes.transitions import Transitions
 
 _TAKES = frozenset({Verdict.TAKE, Verdict.EDIT, Verdict.CORRECT, Verdict.AMEND})
@@ -225,7 +225,8 @@ class FakeLedger:
             self._on.shift(moves)
             taken = units.take(self.state.levels, wanted)
             self._on.shift(taken.moves)
-        state = OrderState.SHORTFALL if taken.short else OrderState.QUEUED
+        owing = OrderState.BACKORDER if record.state is OrderState.BACKORDER else OrderState.SHORTFALL
+        state = owing if taken.short else OrderState.QUEUED
         record = replace(
             record,
             items=taken.items,
@@ -253,7 +254,7 @@ class FakeLedger:
             moves = units.give_back(self.state.levels, record.items)
             self._on.shift(moves)
             record = replace(record, items=units.emptied(record.items))
-        record = replace(record, backend_ref=clean(backend_ref))
+        record = delivered(self.state, replace(record, backend_ref=clean(backend_ref)))
         self._on.enter(record, OrderState.DELIVERED, f"settled by {clean(by)}", moves, "order.delivered")
         self._end("settle")
         return OrderState.DELIVERED

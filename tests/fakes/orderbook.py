@@ -21,6 +21,7 @@ _GROUP = {
     OrderState.PARKED: "desk",
     OrderState.SHORTFALL: "desk",
     OrderState.DELIVERED: "done",
+    OrderState.BACKORDER: "backorder",
     OrderState.CANCELLED: "done",
     OrderState.IGNORED: "done",
 }
@@ -52,7 +53,7 @@ class FakeOrderBook:
         return [record for record in records if record is not None]
 
     async def counts(self) -> dict[str, int]:
-        counts = dict.fromkeys(("waiting", "queued", "in_flight", "dead", "desk", "done"), 0)
+        counts = dict.fromkeys(("waiting", "queued", "in_flight", "dead", "desk", "backorder", "done"), 0)
         for record in self.state.records.values():
             counts[_GROUP[record.state]] += 1
         return counts

@@ -15,7 +15,7 @@ from flashd.domain.event import Event
 from flashd.domain.order import OrderRecord, OrderRef, OrderState
 from flashd.errors import StoreUnavailable
 from flashd.ports import Depth
-from tests.fakes.pool import FakePool
+from tests.fakes.pool import FakePool, delivered
 
 
 @dataclass
@@ -140,7 +140,7 @@ class FakeOutbox:
         return dispatch.is_stale(epoch, fence)
 
     def _apply(self, change: dispatch.Change, reason: str = "", backend_ref: str = "") -> None:
-        record = change.record
+        record = delivered(self.state, change.record) if "order.delivered" in change.events else change.record
         self.state.records[record.ref] = replace(record, has_next=False)
         self.state.due_ms[record.ref] = change.score_ms
         if change.forget_raw:

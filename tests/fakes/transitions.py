@@ -20,6 +20,7 @@ from tests.fakes.pool import FakePool
 _PAST = {
     OrderState.PARKED: "order.parked",
     OrderState.SHORTFALL: "order.fell_short",
+    OrderState.BACKORDER: "order.backordered",
     OrderState.CANCELLED: "order.cancelled",
     OrderState.IGNORED: "order.ignored",
     OrderState.DELIVERED: "order.delivered",
@@ -40,13 +41,13 @@ class Transitions:
     def shift(self, moves: Sequence[Move]) -> None:
         for move in moves:
             level = self._pool.levels[move.sku, move.location]
-            self._was.setdefault((move.sku, move.location), level.atp - level.exposed)
+            self._was.setdefault((move.sku, move.location), level.atp - level.exposed - level.owed)
             self._pool.levels[move.sku, move.location] = level.moved(move)
 
     def write_levels(self) -> None:
         for where, was in self._was.items():
             level = self._pool.levels[where]
-            now = level.atp - level.exposed
+            now = level.atp - level.exposed - level.owed
             kind = "changed" if (now > 0) == (was > 0) else "came_back" if now > 0 else "sold_out"
             self._pool.dirty.setdefault(level.sku, self._pool.clock.now_ms())
             self.say(f"stock.{kind}", {"sku": level.sku, "location": level.location, "free": level.free}, ())
@@ -94,12 +95,32 @@ class Transitions:
         self._pool.records[record.ref] = record
         if state in SETTLED:
             self._pool.raws.pop(record.ref, None)
+        if OrderState.BACKORDER in {old, state}:
+            self.owe(record)
         if old is not state:
-            self._pool.due_ms[record.ref] = record.accepted_ms if state is OrderState.WAITING else now
+            at_its_place = state in {OrderState.WAITING, OrderState.BACKORDER}
+            self._pool.due_ms[record.ref] = record.accepted_ms if at_its_place else now
         self.remember(record.ref, f"{event[6:]} {state}" + (f": {reason}" if reason else ""))
         data = {"order": {"channel": record.ref.channel, "id": record.ref.id}, "item": record.ref.kind.value}
         self.say(event, data | {"state": state.value, "backend": record.backend}, moves)
         return record
+
+    def owe(self, record: OrderRecord) -> None:
+        claims = tuple(
+            Item(item.sku, item.location, item.missing)
+            for item in record.items
+            if record.state is OrderState.BACKORDER and item.missing and (item.sku, item.location) in self._pool.levels
+        )
+        for claim, sign in [
+            *((old, -1) for old in self._pool.claims.pop(record.ref, ())),
+            *((new, 1) for new in claims),
+        ]:
+            where = (claim.sku, claim.location)
+            self.shift([Move(*where)])
+            level = self._pool.levels[where]
+            self._pool.levels[where] = replace(level, owed=level.owed + sign * claim.quantity)
+        if claims:
+            self._pool.claims[record.ref] = claims
 
     def remember(self, ref: OrderRef, text: str) -> None:
         record = self._pool.records[ref]
@@ -180,7 +201,13 @@ class Transitions:
         self.shift(taken.moves)
         why = explain(clean(incoming.reason), taken.short, taken.unknown)
         record = self._content(replace(known, items=taken.items), incoming)
-        state = place(short=bool(taken.short), doubtful=bool(why), released=record.released, waits=record.waits)
+        state = place(
+            short=bool(taken.short),
+            doubtful=bool(why),
+            released=record.released,
+            waits=record.waits,
+            backorder=record.state is OrderState.BACKORDER,
+        )
         if verdict is Verdict.CORRECT:
             state = OrderState.DEAD
         event = _PAST.get(state, "order.accepted") if verdict is Verdict.TAKE else ""
@@ -265,6 +292,9 @@ class Transitions:
         taken = units.take(self._pool.levels, items)
         self.shift(taken.moves)
         self._note_order(incoming, record, taken.items)
+        if taken.moves:  # until the amend is delivered, the backend does not know of these units
+            known = self._pool.records[record.ref]
+            self._pool.records[record.ref] = replace(known, delivered_ms=0, shipped_ms=0)
         why = explain(clean(incoming.reason), taken.short, taken.unknown)
         self._follow_up(incoming, ref, follow, spare, taken.moves, why, record.backend)
         return Accepted(AcceptCode.UPDATED, record.state, taken.short)

@@ -67,6 +67,7 @@ async def test_a_dead_server_is_unavailable_and_a_restarted_one_goes_on(kind: st
             "in_flight": 0,
             "dead": 0,
             "desk": 0,
+            "backorder": 0,
             "done": 0,
         }
         await bench.ledger.accept([make_incoming("1002")], [BACKEND], since_ms=0)

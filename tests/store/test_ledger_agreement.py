@@ -164,7 +164,11 @@ async def view(bench: Bench) -> Any:
     """All that can be seen of a pool, but the times."""
     records = {
         record.ref: replace(
-            record, accepted_ms=0, changed_ms=0, timeline=tuple((0, text) for _, text in record.timeline)
+            record,
+            accepted_ms=0,
+            changed_ms=0,
+            delivered_ms=min(1, record.delivered_ms),
+            timeline=tuple((0, text) for _, text in record.timeline),
         )
         for record in await bench.book.page(limit=1000)
     }
@@ -244,6 +248,10 @@ def test_every_result_code_was_seen() -> None:
     if not SEEN:
         pytest.skip("runs after the random sequences of this file")
     missing = {f"accept {code}" for code in AcceptCode} | {f"hold {code}" for code in HoldCode}
-    missing |= {f"accept {AcceptCode.UPDATED} {state}" for state in OrderState if state not in UNSETTLED}
+    missing |= {
+        f"accept {AcceptCode.UPDATED} {state}"
+        for state in OrderState
+        if state not in {*UNSETTLED, OrderState.BACKORDER}
+    }
     missing |= {f"accept {AcceptCode.LATER} {state}" for state in UNSETTLED} | {"apply_next 1"}
     assert missing - set(SEEN) == set()

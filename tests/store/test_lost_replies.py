@@ -106,7 +106,13 @@ CASES: dict[str, tuple[Callable[[Bench], Awaitable[None]], Ask]] = {
 
 async def view(bench: Bench) -> Any:
     records = [
-        replace(record, accepted_ms=0, changed_ms=0, timeline=tuple((0, text) for _, text in record.timeline))
+        replace(
+            record,
+            accepted_ms=0,
+            changed_ms=0,
+            delivered_ms=min(1, record.delivered_ms),
+            timeline=tuple((0, text) for _, text in record.timeline),
+        )
         for record in await bench.book.page()
     ]
     quarantined = [replace(entry, received_ms=0) for entry in await bench.book.quarantined()]

@@ -10,7 +10,9 @@
 -- KEYS[9] pending ZSET orders with a newer version that waits
 -- KEYS[10] journal STREAM j
 -- KEYS[11] dirty ZSET SKUs whose stock changed
--- KEYS[12..] rest MIXED q:<backend> of every backend that was ever used, then per order its record and those of its cancel and amend
+-- KEYS[12] backorder ZSET orders that wait for goods
+-- KEYS[13] owing ZSET who waits for which SKU, first come first
+-- KEYS[14..] rest MIXED q:<backend> of every backend that was ever used, then per order its record and those of its cancel and amend
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] kinds which follow-ups the backends take: " erp/cancel erp/amend "
 -- ARGV[3..] orders for each: version, digest, effect, strict (0 or 1), hold id, backend, reason, admit (0 or 1), items, content, raw body
@@ -30,6 +32,7 @@
 -- @include reservation
 -- @include waiting
 -- @include order_event
+-- @include owing
 -- @include transition
 -- @include decide
 -- @include write_order
@@ -42,9 +45,10 @@
 -- Read.
 local keys = {
   stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], wait = KEYS[5], desk = KEYS[6], dead = KEYS[7],
-  done = KEYS[8], pending = KEYS[9], journal = KEYS[10], dirty = KEYS[11], q = {},
+  done = KEYS[8], pending = KEYS[9], journal = KEYS[10], dirty = KEYS[11], backorder = KEYS[12],
+  owing = KEYS[13], q = {},
 }
-local first = 12
+local first = 14
 for name in string.gmatch(ARGV[1], '%S+') do
   keys.q[name], first = KEYS[first], first + 1
 end

@@ -7,9 +7,11 @@
 -- KEYS[6] pending ZSET orders with a newer version that waits
 -- KEYS[7] journal STREAM j
 -- KEYS[8] dirty ZSET SKUs whose stock changed
--- KEYS[9] item HASH the record
--- KEYS[10] order HASH the record of the order that it follows; the same for an order
--- KEYS[11..] queues ZSET q:<backend> of every backend that was ever used
+-- KEYS[9] backorder ZSET orders that wait for goods
+-- KEYS[10] owing ZSET who waits for which SKU, first come first
+-- KEYS[11] item HASH the record
+-- KEYS[12] order HASH the record of the order that it follows; the same for an order
+-- KEYS[13..] queues ZSET q:<backend> of every backend that was ever used
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] by whom
 -- ARGV[3] reason why
@@ -25,20 +27,23 @@
 -- @include units
 -- @include waiting
 -- @include order_event
+-- @include owing
 -- @include transition
 
 -- Read.
 local keys = {
   stock = KEYS[1], wait = KEYS[2], desk = KEYS[3], dead = KEYS[4], done = KEYS[5], pending = KEYS[6], journal = KEYS[7],
-  dirty = KEYS[8], q = {},
+  dirty = KEYS[8], backorder = KEYS[9], owing = KEYS[10], q = {},
 }
-local next_key = 11
+local next_key = 13
 for name in string.gmatch(ARGV[1], '%S+') do
   keys.q[name], next_key = KEYS[next_key], next_key + 1
 end
-local item, order = KEYS[9], KEYS[10]
+local item, order = KEYS[11], KEYS[12]
 local head, newer = read_head(item), read_next(item)
-local MAY = { waiting = true, queued = true, shortfall = true, parked = true, dead = true, manual = true, cancelled = true }
+local MAY = {
+  waiting = true, queued = true, shortfall = true, backorder = true, parked = true, dead = true, manual = true, cancelled = true,
+}
 
 -- Refuse.
 if not head then

@@ -9,7 +9,8 @@
 -- KEYS[7] stock HASH counters
 -- KEYS[8] journal STREAM j
 -- KEYS[9] dirty ZSET SKUs whose stock changed
--- KEYS[10..] items HASH one record for each result
+-- KEYS[10] countable ZSET delivered orders whose units a count may lack
+-- KEYS[11..] items HASH for each result its record and that of the order that it follows; the same for an order
 -- ARGV[1] epoch the caller's term
 -- ARGV[2] backend whose results these are
 -- ARGV[3..] results for each: kind, reason, backend's own id, delay in ms, whether a refusal counts (0 or 1), most refusals,
@@ -26,6 +27,7 @@
 -- @include stock
 -- @include units
 -- @include fence
+-- @include countable
 
 local epoch, backend = integer(ARGV[1]), ARGV[2]
 local indexes = {
@@ -79,6 +81,7 @@ function write.delivered(key, head, result)
     redis.call('HSET', key, 'r', result.backend_ref)
   end
   settle(key, head, 'delivered', now_ms, '', 'delivered')
+  note_delivered(KEYS[10], head, result.order)
   say(key, head, 'order.delivered', result, moves)
 end
 
@@ -159,12 +162,12 @@ end
 
 -- Read, Refuse: every argument, before the first item is written.
 local results = {}
-for index = 10, #KEYS do
-  local at = 3 + (index - 10) * 7
+for index = 11, #KEYS, 2 do
+  local at = 3 + #results * 7
   local result = {
     kind = ARGV[at], reason = ARGV[at + 1], backend_ref = ARGV[at + 2], delay_ms = integer(ARGV[at + 3]),
     count_refusal = integer(ARGV[at + 4]), max_refusals = integer(ARGV[at + 5]),
-    sends = integer(ARGV[at + 6]),
+    sends = integer(ARGV[at + 6]), key = KEYS[index], order = KEYS[index + 1],
   }
   if not epoch or not write[result.kind] or not result.delay_ms or not result.count_refusal or not result.max_refusals
     or not result.sends then
@@ -180,7 +183,7 @@ if not stale then
 end
 local replies = {}
 for index, result in ipairs(results) do
-  replies[index] = finish(KEYS[9 + index], result, stale)
+  replies[index] = finish(result.key, result, stale)
 end
 write_levels(KEYS[7], KEYS[8], KEYS[9])
 return replies

@@ -10,14 +10,16 @@
 -- KEYS[9] pending ZSET orders with a newer version that waits
 -- KEYS[10] journal STREAM j
 -- KEYS[11] dirty ZSET SKUs whose stock changed
--- KEYS[12] item HASH the record
--- KEYS[13..] queues ZSET q:<backend> of every backend that was ever used
+-- KEYS[12] backorder ZSET orders that wait for goods
+-- KEYS[13] owing ZSET who waits for which SKU, first come first
+-- KEYS[14] item HASH the record
+-- KEYS[15..] queues ZSET q:<backend> of every backend that was ever used
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] by whom
 -- ARGV[3] items of the mended content
 -- ARGV[4] content mended, or ''
 -- ARGV[5] backend to send it to from now on, or ''
--- RETURNS {code, state}: `done` (queued, or still a shortfall), `unknown_order`, `not_allowed` or `again` (as accept)
+-- RETURNS {code, state}: `done` (queued, or still a shortfall or backorder), `unknown_order`, `not_allowed` or `again` (as accept)
 -- KEEPS on hand = atp + held + sold + safety; other content goes out under another key; every record in exactly one index
 -- CLOCK server
 
@@ -30,20 +32,22 @@
 -- @include reservation
 -- @include waiting
 -- @include order_event
+-- @include owing
 -- @include transition
 -- @include decide
 
 -- Read.
 local keys = {
   stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], wait = KEYS[5], desk = KEYS[6], dead = KEYS[7],
-  done = KEYS[8], pending = KEYS[9], journal = KEYS[10], dirty = KEYS[11], q = {},
+  done = KEYS[8], pending = KEYS[9], journal = KEYS[10], dirty = KEYS[11], backorder = KEYS[12],
+  owing = KEYS[13], q = {},
 }
-local next_key = 13
+local next_key = 15
 for name in string.gmatch(ARGV[1], '%S+') do
   keys.q[name], next_key = KEYS[next_key], next_key + 1
 end
-local item, head = KEYS[12], read_head(KEYS[12])
-local MAY = { waiting = true, shortfall = true, parked = true, dead = true, manual = true }
+local item, head = KEYS[14], read_head(KEYS[14])
+local MAY = { waiting = true, shortfall = true, backorder = true, parked = true, dead = true, manual = true }
 local mended = ARGV[4] ~= '' and ARGV[4] ~= redis.call('HGET', item, 'o')
 local items = read_items(redis.call('HGET', item, 'i'))
 local takes = head and head.kind == 'create'
@@ -85,7 +89,7 @@ if mended then
   redis.call('HSET', item, 'o', ARGV[4])
 end
 head.backend, head.refusals, head.absences = backend, 0, 0
-local state = #short > 0 and 'shortfall' or 'queued'
+local state = #short == 0 and 'queued' or head.state == 'backorder' and 'backorder' or 'shortfall'
 head.released = head.released or state == 'queued'
 local why = explain('', short, unknown)
 enter(keys, item, head, state, why, moves, state == 'queued' and 'order.requeued' or nil)

@@ -8,7 +8,11 @@
 -- KEYS[6] pending ZSET orders with a newer version that waits
 -- KEYS[7] journal STREAM j
 -- KEYS[8] dirty ZSET SKUs whose stock changed
--- KEYS[9] item HASH the record
+-- KEYS[9] backorder ZSET orders that wait for goods
+-- KEYS[10] owing ZSET who waits for which SKU, first come first
+-- KEYS[11] countable ZSET delivered orders whose units a count may lack
+-- KEYS[12] item HASH the record
+-- KEYS[13] order HASH the record of the order that it follows; the same for an order
 -- ARGV[1] backend_ref the backend's own id of it
 -- ARGV[2] by whom
 -- RETURNS {code, state}: `done`, `unknown_order` or `not_allowed`
@@ -23,14 +27,16 @@
 -- @include units
 -- @include waiting
 -- @include order_event
+-- @include owing
+-- @include countable
 -- @include transition
 
 -- Read.
 local keys = {
   stock = KEYS[1], wait = KEYS[2], desk = KEYS[3], dead = KEYS[4], done = KEYS[5], pending = KEYS[6], journal = KEYS[7],
-  dirty = KEYS[8],
+  dirty = KEYS[8], backorder = KEYS[9], owing = KEYS[10], countable = KEYS[11],
 }
-local item, head = KEYS[9], read_head(KEYS[9])
+local item, head, order = KEYS[12], read_head(KEYS[12]), KEYS[13]
 
 -- Refuse.
 if not head then
@@ -54,5 +60,6 @@ redis.call('HSET', item, 'r', ARGV[1])
 enter(
   keys, item, head, 'delivered', 'settled by ' .. ARGV[2], moves, 'order.delivered', ',"backend_ref":' .. quoted(ARGV[1])
 )
+note_delivered(keys.countable, head, order)
 write_levels(keys.stock, keys.journal, keys.dirty)
 return { 'done', head.state }

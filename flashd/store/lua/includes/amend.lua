@@ -25,6 +25,9 @@ function write.amend(c)
     end
   end
   local short, unknown = take_units(c.keys.stock, items, moves)
+  if #moves > 0 then -- until the amend is delivered, the backend does not know of these units
+    redis.call('HDEL', c.key, 'd', 'p')
+  end
   note_order(c, items)
   write_follow_up(c, 'amend', c.amend_key, follow, spare, moves, explain(c.entry.reason, short, unknown))
   return 'updated', short

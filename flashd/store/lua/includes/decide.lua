@@ -1,5 +1,5 @@
 -- The table "What accept decides" of docs/lifecycle.md; flashd/domain/acceptance.py is its specification.
-local OPEN = { waiting = true, queued = true, shortfall = true, parked = true }
+local OPEN = { waiting = true, queued = true, shortfall = true, backorder = true, parked = true }
 local UNSETTLED = { sending = true, in_doubt = true, manual = true }
 
 -- What becomes of an order that takes no stock yet: none, IGNORED, or CANCELLED and told again.
@@ -49,7 +49,7 @@ end
 
 local function place(head, short, why)
   if #short > 0 then
-    return 'shortfall'
+    return head.state == 'backorder' and 'backorder' or 'shortfall'
   elseif why ~= '' and not head.released then
     return 'parked'
   end

@@ -1,5 +1,6 @@
 -- One outbox item: HASH with s (head, packed), i (items), o (canonical order), b (raw body), n (a newer version that
--- waits, cmsgpack), t (timeline, "ms text" lines), x (reason), r (backend's own id), h (hold id).
+-- waits, cmsgpack), t (timeline, "ms text" lines), x (reason), r (backend's own id), h (hold id), w (what a backorder claims),
+-- d (delivered ms), p (shipped ms).
 -- Needs integer.lua, clock.lua.
 local HEAD = '^(%S+) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+)$'
 
@@ -60,7 +61,7 @@ end
 -- Which index a state stands in; *keys* maps wait, desk, dead, done to keys, and q and fl to tables by backend.
 local INDEX = {
   waiting = 'wait', queued = 'q', sending = 'fl', in_doubt = 'fl', dead = 'dead', manual = 'desk', parked = 'desk',
-  shortfall = 'desk', delivered = 'done', cancelled = 'done', ignored = 'done',
+  shortfall = 'desk', backorder = 'backorder', delivered = 'done', cancelled = 'done', ignored = 'done',
 }
 
 local function index_of(keys, state, backend)

@@ -1,8 +1,8 @@
 -- One item goes from state to state: head, reason, index, timeline and event together. Needs record.lua, waiting.lua,
--- order_event.lua.
+-- order_event.lua, owing.lua.
 local SETTLED = { delivered = true, cancelled = true, ignored = true }
 local PAST = {
-  parked = 'order.parked', shortfall = 'order.fell_short', cancelled = 'order.cancelled', ignored = 'order.ignored',
+  parked = 'order.parked', shortfall = 'order.fell_short', backorder = 'order.backordered', cancelled = 'order.cancelled', ignored = 'order.ignored',
   delivered = 'order.delivered',
 }
 
@@ -41,11 +41,14 @@ local function enter(keys, key, head, state, reason, moves, event, more)
   else
     redis.call('HSET', key, 'x', reason)
   end
+  if old == 'backorder' or state == 'backorder' then
+    owe(keys, key, head)
+  end
   if SETTLED[state] then -- no raw body (customer data) longer than it is needed
     redis.call('HDEL', key, 'b')
   end
   if old ~= state then
-    move(keys, member, old, head.backend, head, state == 'waiting' and head.accepted or now_ms)
+    move(keys, member, old, head.backend, head, (state == 'waiting' or state == 'backorder') and head.accepted or now_ms)
   end
   if not event then
     event = old ~= state and PAST[state] or 'order.updated'
