@@ -21,11 +21,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine, results
-from benchmarks.vendure_buyers import Rush, rush
-from tests.e2e.process import Flashd
 from tests.erp import postgres, vendure
 from tests.erp.tryton import Tryton, UnavailableError
-from tests.erp.vendure import Vendure
+from tests.erp.vendure import Vendure, beside
+from tests.erp.vendure_buyers import Rush, rush
 
 SKU = "SKU-01"  # in data/products.csv, and in the Tryton of the tests
 UNITS = 10
@@ -132,7 +131,7 @@ def _alone(shop: Vendure, name: str, checkouts: int) -> Run:
 def _guarded(shop: Vendure, erp: Tryton, name: str, checkouts: int) -> Run:
     erp.empty()
     with tempfile.TemporaryDirectory(prefix="flashd-bench-") as folder:
-        flashd = beside(shop, erp, Path(folder)).start()
+        flashd = beside(shop, Path(folder), erp).start()
         try:
             flashd.ask_admin("PUT", f"/admin/v1/stock/{SKU}", {"on_hand": UNITS})
             shop.start(f"http://127.0.0.1:{flashd.intake}")
@@ -160,26 +159,6 @@ def _wait_for(erp: Tryton, codes: list[str]) -> None:
     while time.monotonic() < deadline and not {sale.reference for sale in erp.orders()} >= set(codes):
         time.sleep(0.25)
     time.sleep(_QUIET_S)
-
-
-def beside(shop: Vendure, erp: Tryton, folder: Path) -> Flashd:
-    """Return a daemon with the example's own flashd.toml; only places and ids are this machine's."""
-    text = (vendure.EXAMPLE / "flashd.toml").read_text()
-    given = erp.config()
-    changes = {
-        '"127.0.0.1:8787"': '"127.0.0.1:{intake}"',
-        '"127.0.0.1:8788"': '"127.0.0.1:{admin}"',
-        '"vendure.token"': f'"{shop.token_file}"',
-        '"vendure.secret"': f'"{shop.secret_file}"',
-        '"http://127.0.0.1:8000"': f'"{given["url"]}"',
-        '"tryton.key"': f'"{given["secret"]["file"]}"',
-        "shop = 1": f"shop = {given['shop']}",
-        "party = 2": f"party = {given['party']}",
-    }
-    for old, new in changes.items():
-        assert text.count(old) == 1, f"flashd.toml of the example has {old} {text.count(old)} times"
-        text = text.replace(old, new)
-    return Flashd(folder, text)
 
 
 def _show(console: Console, found: list[Run]) -> None:

@@ -48,7 +48,7 @@ export const config: VendureConfig = {
         cors: false, // name your storefront's address here
     },
     authOptions: {
-        tokenMethod: 'bearer', // storefronts send back the header vendure-auth-token; no cookies
+        tokenMethod: ['bearer', 'api-key'], // buyers and humans the first, flashd the second; no cookies
         superadminCredentials: { identifier: 'superadmin', password: need('SUPERADMIN_PASSWORD') },
     },
     dbConnectionOptions: {

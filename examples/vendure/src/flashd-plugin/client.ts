@@ -9,12 +9,19 @@ export interface HoldLine {
     quantity: number;
 }
 
+/** Who buys: purchase limits count by it. flashd keeps only a keyed hash, and without a key nothing. */
+export interface HoldCustomer {
+    email: string;
+    phone: string;
+}
+
 /** What flashd said to a wish to hold. */
 export type HoldAnswer =
     | { kind: 'held'; expiresAt: number }
     | { kind: 'ended' } // this id was held once; it was released, has expired, or was sold
     | { kind: 'conflict' } // this id holds something else
-    | { kind: 'short'; left: Record<string, number> };
+    | { kind: 'short'; left: Record<string, number> }
+    | { kind: 'refused'; reason: string }; // a purchase limit, or a sale that is not open
 
 /** flashd did not answer, or not as agreed: nothing is known about what was asked. */
 export class FlashdAway extends Error {}
@@ -25,8 +32,8 @@ export class FlashdClient {
     constructor(@Inject(FLASHD_OPTIONS) private readonly options: CompleteOptions) {}
 
     /** Set stock aside for all lines or for none. Asking twice under one id holds once. */
-    async hold(id: string, lines: HoldLine[]): Promise<HoldAnswer> {
-        const answer = await this.native('POST', '/v1/holds', { id, lines, ttl_ms: this.options.holdMs });
+    async hold(id: string, lines: HoldLine[], customer: HoldCustomer): Promise<HoldAnswer> {
+        const answer = await this.native('POST', '/v1/holds', { id, lines, customer, ttl_ms: this.options.holdMs });
         const body = await read(answer);
         if (answer.status === 200 || answer.status === 201) {
             return body.state === 'held' ? { kind: 'held', expiresAt: Date.parse(body.expires_at) } : { kind: 'ended' };
@@ -39,6 +46,9 @@ export class FlashdClient {
             case 'unknown_sku': // flashd was never told of its stock, so it promises none
                 return { kind: 'short', left: Object.fromEntries(body.skus.map((sku: string) => [sku, 0])) };
             default:
+                if (answer.status === 409) {
+                    return { kind: 'refused', reason: body.title };
+                }
                 throw new FlashdAway(`a hold was answered ${answer.status} ${body.title ?? ''}: ${body.detail ?? ''}`);
         }
     }

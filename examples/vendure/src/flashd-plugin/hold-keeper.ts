@@ -44,15 +44,19 @@ export class HoldKeeper {
         const wanted: HoldLine[] = order.lines
             .filter(line => line.quantity > 0)
             .map(line => ({ sku: line.productVariant.sku, quantity: line.quantity }));
+        const customer = { email: order.customer?.emailAddress ?? '', phone: order.customer?.phoneNumber ?? '' };
         for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
             const id = holdIdOf(order);
-            const answer = await this.flashd.hold(id, wanted);
+            const answer = await this.flashd.hold(id, wanted, customer);
             if (answer.kind === 'held') {
                 await this.extendIfLate(id, answer.expiresAt);
                 return true;
             }
             if (answer.kind === 'short') {
                 return this.options.messages.short(shortages(order, wanted, answer.left));
+            }
+            if (answer.kind === 'refused') {
+                return this.options.messages.refused(answer.reason);
             }
             if (answer.kind === 'conflict') {
                 await this.flashd.release(id); // the cart has changed since; what it held then is free again

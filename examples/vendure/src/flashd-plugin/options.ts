@@ -28,6 +28,8 @@ export interface FlashdOptions {
     /** What the buyer reads. */
     messages?: {
         short?: (shortages: Shortage[]) => string;
+        /** Why flashd refused what there is enough of, such as `limit`. */
+        refused?: (reason: string) => string;
         away?: () => string;
     };
 }
@@ -43,7 +45,7 @@ export function complete(options: FlashdOptions) {
         whenAway: options.whenAway ?? 'close',
         holdMs: options.holdMs ?? 15 * 60_000,
         timeoutMs: options.timeoutMs ?? 5_000,
-        messages: { short: options.messages?.short ?? sayShort, away: options.messages?.away ?? sayAway },
+        messages: { short: sayShort, refused: sayRefused, away: sayAway, ...options.messages },
     };
 }
 
@@ -54,6 +56,12 @@ function sayShort(shortages: Shortage[]): string {
         one.left === 0 ? `${one.name} has just been sold out` : `only ${one.left} of ${one.name} are left`,
     );
     return `Sorry: ${parts.join(', and ')}.`;
+}
+
+function sayRefused(reason: string): string {
+    return reason === 'limit'
+        ? 'Sorry: this is more than one customer may buy.'
+        : 'Sorry: this cannot be bought at the moment.';
 }
 
 function sayAway(): string {

@@ -1,15 +1,22 @@
 import { Injectable, OnModuleInit } from '@nestjs/common';
 import {
+    Cancellation,
     EventBus,
     ID,
     JobQueue,
     JobQueueService,
     Order,
+    OrderLine,
     OrderPlacedEvent,
+    OrderService,
     OrderStateTransitionEvent,
+    Release,
     RequestContext,
+    RequestContextService,
+    StockMovementEvent,
     TransactionalConnection,
 } from '@vendure/core';
+import { In } from 'typeorm';
 
 import { FlashdClient } from './client';
 import { HoldKeeper } from './hold-keeper';
@@ -26,6 +33,8 @@ export class OrderFeed implements OnModuleInit {
     constructor(
         private readonly jobs: JobQueueService,
         private readonly events: EventBus,
+        private readonly orders: OrderService,
+        private readonly contexts: RequestContextService,
         private readonly connection: TransactionalConnection,
         private readonly flashd: FlashdClient,
         private readonly keeper: HoldKeeper,
@@ -38,16 +47,21 @@ export class OrderFeed implements OnModuleInit {
         this.events.registerBlockingEventHandler({
             event: OrderPlacedEvent,
             id: 'flashd-order-placed',
-            handler: event => this.enqueue(event.ctx, event.order),
+            handler: event => this.enqueue(event.ctx, event.order.id),
         });
         this.events.registerBlockingEventHandler({
             event: OrderStateTransitionEvent,
             id: 'flashd-order-changed',
             handler: async event => {
                 if (event.order.orderPlacedAt) {
-                    await this.enqueue(event.ctx, event.order);
+                    await this.enqueue(event.ctx, event.order.id);
                 }
             },
+        });
+        this.events.registerBlockingEventHandler({
+            event: StockMovementEvent,
+            id: 'flashd-order-reduced',
+            handler: event => this.noteReduced(event),
         });
         // A release must wait for the commit: if the shop rolls back, the order still needs its hold.
         this.events.ofType(OrderStateTransitionEvent).subscribe(event => {
@@ -58,21 +72,35 @@ export class OrderFeed implements OnModuleInit {
         });
     }
 
-    private async enqueue(ctx: RequestContext, order: Order): Promise<void> {
-        await this.queue.add({ orderId: order.id }, { ctx, retries: RETRIES });
+    /** A line that is cancelled leaves its order as it was: date the order anew, so that its next message is newer. */
+    private async noteReduced(event: StockMovementEvent): Promise<void> {
+        const lineIds = event.stockMovements
+            .filter(movement => movement instanceof Release || movement instanceof Cancellation)
+            .map(movement => movement.orderLine.id);
+        if (lineIds.length === 0) {
+            return;
+        }
+        const lines = await this.connection
+            .getRepository(event.ctx, OrderLine)
+            .find({ where: { id: In(lineIds) }, relations: { order: true } });
+        for (const orderId of new Set(lines.map(line => line.order.id))) {
+            const now = () => 'CURRENT_TIMESTAMP';
+            await this.connection.getRepository(event.ctx, Order).update(orderId, { updatedAt: now });
+            await this.enqueue(event.ctx, orderId);
+        }
+    }
+
+    private async enqueue(ctx: RequestContext, orderId: ID): Promise<void> {
+        await this.queue.add({ orderId }, { ctx, retries: RETRIES });
     }
 
     /** Send the order as it stands now. What was sent before, or arrives twice, does no harm. */
     private async tell(orderId: ID): Promise<void> {
-        const order = await this.connection.rawConnection.getRepository(Order).findOneOrFail({
-            where: { id: orderId },
-            relations: {
-                customer: true,
-                lines: { productVariant: { translations: true } },
-                shippingLines: true,
-                surcharges: true,
-            },
-        });
+        const ctx = await this.contexts.create({ apiType: 'admin' }); // the default channel: it has every order
+        const order = await this.orders.findOne(ctx, orderId);
+        if (!order) {
+            return; // deleted since
+        }
         await this.flashd.tell(`${order.code}.${order.updatedAt.getTime()}`, messageOf(order));
     }
 }

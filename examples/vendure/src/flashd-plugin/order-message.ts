@@ -10,7 +10,11 @@ export interface MessageLine {
     title: string;
 }
 
-/** An order in flashd's own schema: docs/channels/standard_webhooks.md. Money is in minor units, taxes included. */
+/**
+ * An order in flashd's own schema: docs/channels/standard_webhooks.md. Money is in minor units, taxes included.
+ *
+ * flashd_vendure/orders.py says the same of an order that it polls: change both together.
+ */
 export interface OrderMessage {
     id: string;
     number: string;
@@ -37,7 +41,8 @@ export function messageOf(order: Order): OrderMessage {
     const cancelled = order.state === 'Cancelled';
     const lines = order.lines
         .map(line => lineOf(line, cancelled ? line.orderPlacedQuantity : line.quantity))
-        .filter(line => line.quantity > 0);
+        .filter(line => line.quantity > 0)
+        .sort(byContent);
     const goods = lines.reduce((sum, line) => sum + line.unit_price * line.quantity - line.discount, 0);
     const total = cancelled ? goods : order.totalWithTax;
     // What is neither goods nor shipping (surcharges, a cent of rounding) is a charge or a discount of the order.
@@ -67,6 +72,13 @@ export function messageOf(order: Order): OrderMessage {
 /** Say whether stock is to be kept and delivery to wait: an authorized payment may still fail when it is captured. */
 function isUnpaid(order: Order): boolean {
     return order.state === 'PaymentAuthorized';
+}
+
+/** flashd polls the same orders through the Admin API, which may list lines in another order. */
+function byContent(one: MessageLine, other: MessageLine): number {
+    const keys: Array<keyof MessageLine> = ['sku', 'quantity', 'unit_price', 'discount'];
+    const differing = keys.find(key => one[key] !== other[key]);
+    return differing === undefined ? 0 : one[differing] < other[differing] ? -1 : 1;
 }
 
 function lineOf(line: Order['lines'][number], quantity: number): MessageLine {

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-ADD = """mutation ($variant: ID!) { addItemToOrder(productVariantId: $variant, quantity: 1) {
+ADD = """mutation ($variant: ID!, $units: Int!) { addItemToOrder(productVariantId: $variant, quantity: $units) {
   __typename ... on Order { code } ... on ErrorResult { errorCode message } } }"""
 WHO = """mutation ($email: String!) { setCustomerForOrder(
   input: { firstName: "Ada", lastName: "Buyer", emailAddress: $email }) {
@@ -23,8 +23,11 @@ SHIP = """mutation ($method: ID!) { setOrderShippingMethod(shippingMethodId: [$m
   __typename ... on ErrorResult { errorCode message } } }"""
 READY = """mutation { transitionOrderToState(state: "ArrangingPayment") {
   __typename ... on OrderStateTransitionError { errorCode message transitionError } } }"""
+BACK = """mutation { transitionOrderToState(state: "AddingItems") {
+  __typename ... on OrderStateTransitionError { errorCode message transitionError } } }"""
 PAY = """mutation { addPaymentToOrder(input: { method: "demo", metadata: {} }) {
-  __typename ... on Order { code state } ... on ErrorResult { errorCode message } } }"""
+  __typename ... on Order { code state } ... on ErrorResult { errorCode message }
+  ... on IneligiblePaymentMethodError { eligibilityCheckerMessage } } }"""
 
 
 @dataclass
@@ -37,11 +40,11 @@ class Rush:
     errors: Counter[str] = field(default_factory=Counter)  # what no buyer should see
 
 
-class _RefusedError(Exception):
+class RefusedError(Exception):
     """The shop said no, in words for the buyer."""
 
 
-class _Buyer:
+class Buyer:
     """One visitor with a session of the shop's own."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str, number: int) -> None:
@@ -49,17 +52,23 @@ class _Buyer:
         self._url = f"{url}/shop-api"
         self._token = ""
         self._email = f"buyer-{number}@example.com"
+        self.code = ""  # of the order, as soon as there is a cart
 
-    async def fill_cart(self, variant: str) -> None:
-        await self._change(ADD, variant=variant)
+    async def fill_cart(self, variant: str, units: int = 1) -> None:
+        self.code = (await self._change(ADD, variant=variant, units=units))["code"]
         await self._change(WHO, email=self._email)
         await self._change(WHERE)
         methods = (await self._ask(HOW))["eligibleShippingMethods"]
         await self._change(SHIP, method=methods[0]["id"])
 
+    async def go_to_the_till(self) -> None:
+        await self._change(READY)
+
+    async def go_back(self) -> None:
+        await self._change(BACK)
+
     async def pay(self) -> str:
         """Return the code of the paid order."""
-        await self._change(READY)
         paid = await self._change(PAY)
         if paid.get("state") != "PaymentSettled":
             raise RuntimeError(f"the order is in state {paid.get('state')}")
@@ -68,7 +77,9 @@ class _Buyer:
     async def _change(self, mutation: str, **variables: Any) -> dict[str, Any]:
         (answer,) = (await self._ask(mutation, **variables)).values()
         if "errorCode" in answer:
-            raise _RefusedError(answer.get("transitionError") or answer["message"])
+            raise RefusedError(
+                answer.get("transitionError") or answer.get("eligibilityCheckerMessage") or answer["message"]
+            )
         return dict(answer)
 
     async def _ask(self, query: str, **variables: Any) -> dict[str, Any]:
@@ -89,17 +100,18 @@ async def rush(url: str, variant: str, count: int, *, within_s: float = 180) -> 
     connector = aiohttp.TCPConnector(limit=0)
     began_s = time.monotonic()
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-        buyers = [_Buyer(session, url, number) for number in range(count)]
+        buyers = [Buyer(session, url, number) for number in range(count)]
         await asyncio.gather(*(_check_out(buyer, variant, seen) for buyer in buyers))
     seen.took_s = time.monotonic() - began_s
     return seen
 
 
-async def _check_out(buyer: _Buyer, variant: str, seen: Rush) -> None:
+async def _check_out(buyer: Buyer, variant: str, seen: Rush) -> None:
     try:
         await buyer.fill_cart(variant)
+        await buyer.go_to_the_till()
         seen.codes.append(await buyer.pay())
-    except _RefusedError as no:
+    except RefusedError as no:
         seen.refused[str(no)] += 1
     except (aiohttp.ClientError, TimeoutError, RuntimeError, ValueError) as error:
         seen.errors[f"{type(error).__name__}: {error}"[:200]] += 1
