@@ -49,12 +49,12 @@ class Bucket:
 
     def take(self, points: float) -> None:
         """Take what a call has cost."""
-        self._there -= points
+        self._there = max(0.0, self._there - points)
 
     def status(self) -> dict[str, float]:
         """Return the ``throttleStatus``."""
         self._fill()
-        there = max(0, int(self._there))
+        there = int(self._there)
         return {"maximumAvailable": self.maximum, "currentlyAvailable": there, "restoreRate": self.restore}
 
 

@@ -21,6 +21,7 @@ from flashd.demo.shopify_schema import API_VERSION
 from flashd.demo.shopify_webhooks import Subscription, Webhooks
 
 _FILTER = re.compile(r"updated_at:\s*(>=?)\s*['\"]?([0-9T:.Z+-]+)['\"]?")
+SCOPES = ("read_orders", "write_products", "write_inventory", "read_locations")  # writing implies reading
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -32,11 +33,13 @@ class Reading:
         self._books = books
         self._webhooks = webhooks
         self.index_lag_s = 0.0  # how far the search index is behind
+        self.scopes = [{"handle": name} for name in SCOPES]
 
     def root(self) -> dict[str, Any]:
         """Return the root of all queries."""
         return {
             "shop": _SHOP,
+            "currentAppInstallation": {"id": gid("AppInstallation", 1), "accessScopes": self.scopes},
             "node": self._node,
             "nodes": lambda ids: [self._node(name) for name in ids],
             "order": self._node,

@@ -11,7 +11,8 @@ _ADDRESS = (
 )
 
 SCHEMA = Schema(f"""
-QueryRoot: shop:Shop nodes(ids):[Node node(id):Node order(id):Order location(id):Location \
+QueryRoot: shop:Shop currentAppInstallation:AppInstallation \
+nodes(ids):[Node node(id):Node order(id):Order location(id):Location \
 locations(first after):LocationConnection orders(first after query sortKey reverse):OrderConnection \
 productVariants(first after query):ProductVariantConnection products(first after query):ProductConnection \
 inventoryItems(first after query):InventoryItemConnection \
@@ -20,6 +21,8 @@ Mutation: inventorySetQuantities(input):InventorySetQuantitiesPayload \
 productVariantsBulkUpdate(productId variants allowPartialUpdates):ProductVariantsBulkUpdatePayload \
 webhookSubscriptionCreate(topic webhookSubscription):WebhookSubscriptionCreatePayload
 Node: id
+AppInstallation: id accessScopes:[AccessScope
+AccessScope: handle
 Shop: id name email myshopifyDomain currencyCode url ianaTimezone plan:ShopPlan
 ShopPlan: publicDisplayName
 Location: id name isActive fulfillsOnlineOrders shipsInventory

@@ -31,6 +31,8 @@ from flashd.demo.arrival import listen
 from flashd.demo.shopify_admin import Admin, Bucket
 from flashd.demo.shopify_body import rest_order
 from flashd.demo.shopify_books import Books, Level, RefusedError, Sold
+from flashd.demo.shopify_reading import SCOPES
+from flashd.demo.shopify_schema import API_VERSION
 from flashd.demo.shopify_webhooks import Mischief, Webhooks
 
 TOKEN = "shpat_demo"  # noqa: S105  # of a shop that does not exist
@@ -50,6 +52,7 @@ class Faults(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     latency_ms: tuple[int, int] = (0, 0)
     index_lag_s: float = 0.0  # how far the search for orders is behind
     token: str = ""  # a new access token: the old one is answered 401
+    scopes: tuple[str, ...] = SCOPES  # of the app
 
 
 class Shop:
@@ -106,7 +109,9 @@ class Shop:
             asked = msgspec.json.decode(body, type=dict[str, Any])
         except msgspec.MsgspecError:
             return _json({"errors": {"query": "Required parameter missing or invalid"}}, 400)
-        return _json(self._admin.answer(str(asked.get("query", "")), asked.get("variables") or {}))
+        answer = _json(self._admin.answer(str(asked.get("query", "")), asked.get("variables") or {}))
+        answer.headers["X-Shopify-API-Version"] = API_VERSION
+        return answer
 
     def _strikes(self, count: str, fraction: str = "") -> bool:
         left = getattr(self._faults, count)
@@ -197,6 +202,7 @@ class Shop:
         self._webhooks.mischief = self._faults.webhooks
         self._admin.reading.index_lag_s = self._faults.index_lag_s
         self._token = self._faults.token or TOKEN
+        self._admin.reading.scopes = [{"handle": name} for name in self._faults.scopes]
         return _json(msgspec.to_builtins(self._faults))
 
     async def books(self, request: web.Request) -> web.Response:  # noqa: ARG002  # aiohttp's signature

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from flashd.channels import shopify
+from flashd.channels.shopify import orders
 from flashd.demo.signatures import shop_signature
 from flashd.domain.order import Effect, Incoming
 from tests.channels.bodies import recorded
@@ -302,7 +303,7 @@ async def test_its_bodies_have_the_members_and_kinds_of_the_recorded_ones(tmp_pa
         wanted = recorded("shopify-docs/orders__create.json")
         wanted["line_items"] = [line for line in wanted["line_items"] if line["sku"]]
         assert differences("$", order, wanted) == []
-        read = {field.encode_name for field in msgspec.structs.fields(shopify._Order)}
+        read = {field.encode_name for field in msgspec.structs.fields(orders._Order)}
         assert read - set(order) == set(), "what flashd reads must be there"
         assert {name: shape(order[name]) for name in ("id", "total_price", "tags", "created_at")} == {
             "id": "int",

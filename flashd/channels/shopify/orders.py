@@ -1,26 +1,23 @@
 """
-Shopify: signed order webhooks (Admin REST payloads, API 2023-10 to 2026-10).
+Orders as Shopify's webhooks tell them (Admin REST payloads, API 2023-10 to 2026-10).
 
 Only the body is signed, so the kind of a message comes from the body's shape and never from ``X-Shopify-Topic``. Every
 order topic carries the whole order and is an upsert of it: orders/create, updated, paid, cancelled, fulfilled and
 partially_fulfilled are all read alike. refunds/create and orders/edited name their order without its new state; the
 orders/updated that follows brings that, so they are none of flashd's business.
 
-Facts: shopify.dev/docs/apps/build/webhooks/verify-deliveries (signature, rotation of secrets) and
-shopify.dev/docs/api/admin-rest/latest/resources/order (fields, ``financial_status``).
+Facts: shopify.dev/docs/api/admin-rest/latest/resources/order (fields, ``financial_status``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import ClassVar, Literal
 
 import msgspec
 
-from flashd.channels import reading, signature
+from flashd.channels import reading
 from flashd.channels.reading import NOTHING, Misread, Raw, amount_at, at, instant_at, present, units_at
-from flashd.config import ChannelConfig, Secret, SecretText
+from flashd.channels.shopify.config import Config
 from flashd.domain.instant import version_of
 from flashd.domain.money import absorb_rounding, check_currency, discrepancy, share
 from flashd.domain.order import Address, Customer, Effect, Incoming, Line, Order
@@ -64,13 +61,6 @@ _REST_ANSWERS = re.compile(
 )
 _ORDER_GID = re.compile(r"gid://shopify/Order/([1-9][0-9]{0,18})")
 _INTEGER = re.compile(rb"[1-9][0-9]{0,18}")
-
-
-class Config(ChannelConfig, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """A Shopify shop."""
-
-    deliver_when: tuple[Literal["authorized", "partially_paid", "pending"], ...] = ()  # besides paid ones
-    require_address: bool = True  # an order with goods to ship and no address is parked (never one of the till)
 
 
 class _Money(msgspec.Struct):
@@ -368,33 +358,3 @@ def _customer(seen: _Order) -> Customer:
         email=readable(seen.email or seen.contact_email or person.email),
         phone=readable(seen.phone or person.phone),
     )
-
-
-class Shopify(signature.SignedBody):
-    """One Shopify shop as a sales channel; after a change of its secret, the old one lives on for up to an hour."""
-
-    kind: ClassVar[str] = "shopify"
-    header: ClassVar[str] = "x-shopify-hmac-sha256"
-
-    def __init__(self, name: str, config: Config, secrets: tuple[bytes, ...]) -> None:
-        super().__init__(name, secrets)
-        self._config = config
-
-    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:  # noqa: ARG002  # unsigned: they decide nothing
-        """Understand a proven body; the headers are not signed and decide nothing."""
-        return decode_order(body, self.name, self._config)
-
-    def sign(self, body: bytes, *, now_s: float, delivery_id: str) -> dict[str, str]:
-        """Return the headers of an orders/updated delivery of this body."""
-        headers = super().sign(body, now_s=now_s, delivery_id=delivery_id)
-        return {**headers, "x-shopify-topic": "orders/updated", "x-shopify-webhook-id": delivery_id}
-
-
-def connect(name: str, config: Config, reveal: Callable[[Secret], SecretText]) -> Shopify:
-    """
-    Return the channel.
-
-    Raises:
-        ConfigError: A secret is missing or empty.
-    """
-    return Shopify(name, config, signature.live_secrets(name, config, reveal))
