@@ -22,7 +22,8 @@ from yarl import URL
 
 from flashd import __version__
 from flashd.domain.rate import Rate
-from flashd.errors import ConfigError
+from flashd.errors import ChannelUnavailable, ConfigError
+from flashd.ports import WriteCode
 
 LARGEST_ANSWER = 32 * 1_048_576  # a page of a hundred orders with many lines
 LONGEST_REASON = 200
@@ -218,6 +219,47 @@ def _lost(error: Exception, *, connected: bool) -> Lost:
     return Lost(reason=plain(f"no connection: {what}: {error}" if str(error) else f"no connection: {what}"), sent=False)
 
 
+def heard(name: str, answer: Answer | Lost) -> Answer:
+    """
+    Return a complete answer, if the platform itself gave it.
+
+    Raises:
+        ChannelUnavailable: None came, or a cache answered in its place.
+    """
+    if isinstance(answer, Lost):
+        raise ChannelUnavailable(f"channel {name}: {answer.reason}")
+    if answer.headers.get("age", "0").strip() != "0":
+        raise ChannelUnavailable(f"channel {name}: a cache answered in the platform's place; let its API pass it by")
+    return answer
+
+
+def told(name: str, at_ms: int | None) -> int:
+    """
+    Return an instant of the platform's clock, as one of an answer's properties has it.
+
+    Raises:
+        ChannelUnavailable: The answer does not tell the time.
+    """
+    if at_ms is None:
+        raise ChannelUnavailable(f"channel {name}: the answer has no Date header, so its clock is not known")
+    return at_ms
+
+
+def write_code(answer: Answer | Lost) -> WriteCode:
+    """
+    Say what the way in which a write ended says by itself; APPLIED: it is for the body to prove it.
+
+    Refused and throttled requests wrote nothing. A lost reply, and a server error, may have written.
+    """
+    if isinstance(answer, Lost):
+        return WriteCode.UNKNOWN if answer.sent else WriteCode.LATER
+    if 200 <= answer.status < 300:
+        return WriteCode.APPLIED
+    if answer.status == 429 or (answer.status == 503 and answer.retry_after_s is not None):
+        return WriteCode.LATER
+    return WriteCode.REFUSED if 300 <= answer.status < 500 and answer.status != 408 else WriteCode.UNKNOWN
+
+
 def instant_ms(text: str) -> int | None:
     """Read an HTTP date; None where it is none."""
     try:
@@ -232,13 +274,14 @@ def plain(text: str) -> str:
     return " ".join(kept.split())[:LONGEST_REASON]
 
 
-def checked_address(key: str, text: str) -> URL:
+def checked_address(key: str, text: str, *, query: bool = False) -> URL:
     """
     Return an address to which a login may be sent.
 
     Args:
         key: Its full name in the configuration, for the message.
         text: What stands there.
+        query: Whether it may have a query of its own.
 
     Raises:
         ConfigError: It is no address, has a login, query or fragment in it, or leads to another machine without TLS.
@@ -249,8 +292,9 @@ def checked_address(key: str, text: str) -> URL:
         url = URL()
     if url.scheme not in {"http", "https"} or not url.host:
         raise ConfigError(f"{key} = {text!r}: write an address with its scheme, such as https://shop.example.com")
-    if url.user or url.password or url.query_string or url.fragment:
-        raise ConfigError(f"{key}: a login, a query or a fragment does not belong into it; write https://host/path")
+    if url.user or url.password or url.fragment or (url.query_string and not query):
+        what = "a login or a fragment" if query else "a login, a query or a fragment"
+        raise ConfigError(f"{key}: {what} does not belong into it; write https://host/path")
     if url.scheme == "http" and not _is_here(url.host):
         raise ConfigError(f"{key} = {text!r}: the login would go over the wire as it is; write https://")
     return url

@@ -384,6 +384,19 @@ async def test_what_cannot_be_read_in_a_page_is_handed_out_with_its_body_and_hid
         await api.close()
 
 
+async def test_a_status_whose_plug_in_is_gone_stops_one_poll_only(
+    api: WooCommerceApi, woo: SimulatedWooCommerce
+) -> None:
+    woo.stock(LAMP=5)
+    woo.turn(plugin_statuses=["packing"])
+    assert await drained(api)
+    woo.turn(plugin_statuses=[])
+    woo.buy("LAMP")
+    with pytest.raises(ChannelUnavailable, match=r"HTTP 400: Invalid parameter\(s\): status"):
+        await api.orders(0)
+    assert len((await drained(api))[0]) == 1
+
+
 async def test_a_cursor_of_somebody_else_is_refused(api: WooCommerceApi) -> None:
     with pytest.raises(ValueError, match="is no cursor"):
         await api.orders(0, cursor="page=2")

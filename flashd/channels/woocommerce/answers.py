@@ -1,8 +1,8 @@
 """
 What the REST API's answers mean, and where a listing of orders goes on. No I/O.
 
-A figure that was answered with the product it now shows was written. Refused and throttled requests wrote nothing; a
-lost reply and a server error may have written some, all or nothing of a batch.
+A figure that was answered with the product it now shows was written. A lost reply, a server error and a 200 without
+such a list may have written some, all or nothing of a batch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from flashd.channels.exchange import Answer, Lost, plain
+from flashd.channels.exchange import Answer, Lost, plain, write_code
 from flashd.channels.woocommerce.catalogue import Item, Refusal, Shown, Target, price_of
 from flashd.domain.instant import parse_ms
 from flashd.ports import FigureWrite, FigureWritten, Price, PriceWrite, WriteCode
@@ -150,17 +150,14 @@ def _repriced(found: Shown | Refusal | None, sku: str) -> Price:
 
 def verdict(answer: Answer | Lost) -> tuple[WriteCode, str]:
     """Say what the end of a write means for all of its batch; APPLIED: look at each member."""
+    code = write_code(answer)
     if isinstance(answer, Lost):
-        return (WriteCode.UNKNOWN if answer.sent else WriteCode.LATER), answer.reason
-    if answer.status == 200:
+        return code, answer.reason
+    if code is WriteCode.APPLIED:
         if isinstance(answer.json, dict) and isinstance(answer.json.get("update"), list):
-            return WriteCode.APPLIED, ""
-        return WriteCode.UNKNOWN, trouble(answer)
-    if answer.status == 429 or (answer.status == 503 and answer.retry_after_s is not None):
-        return WriteCode.LATER, trouble(answer)
-    if 300 <= answer.status < 500 and answer.status != 408:
-        return WriteCode.REFUSED, trouble(answer)
-    return WriteCode.UNKNOWN, trouble(answer)
+            return code, ""
+        code = WriteCode.UNKNOWN
+    return code, trouble(answer)
 
 
 def members(answer: Answer) -> dict[int, Shown | Refusal]:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 from yarl import URL
 
-from flashd.channels.exchange import Answer, Link, Lost, Pace, checked_address
+from flashd.channels.exchange import Answer, Link, Pace, checked_address, heard, told
 from flashd.channels.woocommerce.answers import Place, Row, follow, repriced, trouble, written
 from flashd.channels.woocommerce.catalogue import (
     BATCH,
@@ -135,14 +135,17 @@ class WooCommerceApi:
         place = Place.parse(cursor) if cursor else Place(max(0, changed_since_ms // 1000 - 1))
         size = min(BATCH, max(2, limit))
         statuses = ",".join(await self._known_statuses())
-        answer = await self._get("orders", status=statuses, per_page=str(size), **place.query)
+        answer = await self._ask("orders", status=statuses, per_page=str(size), **place.query)
+        if answer.status == 400:
+            self._statuses_until_s = 0.0  # the plug-in of one of them may be gone
+        self._good(answer)
         bodies = [bytes(raw) for raw in self._read(answer, _ROWS)]
         rows = [_row(body) for body in bodies]
         known, following = follow(place, rows, size)
         return OrderPage(
             orders=tuple(self._polled(body) for body in bodies[known:]),
             cursor="" if following is None else str(following),
-            upto_ms=self._clock(answer.earliest_ms),
+            upto_ms=told(self.name, answer.earliest_ms),
         )
 
     def _polled(self, body: bytes) -> Polled:
@@ -216,7 +219,7 @@ class WooCommerceApi:
     async def now_ms(self) -> int:
         """Return the shop's clock, to half a second."""
         answer = await self._get("data/currencies/current")
-        return self._clock(answer.date_ms) + 500
+        return told(self.name, answer.date_ms) + 500
 
     async def check(self) -> str:
         """
@@ -226,9 +229,7 @@ class WooCommerceApi:
             ChannelUnavailable: It did not answer, or refused the login; the message says what to mend.
         """
         currency = self._convert(await self._get("data/currencies/current"), dict[str, Any]).get("code", "")
-        answer = await self._link.ask("POST", self._url("products/batch"), stock_body(()))
-        if isinstance(answer, Lost):
-            raise ChannelUnavailable(f"channel {self.name}: {answer.reason}")
+        answer = heard(self.name, await self._link.ask("POST", self._url("products/batch"), stock_body(())))
         if answer.status != 200:
             raise ChannelUnavailable(f"channel {self.name}: writing nothing at all was refused: {trouble(answer)}")
         return f"WooCommerce at {self._host}, selling in {currency or 'an unknown currency'}"
@@ -258,7 +259,7 @@ class WooCommerceApi:
         self, seen: dict[int, tuple[Shown | None, int]], targets: dict[int, Target], path: str, **query: str
     ) -> int:
         answer = await self._ask(path, per_page=str(BATCH), **query)
-        at_ms = self._clock(answer.latest_ms)
+        at_ms = told(self.name, answer.latest_ms)
         if answer.status == 404 and b"_invalid_" in answer.body:  # the parent is gone, and its variations with it
             return at_ms
         for shown in self._read(self._good(answer), _SHOWN):
@@ -281,14 +282,7 @@ class WooCommerceApi:
         return self._good(await self._ask(path, **query))
 
     async def _ask(self, path: str, **query: str) -> Answer:
-        answer = await self._link.ask("GET", self._url(path, **query))
-        if isinstance(answer, Lost):
-            raise ChannelUnavailable(f"channel {self.name}: {answer.reason}")
-        if answer.headers.get("age", "0").strip() != "0":
-            raise ChannelUnavailable(
-                f"channel {self.name}: a cache answered in the shop's place; let it pass /wp-json through"
-            )
-        return answer
+        return heard(self.name, await self._link.ask("GET", self._url(path, **query)))
 
     def _good(self, answer: Answer) -> Answer:
         if answer.status != 200:
@@ -303,11 +297,6 @@ class WooCommerceApi:
 
     def _convert(self, answer: Answer, shape: type[T]) -> T:
         return self._read(answer, msgspec.json.Decoder(shape))
-
-    def _clock(self, at_ms: int | None) -> int:
-        if at_ms is None:
-            raise ChannelUnavailable(f"channel {self.name}: the answer has no Date header, so its clock is not known")
-        return at_ms
 
     def _url(self, path: str, **query: str) -> URL:
         return URL(self._root + path).with_query(query) if query else URL(self._root + path)

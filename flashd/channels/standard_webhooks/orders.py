@@ -17,7 +17,8 @@ import msgspec
 
 from flashd.channels import reading, schema, signature
 from flashd.channels.reading import Misread
-from flashd.config import ChannelConfig, Secret, SecretText
+from flashd.channels.standard_webhooks.config import Config
+from flashd.config import Secret, SecretText
 from flashd.domain.instant import version_of
 from flashd.domain.order import Effect, Incoming
 from flashd.ports import Unreadable, Unrelated
@@ -36,10 +37,6 @@ _PREFIX = "whsec_"
 _VERSION = "v1,"
 _SECONDS = re.compile(r"[0-9]{1,12}")
 _DECODER = msgspec.json.Decoder(schema.WebhookOrder)
-
-
-class Config(ChannelConfig, kw_only=True, frozen=True, forbid_unknown_fields=True):
-    """A sender of Standard Webhooks."""
 
 
 def key_of(text: str) -> bytes:
