@@ -33,7 +33,6 @@ from flashd_vendure.orders import FIELDS, message_of
 
 QUEUE = "flashd-orders"  # of the plug-in
 PAGE = 100
-_SECOND_MS = 1000
 
 _VARIANT = """
   id sku name trackInventory useGlobalOutOfStockThreshold outOfStockThreshold
@@ -105,8 +104,8 @@ class VendureApi:
         found: list[Figure] = []
         for first in range(0, len(entries), PAGE):
             page = entries[first : first + PAGE]
-            variants, date_ms = await self._variants(page)
-            found += [_figure(shop, entry, variants.get(_id(entry)), _after(date_ms)) for entry in page]
+            variants, at_ms = await self._variants(page)
+            found += [_figure(shop, entry, variants.get(_id(entry)), at_ms) for entry in page]
         return found
 
     async def write(self, writes: Sequence[FigureWrite]) -> list[FigureWritten]:
@@ -145,7 +144,7 @@ class VendureApi:
         except LostError as error:
             return {write.entry.sku: _written(write, WriteCode.UNKNOWN, str(error)) for write in writes}
         now = {variant["id"]: _stock(shop, variant) for variant in said.data["updateProductVariants"] if variant}
-        return {write.entry.sku: _applied(write, now.get(_id(write.entry)), _after(said.date_ms)) for write in writes}
+        return {write.entry.sku: _applied(write, now.get(_id(write.entry)), said.latest_ms) for write in writes}
 
     async def orders(self, changed_since_ms: int, *, cursor: str = "", limit: int = PAGE) -> OrderPage:
         """Return placed orders that changed, oldest change first."""
@@ -160,7 +159,7 @@ class VendureApi:
             more = str(last_ms) if last_ms > since_ms else f"{since_ms}+{skip + limit}"
         bodies = [message_of(item) for item in items]
         polled = tuple(Polled(found=decode_order(body, self.name), raw=body) for body in bodies)
-        return OrderPage(orders=polled, cursor=more, upto_ms=said.date_ms)
+        return OrderPage(orders=polled, cursor=more, upto_ms=said.earliest_ms)
 
     async def products(self) -> AsyncIterator[Product]:
         """Hand out every variant."""
@@ -203,7 +202,7 @@ class VendureApi:
 
     async def now_ms(self) -> int:
         """Return the middle of the second that the shop's clock shows."""
-        return (await self._link.ask(_SHOP)).date_ms + _SECOND_MS // 2
+        return (await self._link.ask(_SHOP)).date_ms + 500
 
     async def check(self) -> str:
         """Log in, and say who answered."""
@@ -230,7 +229,7 @@ class VendureApi:
 
     async def _variants(self, entries: Sequence[Entry]) -> tuple[dict[str, dict[str, Any]], int]:
         said = await self._link.ask(_VARIANTS, ids=[_id(entry) for entry in entries], take=max(1, len(entries)))
-        return {variant["id"]: variant for variant in said.data["productVariants"]["items"]}, said.date_ms
+        return {variant["id"]: variant for variant in said.data["productVariants"]["items"]}, said.latest_ms
 
 
 def _id(entry: Entry) -> str:
@@ -301,11 +300,6 @@ def _cents(price: str) -> int:
     if not (whole.isdecimal() and len(fraction) <= 2 and (fraction or "0").isdecimal()):
         raise ValueError(f"{price} is no price with at most two decimals")
     return int(whole) * 100 + int(fraction.ljust(2, "0"))
-
-
-def _after(date_ms: int) -> int:
-    """Return an instant that is surely not before the answer: the header has whole seconds and may be a little old."""
-    return date_ms + 2 * _SECOND_MS - 1
 
 
 def _text(instant_ms: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
@@ -11,10 +13,21 @@ from flashd.errors import ChannelUnavailable
 
 
 class Answer(NamedTuple):
-    """What a query brought, and the second of the shop's clock in which the answer was made."""
+    """What a query brought, and when that was by the shop's own clock, whose header is cut to seconds."""
 
     data: dict[str, Any]
     date_ms: int
+    elapsed_ms: int
+
+    @property
+    def earliest_ms(self) -> int:
+        """What was read is not older."""
+        return self.date_ms - self.elapsed_ms
+
+    @property
+    def latest_ms(self) -> int:
+        """What was read or written was so by then."""
+        return self.date_ms + 1000 + self.elapsed_ms
 
 
 class NotSentError(ChannelUnavailable):
@@ -50,6 +63,7 @@ class Link:
             LostError: Nothing is known.
         """
         self.calls += 1
+        began_s = time.monotonic()
         body = {"query": query, "variables": variables}
         try:
             async with self._open().post(self._url, json=body, allow_redirects=False) as response:
@@ -59,7 +73,8 @@ class Link:
             raise NotSentError(f"channel {self._name}: no connection: {type(error).__name__}") from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
             raise LostError(f"channel {self._name}: no answer that can be read: {type(error).__name__}") from None
-        return Answer(self._data(said), int(date.timestamp() * 1000))
+        elapsed_ms = math.ceil((time.monotonic() - began_s) * 1000)
+        return Answer(self._data(said), int(date.timestamp() * 1000), elapsed_ms)
 
     def _data(self, said: object) -> dict[str, Any]:
         errors = said.get("errors") if isinstance(said, dict) else None
