@@ -13,6 +13,7 @@ announces its address on stdout as one line of JSON and ends with SIGTERM. Nothi
 ``POST /sim/clear``                    everything is forgotten: products, orders, webhooks, knobs, counts
 ``POST /sim/webhooks-off``             {seconds}: all webhooks are disabled for that long
 ``GET /sim/books``                     stock, orders, calls, deliveries
+``GET /sim/log``                       the newest deliveries of webhooks, each with what became of it
 ``GET /sim/orders``                    all orders in short
 ``GET /sim/moves/{sku}``               what moved one stock figure
 =====================================  ===========================================================================
@@ -57,6 +58,7 @@ class SimDesk:
             web.post("/sim/clear", self.clear),
             web.post("/sim/webhooks-off", self.webhooks_off),
             web.get("/sim/books", self.books),
+            web.get("/sim/log", self.log),
             web.get("/sim/moves/{sku:.+}", self.moves),
         ]
 
@@ -143,9 +145,12 @@ class SimDesk:
                 "deliveries": self._webhooks.counts,
                 "webhooks": {one.id: one.status for one in self._webhooks.webhooks.values()},
                 "idle": self._webhooks.idle,
-                "log": list(self._webhooks.log),
             }
         )
+
+    async def log(self, _request: web.Request) -> web.Response:
+        """List the newest deliveries."""
+        return _json(list(self._webhooks.log))
 
     async def orders(self, _request: web.Request) -> web.Response:
         """List every order in short."""

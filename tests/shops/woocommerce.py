@@ -93,8 +93,14 @@ class SimulatedWooCommerce:
 
     @property
     def books(self) -> Any:
-        """Stock, sold, orders, refused, calls, deliveries, webhooks, idle, log."""
+        """Stock, sold, orders, refused, calls, deliveries, webhooks, idle."""
         return self.call("GET", "books")
+
+    @property
+    def log(self) -> list[Any]:
+        """The newest deliveries: webhook, delivery_id, order, order_status, status."""
+        found: list[Any] = self.call("GET", "log")
+        return found
 
     @property
     def orders(self) -> list[Any]:
