@@ -7,6 +7,7 @@ An error is told by what it proves. Shopify checks a document before it runs it,
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,6 +22,7 @@ T = TypeVar("T")
 
 TOO_DEAR = "MAX_COST_EXCEEDED"
 _THROTTLED = "THROTTLED"
+_USED_UP = "throttled: the shop's points are used up"
 _ATTEMPTS = 4  # of a reading call that was throttled: reading may be repeated
 _STATUSES = {
     400: "the request was refused",
@@ -60,7 +62,12 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True):
-    """The call did not run (REFUSED, LATER), or nobody knows (UNKNOWN)."""
+    """
+    This call did not run (LATER), or nobody knows (UNKNOWN).
+
+    Never REFUSED, however final the reason sounds: what was refused is this call, and an earlier one under the same
+    key may have been applied all the same. Only what ran under the key speaks of the key.
+    """
 
     code: WriteCode
     reason: str
@@ -77,7 +84,14 @@ class Admin:
         self.link = link
 
     async def ask(
-        self, kind: str, document: str, variables: dict[str, Any], *, size: int = 1, spare: bool = False
+        self,
+        kind: str,
+        document: str,
+        variables: dict[str, Any],
+        *,
+        size: int = 1,
+        spare: bool = False,
+        patience_s: float = math.inf,
     ) -> Told | Failed:
         """
         Wait for the budget, send once, and say what came of it.
@@ -88,8 +102,11 @@ class Admin:
             variables: Its variables.
             size: How many of what its cost grows with.
             spare: Leave a part of the budget to others.
+            patience_s: Rather do not send than wait longer for the budget.
         """
-        taken = await self._points.take(kind, size, spare=spare)
+        taken = await self._points.take(kind, size, spare=spare, patience_s=patience_s)
+        if taken is None:
+            return Failed(code=WriteCode.LATER, reason=_USED_UP, cause=_THROTTLED)
         content = msgspec.json.encode({"query": document, "variables": variables})
         cost: Cost | None = None
         try:
@@ -149,7 +166,7 @@ def _read(answer: Answer) -> _Body | Failed:
     if answer.status == 429:
         return Failed(code=WriteCode.LATER, reason="HTTP 429: too many requests", cause=_THROTTLED)
     if answer.status in _STATUSES:
-        return Failed(code=WriteCode.REFUSED, reason=f"HTTP {answer.status}: {_STATUSES[answer.status]}")
+        return Failed(code=WriteCode.LATER, reason=f"HTTP {answer.status}: {_STATUSES[answer.status]}")
     if answer.status != 200:
         return Failed(code=WriteCode.UNKNOWN, reason=f"HTTP {answer.status}, which proves nothing")
     try:
@@ -174,10 +191,10 @@ def _understood(body: _Body, answer: Answer) -> Told | Failed:
         return Failed(code=WriteCode.UNKNOWN, reason="HTTP 200 with neither data nor errors")
     cause = errors[0].code
     if cause == _THROTTLED:
-        return Failed(code=WriteCode.LATER, reason="throttled: the shop's points are used up", cause=cause)
+        return Failed(code=WriteCode.LATER, reason=_USED_UP, cause=cause)
     # Without `data` it was refused before it ran; `data: null` is an error while it ran.
     ran = body.data is None or cause == "INTERNAL_SERVER_ERROR"
-    return Failed(code=WriteCode.UNKNOWN if ran else WriteCode.REFUSED, reason=_said(errors[0]), cause=cause)
+    return Failed(code=WriteCode.UNKNOWN if ran else WriteCode.LATER, reason=_said(errors[0]), cause=cause)
 
 
 def _errors(told: list[Error] | str | dict[str, Any] | None) -> tuple[Error, ...]:

@@ -49,6 +49,7 @@ from flashd.ports.channel_api import (
 )
 
 BATCH = 100  # figures in one call
+PATIENCE_S = 2.5  # for points: a figure that waits longer is an old one, and whoever sent it may lead no more
 READ_AT_ONCE = 250  # what an input array may hold
 PAGE = 100
 NEEDED_TOPICS = ("ORDERS_CREATE", "ORDERS_UPDATED")
@@ -118,7 +119,11 @@ class ShopifyApi:
             return all_ended(writes, WriteCode.LATER, plain(str(error)))
         groups = groups_of(writes, self._config.together)
         told = await self._admin.ask(
-            "set figures", queries.set_figures(len(groups)), variables_of(groups, location), size=len(groups)
+            "set figures",
+            queries.set_figures(len(groups)),
+            variables_of(groups, location),
+            size=len(groups),
+            patience_s=PATIENCE_S,
         )
         if isinstance(told, Failed):
             return all_ended(writes, told.code, told.reason)

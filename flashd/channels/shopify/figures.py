@@ -145,15 +145,16 @@ def group_ended(group: Sequence[FigureWrite], told: Told, alias: str, *, at_ms: 
 
 def _not_run(error: Error | None) -> tuple[WriteCode, str]:
     if error is not None and error.code == "ACCESS_DENIED":
-        return WriteCode.REFUSED, plain(f"ACCESS_DENIED: {error.message}")
+        return WriteCode.LATER, plain(f"ACCESS_DENIED: {error.message}")
     return WriteCode.UNKNOWN, plain(error.message) if error else "the answer does not speak of it"
 
 
 def _refused(group: Sequence[FigureWrite], errors: Sequence[UserError]) -> list[FigureWritten]:
     whole = next((error for error in errors if error.code in {_BUSY, _OTHER, _FAILED}), None)
     if whole is not None:
-        # A previous attempt under this key failed: it changed nothing. Of the other two only the key is known.
-        code = WriteCode.LATER if whole.code == _FAILED else WriteCode.UNKNOWN
+        # An attempt under this key failed: it changed nothing, and what stands there has to be read. The other two
+        # speak of this call alone: an earlier one may still be running, or have been applied.
+        code = WriteCode.STALE if whole.code == _FAILED else WriteCode.UNKNOWN
         return all_ended(group, code, plain(f"{whole.code}: {whole.message}"))
     by_place = {error.place: error for error in errors if error.place is not None}
     if not by_place:

@@ -9,6 +9,7 @@ too. Facts: shopify.dev/docs/apps/build/apis/graphql-admin/rate-limits.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -65,10 +66,18 @@ class Points:
     def _now(self, status: Throttle) -> float:
         return min(status.maximum_available, self._there + (self._clock() - self._at) * status.restore_rate)
 
-    async def take(self, kind: str, size: int, *, spare: bool) -> float:
-        """Wait until the bucket holds what a call of this kind and size is expected to cost; return that."""
+    async def take(self, kind: str, size: int, *, spare: bool = False, patience_s: float = math.inf) -> float | None:
+        """
+        Wait until the bucket holds what a call of this kind and size is expected to cost.
+
+        Returns:
+            The points taken, or None where that would last longer than *patience_s*.
+        """
         points = self._costs.get(kind, 0.0) * size
+        until_s = self._clock() + patience_s
         while (wait_s := self.wait_s(points, spare=spare)) > 0:
+            if self._clock() + wait_s > until_s:
+                return None
             await self._sleep(wait_s)
         if self._status is not None:
             self._there, self._at = self._now(self._status) - points, self._clock()
