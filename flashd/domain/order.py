@@ -12,6 +12,8 @@ from enum import StrEnum
 import msgspec
 from msgspec.structs import replace
 
+from flashd.domain.catalogue import Bundle
+
 
 class OrderState(StrEnum):
     """Where an order stands; drawn in docs/lifecycle.md."""
@@ -208,7 +210,9 @@ class OrderRecord(msgspec.Struct, frozen=True, kw_only=True):
     released: bool = False  # a human let it go although it was parked: it is not parked again
     final: bool = False  # a human cancelled it: no later version revives it
     waits: bool = False  # the version that was applied last said: do not deliver yet
+    revoked: bool = False  # its platform cancelled it after delivery, and put its units on sale again where it does
     items: tuple[Item, ...] = ()
+    bundles: tuple[Bundle, ...] = ()  # the kits among what was ordered, as they were taken apart
     order: Order | None = None
     backend_ref: str = ""
     reason: str = ""

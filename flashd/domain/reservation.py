@@ -6,6 +6,7 @@ from enum import StrEnum
 
 import msgspec
 
+from flashd.domain.catalogue import Bundle
 from flashd.domain.order import Item, Line
 
 
@@ -41,7 +42,7 @@ class HoldRequest(msgspec.Struct, frozen=True, kw_only=True):
     digest: str  # of the request as the caller sent it: the same id with another digest is a conflict
     channel: str = ""
     customer: str = ""  # a keyed hash, never the address itself
-    location: str = "main"
+    location: str = ""  # "": by the terms of its channel; a name: there and nowhere else, to be picked up
 
 
 class HoldReply(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +66,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     channel: str = ""
     order: str = ""  # SOLD: to which order
     items: tuple[Item, ...] = ()
+    bundles: tuple[Bundle, ...] = ()  # the kits among what is held, as they were taken apart
 
 
 def extended(hold: Reservation, *, now_ms: int, ttl_ms: int, max_total_ms: int) -> int:

@@ -9,22 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import msgspec
 from msgspec.structs import replace
 
 from flashd.domain.order import Item
 from flashd.domain.stock import Move, StockLevel
 
 Levels = Mapping[tuple[str, str], StockLevel]
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """What came of the wish to take units."""
-
-    items: tuple[Item, ...]
-    moves: tuple[Move, ...]
-    short: tuple[tuple[str, int], ...]  # (SKU, units that could not be taken)
-    unknown: tuple[str, ...]
 
 
 def give_back(levels: Levels, items: Iterable[Item]) -> tuple[Move, ...]:
@@ -40,49 +30,43 @@ def give_back(levels: Levels, items: Iterable[Item]) -> tuple[Move, ...]:
     return tuple(moves)
 
 
-def carry(levels: Levels, old: Sequence[Item], new: Sequence[Item]) -> tuple[tuple[Item, ...], tuple[Move, ...]]:
-    """Hand what *old* took over to *new*; what *new* does not want is given back."""
-    had = {(item.sku, item.location): item for item in old}
-    heirs = tuple(_inherit(item, had.get((item.sku, item.location))) for item in new)
-    kept = {(item.sku, item.location): item.taken for item in heirs}
-    rest = [replace(item, taken=item.taken - kept.get((item.sku, item.location), 0)) for item in old]
-    return heirs, give_back(levels, rest)
-
-
-def _inherit(item: Item, former: Item | None) -> Item:
-    if former is None:
-        return item
-    counted = min(former.counted, item.quantity)
-    return replace(item, taken=min(former.taken, item.quantity - counted), counted=counted)
-
-
-def take(levels: Levels, items: Sequence[Item]) -> Taken:
-    """Take what is still missing of *items* from free stock."""
-    got: list[Item] = []
-    moves: list[Move] = []
-    short: list[tuple[str, int]] = []
-    unknown: list[str] = []
+def wants_of(items: Iterable[Item]) -> dict[str, int]:
+    """Return the units that *items* want, by SKU."""
+    wants: dict[str, int] = {}
     for item in items:
-        level = levels.get((item.sku, item.location))
-        missing = item.missing
-        units = min(missing, level.free) if level is not None and missing > 0 else 0
-        if missing > 0 and level is None:
-            unknown.append(item.sku)
-        elif units < missing:
-            short.append((item.sku, missing - units))
-        if units > 0:
-            moves.append(Move(item.sku, item.location, sold=units))
-        got.append(replace(item, taken=item.taken + units))
-    return Taken(tuple(got), tuple(moves), tuple(short), tuple(unknown))
+        wants[item.sku] = wants.get(item.sku, 0) + item.quantity
+    return wants
 
 
-def is_covered(levels: Levels, items: Iterable[Item], at_hand: Mapping[tuple[str, str], int]) -> bool:
-    """Say whether *items* can be taken, units *at_hand* not counted; unknown SKUs take nothing."""
-    return all(
-        item.quantity - at_hand.get((item.sku, item.location), 0) <= level.free
-        for item in items
-        if (level := levels.get((item.sku, item.location))) is not None
-    )
+def keep(wants: Mapping[str, int], old: Iterable[Item]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """Return what *wants* keep of the units of *old*, where they are, counted ones first, and what is left over."""
+    left = dict(wants)
+    had = gather(old)
+    counted = {}
+    for item in had:
+        counted[item.sku, item.location] = min(item.counted, left.get(item.sku, 0))
+        left[item.sku] = left.get(item.sku, 0) - counted[item.sku, item.location]
+    kept: list[Item] = []
+    rest: list[Item] = []
+    for item in had:
+        place = (item.sku, item.location)
+        taken = min(item.taken, left[item.sku])
+        left[item.sku] -= taken
+        kept.append(Item(*place, taken + counted[place], taken, counted[place]))
+        over = item.taken - taken, item.counted - counted[place]
+        rest.append(Item(*place, sum(over), *over))
+    return tuple(item for item in kept if item.quantity), tuple(item for item in rest if item.quantity)
+
+
+def spread(wants: Mapping[str, int], parcels: Iterable[Item], location: str) -> tuple[Item, ...]:
+    """Return an order's items: its units where they are, what is missing with the first of them (or at *location*)."""
+    items: list[Item] = []
+    there = gather(parcels)
+    for sku, units in wants.items():
+        mine = [item for item in there if item.sku == sku] or [Item(sku, location, 0)]
+        missing = units - sum(item.quantity for item in mine)
+        items += [replace(mine[0], quantity=mine[0].quantity + missing), *mine[1:]]
+    return tuple(items)
 
 
 def gather(*lists: Iterable[Item]) -> tuple[Item, ...]:
@@ -102,21 +86,6 @@ def _sum(one: Item, other: Item) -> Item:
 def emptied(items: Iterable[Item]) -> tuple[Item, ...]:
     """Return the same wishes with nothing taken."""
     return tuple(replace(item, taken=0, counted=0) for item in items)
-
-
-def share(spare: Sequence[Item], wanted: Sequence[Item]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
-    """Let *wanted* take from *spare* what it can; return both as they are then, spare without what is empty."""
-    left = {(item.sku, item.location): item for item in spare}
-    items: list[Item] = []
-    for item in wanted:
-        place = (item.sku, item.location)
-        there = left.get(place, Item(*place, 0))
-        counted = min(there.counted, item.quantity)
-        units = min(there.taken, item.quantity - counted)
-        rest = there.taken - units, there.counted - counted
-        left[place] = Item(*place, sum(rest), *rest)
-        items.append(replace(item, taken=units, counted=counted))
-    return tuple(items), tuple(item for item in left.values() if item.quantity > 0)
 
 
 def hand_over(items: Sequence[Item], theirs: Sequence[Item]) -> tuple[Item, ...]:

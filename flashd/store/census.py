@@ -245,7 +245,7 @@ class Census:
         if packed is None and score is None:
             return  # its tombstone went between the reading of its name and now
         parts = (packed or b"").decode().split("\x1d")
-        live = parts[0] == "held" and len(parts) == 10
+        live = parts[0] == "held" and len(parts) >= 10
         if live != (score is not None):
             self._report.add(
                 "live holds and deadlines differ",

@@ -7,20 +7,31 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from flashd.domain.order import AcceptCode, Accepted, Incoming, Kind, Order, OrderRef, OrderState
 from flashd.domain.reservation import HoldCode, HoldReply, HoldRequest, HoldState
 from flashd.domain.stock import DEFAULT_LOCATION, StockLevel
+from flashd.domain.terms import SellingTerms
 from flashd.errors import Conflict, NotFound, StoreUnavailable
 from flashd.store.faults import store_faults
 from flashd.store.keys import order_key, pool_key
-from flashd.store.packing import clean, items_of, pack_items, pack_order, pack_raw
+from flashd.store.packing import (
+    clean,
+    items_of,
+    pack_items,
+    pack_order,
+    pack_raw,
+    pack_terms,
+    pack_thresholds,
+)
 from flashd.store.scripts import load
 
 _AGAIN = b"again"
 _ROUNDS = 200
 _HOLDS = ("stock", "hold", "hold:due", "hold:end", "j", "dirty")
+_HOLD = (*_HOLDS, "kit")
 _ORDERS = (
     "stock",
     "hold",
@@ -35,6 +46,7 @@ _ORDERS = (
     "dirty",
     "backorder",
     "owing",
+    "kit",
 )
 _COMMANDS = ("stock", "wait", "desk", "dead", "done", "pending", "j", "dirty", "backorder", "owing")
 _PAGE = 200
@@ -45,8 +57,9 @@ class RedisLedger:
     The StockLedger of one pool; see `flashd.ports`.
 
     Args:
-        location: Where the orders of this pool take their stock.
+        location: Where the orders of channels without terms take their stock.
         kinds: For each configured backend, which items it takes: decides where follow-ups of delivered orders go.
+        terms: On which terms each channel sells.
     """
 
     def __init__(
@@ -56,17 +69,24 @@ class RedisLedger:
         *,
         location: str = DEFAULT_LOCATION,
         kinds: Mapping[str, Collection[Kind]] | None = None,
+        terms: Mapping[str, SellingTerms] | None = None,
     ) -> None:
         self.pool = pool
         self._client: Any = client  # its types allow for decoded answers, which this store never asks for
-        self._location = location
-        self.adopt(kinds or {})
+        self._default = SellingTerms(locations=(location,))
+        self._locations = {location}  # all that were ever heard of
+        self._surveyed = False
+        self.adopt(kinds or {}, terms or {})
         self._configured = tuple(kinds or ())
         self._names: tuple[str, ...] = ()
         self._learned = False
 
-    def adopt(self, kinds: Mapping[str, Collection[Kind]]) -> None:
-        """Go by what each backend takes from now on."""
+    def adopt(self, kinds: Mapping[str, Collection[Kind]], terms: Mapping[str, SellingTerms] | None = None) -> None:
+        """Go from now on by what each backend takes, and by the terms on which each channel sells (None: as before)."""
+        if terms is not None:
+            self._terms = dict(terms)
+            self._packed = {name: pack_terms(one) for name, one in terms.items()}
+            self._locations.update(at for one in terms.values() for at in one.locations)
         self._kinds = " " + "".join(f"{name}/{kind} " for name, taken in kinds.items() for kind in taken)
 
     def _keys(self, names: Sequence[str]) -> list[str]:
@@ -76,7 +96,14 @@ class RedisLedger:
         return [pool_key(self.pool, f"q:{name}") for name in self._names]
 
     def _records(self, ref: OrderRef) -> list[str]:
-        return [order_key(self.pool, OrderRef(ref.channel, ref.id, kind)) for kind in Kind]
+        records = [order_key(self.pool, OrderRef(ref.channel, ref.id, kind)) for kind in Kind]
+        return [*records, pool_key(self.pool, f"exp:{ref.channel}")]
+
+    def _terms_of(self, channel: str) -> SellingTerms:
+        return self._terms.get(channel, self._default)
+
+    def _packed_terms(self, channel: str) -> str:
+        return self._packed.get(channel) or pack_terms(self._default)
 
     def _item_and_order(self, ref: OrderRef) -> list[str]:
         return [order_key(self.pool, ref), order_key(self.pool, OrderRef(ref.channel, ref.id))]
@@ -117,9 +144,14 @@ class RedisLedger:
         async def ask(left: list[int]) -> list[Any]:
             args: list[str | int] = []
             for request in (requests[index] for index in left):
-                items = pack_items(items_of(request.lines, request.location))
-                args += [request.id, request.digest, request.ttl_ms, request.channel, request.customer, items]
-            replies: list[Any] = await self._call("hold", self._keys(_HOLDS), args)
+                terms = self._terms_of(request.channel)
+                if request.location:
+                    terms = replace(terms, locations=(request.location,))
+                items = items_of(request.lines, terms.locations[0])
+                args += [request.id, request.digest, request.ttl_ms, request.channel, request.customer]
+                args += [pack_items(items), pack_terms(terms)]
+                args.append(pack_thresholds([terms.threshold_of(item.sku) for item in items]))
+            replies: list[Any] = await self._call("hold", self._keys(_HOLD), args)
             return replies
 
         return [_hold_reply(reply) for reply in await self._until_covered(len(requests), (), ask)]
@@ -163,9 +195,11 @@ class RedisLedger:
             backend,
             clean(incoming.reason),
             int(order.placed_after(since_ms)),
-            pack_items(items_of(order.lines, self._location)),
+            pack_items(items_of(order.lines, self._terms_of(order.channel).locations[0])),
             pack_order(order),
             pack_raw(incoming.raw),
+            max(0, order.placed_ms),
+            self._packed_terms(order.channel),
         ]
 
     async def apply_next(self, limit: int = 100) -> int:
@@ -187,7 +221,7 @@ class RedisLedger:
             keys, args = self._keys(_ORDERS) + self._queues(), self._routes()
             for index in left:
                 keys += self._records(refs[index])
-                args.append(refs[index].kind)
+                args += [refs[index].kind, self._packed_terms(refs[index].channel)]
             replies: list[Any] = await self._call("apply_next", keys, args)
             return replies
 
@@ -205,12 +239,20 @@ class RedisLedger:
 
     async def requeue(self, ref: OrderRef, *, by: str, order: Order | None = None, backend: str = "") -> OrderState:
         """Send a parked, waiting, manual, shortfall or dead order (again), mended if *order* is given."""
-        items = pack_items(items_of(order.lines, self._location)) if order else ""
+        terms = self._terms_of(ref.channel)
+        items = pack_items(items_of(order.lines, terms.locations[0])) if order else ""
         content = pack_order(order) if order else b""
 
         async def ask(_left: list[int]) -> list[Any]:
             keys = [*self._keys(_ORDERS), order_key(self.pool, ref), *self._queues()]
-            args: list[str | bytes | int] = [" ".join(self._names), clean(by), items, content, backend]
+            args: list[str | bytes | int] = [
+                " ".join(self._names),
+                clean(by),
+                items,
+                content,
+                backend,
+                pack_terms(terms),
+            ]
             return [await self._call("requeue", keys, args)]
 
         backends = (backend,) if backend else ()
@@ -230,6 +272,7 @@ class RedisLedger:
         """
         if lacks and not level.seq:
             raise ValueError("a count that lacks sold units needs a sequence number, so that it can be repeated")
+        self._locations.add(level.location)
         args: list[str | bytes | int] = [
             level.sku,
             level.location,
@@ -243,15 +286,20 @@ class RedisLedger:
         return _level(level.sku, level.location, reply[1:])
 
     async def levels(self, skus: Sequence[str] = ()) -> list[StockLevel]:
-        """Return the counters of these SKUs at the pool's location, or of all SKUs at all locations."""
+        """Return the counters of these SKUs, or of all, at every location where they are known."""
         stock = pool_key(self.pool, "stock")
         with store_faults("levels"):
-            if skus:
-                fields = [f"{sku}\x1f{self._location}" for sku in skus]
+            if skus and self._surveyed:
+                fields = [f"{sku}\x1f{location}" for sku in dict.fromkeys(skus) for location in self._locations]
                 values = await self._client.hmget(stock, fields)
                 pairs = dict(zip(fields, values, strict=True))
             else:
                 pairs = {field.decode(): value async for field, value in self._client.hscan_iter(stock, count=1000)}
+                self._locations.update(field.partition("\x1f")[2] for field in pairs)
+                self._surveyed = True
+                if skus:
+                    wanted = set(skus)
+                    pairs = {field: value for field, value in pairs.items() if field.partition("\x1f")[0] in wanted}
         return [_level_at(field, value) for field, value in sorted(pairs.items()) if value is not None]
 
     async def quarantine(self, channel: str, headers: Mapping[str, str], body: bytes, reason: str) -> str:

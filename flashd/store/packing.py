@@ -7,10 +7,13 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from flashd.domain.catalogue import Bundle, Component
 from flashd.domain.order import Item, Line, Order, OrderRecord, OrderRef, OrderState
+from flashd.domain.publication import Threshold
+from flashd.domain.terms import SellingTerms
 from flashd.errors import InvariantBroken
 
-RECORD_FIELDS = ("s", "i", "o", "t", "x", "r", "h", "d", "p")
+RECORD_FIELDS = ("s", "i", "o", "t", "x", "r", "h", "d", "p", "k")
 """The fields that `unpack_record` wants, in this order; b (raw body) and n (a waiting version) are asked for apart."""
 
 _ITEM, _FIELD = "\x1e", "\x1f"
@@ -37,6 +40,40 @@ def unpack_items(packed: bytes) -> tuple[Item, ...]:
         sku, location, *numbers = text.split(_FIELD)
         items.append(Item(sku, location, *map(int, numbers)))
     return tuple(items)
+
+
+def pack_terms(terms: SellingTerms) -> str:
+    """Pack what scripts must know of a channel's terms, for includes/pick.lua."""
+    return _FIELD.join((f"{int(terms.split)} {int(terms.restocks)} {terms.mode}", *terms.locations))
+
+
+def pack_thresholds(thresholds: Sequence[Threshold]) -> str:
+    """Pack what is kept from sight of each SKU of a hold, for includes/threshold.lua; "" where nothing is."""
+    if not any(thresholds):
+        return ""
+    return _ITEM.join(f"{one.percent} {one.buffer} {one.floor} {one.cap}" for one in thresholds)
+
+
+def pack_bundles(bundles: Iterable[Bundle]) -> str:
+    """Pack the kits of a hold or an order, for includes/kit.lua."""
+    return _ITEM.join(
+        _FIELD.join((bundle.sku, str(bundle.quantity), *(text for part in bundle.components for text in _pair(part))))
+        for bundle in bundles
+    )
+
+
+def _pair(part: Component) -> tuple[str, str]:
+    return part.sku, str(part.quantity)
+
+
+def unpack_bundles(packed: bytes) -> tuple[Bundle, ...]:
+    """Read what the scripts wrote."""
+    bundles: list[Bundle] = []
+    for text in packed.decode().split(_ITEM) if packed else ():
+        sku, quantity, *parts = text.split(_FIELD)
+        pairs = zip(parts[::2], parts[1::2], strict=True)
+        bundles.append(Bundle(sku, int(quantity), tuple(Component(part, int(units)) for part, units in pairs)))
+    return tuple(bundles)
 
 
 def items_of(lines: Iterable[Line], location: str) -> tuple[Item, ...]:
@@ -82,7 +119,7 @@ def unpack_record(ref: OrderRef, values: Sequence[bytes | None], *, has_next: bo
     Raises:
         InvariantBroken: The head is damaged.
     """
-    head, items, order, timeline, reason, backend_ref, hold_id, delivered_ms, shipped_ms = values
+    head, items, order, timeline, reason, backend_ref, hold_id, delivered_ms, shipped_ms, bundles = values
     if head is None:
         return None
     parts = head.decode().split(" ")
@@ -105,7 +142,9 @@ def unpack_record(ref: OrderRef, values: Sequence[bytes | None], *, has_next: bo
         released="r" in parts[12],
         final="f" in parts[12],
         waits="w" in parts[12],
+        revoked="v" in parts[12],
         items=unpack_items(items or b""),
+        bundles=unpack_bundles(bundles or b""),
         order=unpack_order(order) if order else None,
         backend_ref=(backend_ref or b"").decode(),
         reason=(reason or b"").decode(),

@@ -7,72 +7,57 @@ from flashd.domain import units
 from flashd.domain.order import Item
 from flashd.domain.stock import Move, StockLevel
 
-SKUS = st.sampled_from("abc")
 COUNTS = st.integers(0, 9)
+PLACES = st.sampled_from(["main", "shop"])
+WANTS = st.dictionaries(st.sampled_from("abc"), st.integers(1, 9))
 
 
 @st.composite
-def wanted_items(draw: st.DrawFn) -> tuple[Item, ...]:
-    skus = draw(st.lists(st.sampled_from("abcd"), unique=True))  # d is unknown
-    return tuple(Item(sku, "main", draw(COUNTS)) for sku in skus)
+def had_items(draw: st.DrawFn) -> tuple[Item, ...]:
+    """Items that took some units and had some counted, perhaps short of others."""
+    items = []
+    for sku, location in draw(st.lists(st.tuples(st.sampled_from("abc"), PLACES), unique=True)):
+        taken, counted = draw(COUNTS), draw(st.integers(0, 2))
+        items.append(Item(sku, location, taken + counted + draw(st.integers(0, 2)), taken, counted))
+    return tuple(items)
 
 
-@st.composite
-def levels(draw: st.DrawFn) -> dict[tuple[str, str], StockLevel]:
-    return {
-        (sku, "main"): StockLevel(sku=sku, on_hand=draw(COUNTS), held=draw(COUNTS), safety=draw(COUNTS))
-        for sku in "abc"
-    }
+def total(items: tuple[Item, ...], sku: str = "") -> int:
+    return sum(item.taken + item.counted for item in items if not sku or item.sku == sku)
 
 
-def after(start: units.Levels, moves: tuple[Move, ...]) -> dict[tuple[str, str], StockLevel]:
-    there = dict(start)
-    for move in moves:
-        there[move.sku, move.location] = there[move.sku, move.location].moved(move)
-    return there
+@given(WANTS, had_items())
+def test_what_is_wanted_is_kept_where_it_is_and_nothing_is_lost(wants: dict[str, int], old: tuple[Item, ...]) -> None:
+    kept, rest = units.keep(wants, old)
+    assert total(kept) + total(rest) == total(old)
+    for sku in "abc":
+        assert total(kept, sku) == min(wants.get(sku, 0), total(old, sku))
+    there = {(item.sku, item.location): item for item in old}
+    for item in kept:
+        assert item.taken <= there[item.sku, item.location].taken
+        assert item.counted <= there[item.sku, item.location].counted
+    assert not any(item.counted for item in rest) or all(
+        item.taken == 0 for item in kept if item.sku in {one.sku for one in rest if one.counted}
+    )
 
 
-@given(levels(), wanted_items())
-def test_what_is_taken_was_free_and_what_is_missing_is_said(
-    start: dict[tuple[str, str], StockLevel], items: tuple[Item, ...]
-) -> None:
-    taken = units.take(start, items)
-    then = after(start, taken.moves)
-    short = dict(taken.short)
-    for item in taken.items:
-        assert (
-            item.taken + short.get(item.sku, 0) + (item.quantity if item.sku in taken.unknown else 0) == item.quantity
-        )
-    for place, level in then.items():
-        assert level.free >= 0
-        assert level.sold == sum(item.taken for item in taken.items if item.sku == place[0])
-        assert level.atp >= min(0, start[place].atp)
-    assert units.is_covered(start, items, {}) == (not taken.short)
+@given(WANTS, had_items())
+def test_the_items_of_an_order_want_what_was_ordered(wants: dict[str, int], old: tuple[Item, ...]) -> None:
+    kept, _ = units.keep(wants, old)
+    items = units.spread(wants, kept, "main")
+    assert units.wants_of(items) == wants
+    assert total(items) == total(kept)
+    assert all(item.missing == item.quantity - item.taken - item.counted >= 0 for item in items)
+    assert [item.sku for item in items] == sorted((item.sku for item in items), key=list(wants).index)
 
 
-@given(levels(), wanted_items(), wanted_items())
-def test_an_edit_leaves_sold_what_the_order_holds(
-    start: dict[tuple[str, str], StockLevel], first: tuple[Item, ...], second: tuple[Item, ...]
-) -> None:
-    old = units.take(start, first)
-    there = after(start, old.moves)
-    carried, moves = units.carry(there, old.items, second)
-    there = after(there, moves)
-    new = units.take(there, carried)
-    there = after(there, new.moves)
-    for (sku, _), level in there.items():
-        assert level.sold == sum(item.taken for item in new.items if item.sku == sku)
-    assert after(there, units.give_back(there, new.items)) == start
-
-
-@given(wanted_items(), wanted_items())
-def test_sharing_and_handing_over_lose_no_unit(first: tuple[Item, ...], second: tuple[Item, ...]) -> None:
-    spare = units.gather([Item(item.sku, item.location, item.quantity, item.quantity) for item in first])
-    items, rest = units.share(spare, second)
-    assert sum(item.taken for item in items + rest) == sum(item.taken for item in spare)
-    assert all(item.taken <= item.quantity for item in items)
-    assert sum(item.taken for item in units.hand_over(rest, items)) == sum(item.taken for item in spare)
-    assert sum(item.taken for item in units.emptied(items)) == 0
+@given(had_items(), had_items())
+def test_gathering_and_handing_over_lose_no_unit(first: tuple[Item, ...], second: tuple[Item, ...]) -> None:
+    spare = units.gather(first, second)
+    assert total(spare) == total(first) + total(second)
+    assert len({(item.sku, item.location) for item in spare}) == len(spare)
+    assert total(units.hand_over(first, second)) == total(spare)
+    assert total(units.emptied(first)) == 0
 
 
 def test_what_a_recount_took_out_of_sold_is_not_given_back_twice() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -20,14 +20,18 @@ from flashd.domain.acceptance import (
     decide,
     explain,
 )
+from flashd.domain.catalogue import added, ordered_of, take_apart
+from flashd.domain.draw import Demand, Drawn, is_supplied
 from flashd.domain.order import AcceptCode, Accepted, Incoming, Item, Kind, Order, OrderRecord, OrderRef, OrderState
+from flashd.domain.picking import is_known, pick, short_of
 from flashd.domain.reservation import HoldCode, HoldReply, HoldRequest, HoldState, Reservation, extended
 from flashd.domain.stock import Move, StockLevel
+from flashd.domain.terms import SellingTerms
 from flashd.errors import Conflict, NotFound, StoreUnavailable
 from flashd.ports import Quarantined
 from flashd.store.packing import clean, items_of
 from tests.fakes.pool import FakePool, delivered
-from tests.fakes.transitions import Transitions
+from tests.fakes.transitions import Plan, Transitions
 
 _TAKES = frozenset({Verdict.TAKE, Verdict.EDIT, Verdict.CORRECT, Verdict.AMEND})
 
@@ -37,6 +41,7 @@ class FakeLedger:
     state: FakePool
     location: str = "main"
     kinds: Mapping[str, Collection[Kind]] = field(default_factory=dict)
+    terms: Mapping[str, SellingTerms] = field(default_factory=dict)
     lost_replies: list[str] = field(default_factory=list)  # verbs that are done and then answer with StoreUnavailable
     failing: set[str] = field(default_factory=set)  # verbs that are not done at all
     calls: list[str] = field(default_factory=list)
@@ -44,6 +49,14 @@ class FakeLedger:
     def __post_init__(self) -> None:
         self.pool = self.state.name
         self._on = Transitions(self.state, self.kinds)
+
+    def adopt(self, kinds: Mapping[str, Collection[Kind]], terms: Mapping[str, SellingTerms] | None = None) -> None:
+        self.kinds = kinds
+        self.terms = self.terms if terms is None else terms
+        self._on = Transitions(self.state, kinds)
+
+    def _terms_of(self, channel: str) -> SellingTerms:
+        return self.terms.get(channel, SellingTerms(locations=(self.location,)))
 
     # ------------------------------------------------------------------------------------------------------- holds
 
@@ -58,15 +71,21 @@ class FakeLedger:
         if known is not None:
             code = HoldCode.REPEAT if known.digest == request.digest else HoldCode.CONFLICT
             return HoldReply(code=code, state=known.state, expires_ms=known.expires_ms)
-        items = items_of(request.lines, request.location)
-        unknown = [item.sku for item in items if (item.sku, item.location) not in self.state.levels]
+        terms = self._terms_of(request.channel)
+        terms = replace(terms, locations=(request.location,)) if request.location else terms
+        ordered = units.wants_of(items_of(request.lines, ""))
+        wants, bundles = take_apart(ordered, self.state.kits)
+        unknown = [sku for sku in wants if not is_known(self.state.levels, sku, terms)]
         if unknown:
             return HoldReply(code=HoldCode.UNKNOWN_SKU, left=tuple((sku, 0) for sku in unknown))
-        if not self._cover(items, {}):
-            levels = [self.state.levels[item.sku, item.location] for item in items]
-            left = tuple((lv.sku, lv.free) for lv, item in zip(levels, items, strict=True) if lv.free < item.quantity)
-            return HoldReply(code=HoldCode.SHORT, left=left)
+
+        def short() -> tuple[tuple[str, int], ...]:
+            return short_of(self.state.levels, ordered, wants, bundles, terms)
+
+        if not self._cover(lambda: not short()):
+            return HoldReply(code=HoldCode.SHORT, left=short())
         now = self.state.clock.now_ms()
+        items = tuple(Item(*parcel) for parcel in pick(self.state.levels, wants, terms))
         moves = tuple(Move(item.sku, item.location, held=item.quantity) for item in items)
         hold = Reservation(
             id=request.id,
@@ -76,6 +95,7 @@ class FakeLedger:
             expires_ms=now + request.ttl_ms,
             channel=request.channel,
             items=items,
+            bundles=bundles,
         )
         self._on.shift(moves)
         self.state.holds[request.id] = hold
@@ -119,9 +139,9 @@ class FakeLedger:
             self._on.end_hold(self.state.holds[hold_id], HoldState.EXPIRED)
         return len(ids)
 
-    def _cover(self, items: Sequence[Item], at_hand: Mapping[tuple[str, str], int], keep: str = "") -> bool:
+    def _cover(self, test: Callable[[], bool], keep: str = "") -> bool:
         swept = -1
-        while not (covered := units.is_covered(self.state.levels, items, at_hand)) and swept != 0:
+        while not (covered := test()) and swept != 0:
             swept = self._sweep(32, keep)
         return covered
 
@@ -144,27 +164,46 @@ class FakeLedger:
         if verdict in ANSWERS:
             assert record is not None
             return Accepted(AcceptCode(verdict.value), record.state)
-        items = items_of(incoming.order.lines, self.location)
         hold = self.state.holds.get(incoming.hold_id) if verdict is Verdict.TAKE else None
         hold = hold if hold is not None and hold.state is HoldState.HELD else None
+        plan = self._plan(verdict, incoming, record, hold)
         if verdict in _TAKES:
-            unknown = [item for item in items if (item.sku, item.location) not in self.state.levels]
+            wants, terms = plan.demand.wants, plan.demand.terms
+            unknown = [sku for sku in wants if not is_known(self.state.levels, sku, terms)]
             if incoming.strict and unknown:
                 state = record.state if record else OrderState.IGNORED
-                return Accepted(AcceptCode.UNKNOWN_SKU, state, tuple((item.sku, item.quantity) for item in unknown))
-            self._cover(items, self._at_hand(verdict, record, hold), hold.id if hold else "")
-        return self._on.write(verdict, incoming, items, backend, record, hold, next_one)
+                return Accepted(AcceptCode.UNKNOWN_SKU, state, tuple((sku, wants[sku]) for sku in unknown))
+            listings = self._on.listings(incoming.order.channel, terms)
+            self._cover(lambda: is_supplied(self.state.levels, listings, plan.demand), hold.id if hold else "")
+        return self._on.write(verdict, incoming, plan, backend, record, hold, next_one)
 
-    def _at_hand(
-        self, verdict: Verdict, record: OrderRecord | None, hold: Reservation | None
-    ) -> dict[tuple[str, str], int]:
-        if hold is not None:
-            return {(item.sku, item.location): item.quantity for item in hold.items}
-        if record is None or verdict is Verdict.TAKE:
-            return {}
-        amend = self.state.records.get(replace(record.ref, kind=Kind.AMEND))
-        follow_ups = amend.items if amend is not None and verdict is Verdict.AMEND else ()
-        return {(item.sku, item.location): item.taken + item.counted for item in units.gather(record.items, follow_ups)}
+    def _plan(self, verdict: Verdict, incoming: Incoming, record: OrderRecord | None, hold: Reservation | None) -> Plan:
+        terms = self._terms_of(incoming.order.channel)
+        lines = items_of(incoming.order.lines, terms.locations[0])
+        known = record if verdict is not Verdict.TAKE else None
+        old = known.items if known else ()
+        had = known.bundles if known else ()
+        before = ordered_of(units.wants_of(old), had) if known and not known.revoked else {}
+        ordered = {} if verdict in {Verdict.CANCEL, Verdict.REVOKE} else units.wants_of(lines)
+        wants, bundles = take_apart(ordered, self.state.kits, hold.bundles if hold else had)
+        if (
+            known
+            and verdict is Verdict.AMEND
+            and (amend := self.state.records.get(replace(known.ref, kind=Kind.AMEND)))
+        ):
+            old = (*old, *amend.items)
+        listed = terms.mode != "none"
+        demand = Demand(
+            wants=wants,
+            terms=terms,
+            old=old,
+            held=hold.items if hold else (),
+            sold=added(before, ordered, self.state.kits) if listed else (),
+            returned=added(ordered, before, self.state.kits) if listed and terms.restocks else (),
+            placed_ms=incoming.order.placed_ms,
+            travels=verdict in {Verdict.AMEND, Verdict.REVOKE},
+        )
+        return Plan(demand, lines, bundles)
 
     async def apply_next(self, limit: int = 100) -> int:
         self._begin("apply_next")
@@ -180,8 +219,8 @@ class FakeLedger:
             else:
                 verdict = Verdict.REVOKE if ref.kind is Kind.CANCEL else Verdict.AMEND
                 newest = replace(incoming, version=max(incoming.version, parent.version))
-                items = items_of(incoming.order.lines, self.location)
-                self._on.write(verdict, newest, items, record.backend, parent, None, None)
+                plan = self._plan(verdict, newest, parent, None)
+                self._on.write(verdict, newest, plan, record.backend, parent, None, None)
             self.state.waiting.pop(ref, None)
             applied += 1
         self._end("apply_next")
@@ -215,21 +254,23 @@ class FakeLedger:
         if known and known.state is OrderState.QUEUED and not mended and backend in {"", known.backend}:
             return known.state
         record = self._commanded(ref, "requeue", REQUEUABLE)
-        taken = units.Taken(record.items, (), (), ())
-        moves: tuple[Move, ...] = ()
+        drawn = Drawn(items=record.items, moves=(), spare=(), listings={}, short=(), unknown=())
+        bundles = record.bundles
         if ref.kind is Kind.CREATE:
-            wanted = items_of(order.lines, self.location) if order is not None and mended else record.items
-            at_hand = {(item.sku, item.location): item.taken + item.counted for item in record.items}
-            self._cover(wanted, at_hand)
-            wanted, moves = units.carry(self.state.levels, record.items, wanted) if mended else (wanted, ())
-            self._on.shift(moves)
-            taken = units.take(self.state.levels, wanted)
-            self._on.shift(taken.moves)
+            terms = self._terms_of(ref.channel)
+            ordered = ordered_of(units.wants_of(record.items), record.bundles)
+            if order is not None and mended:
+                ordered = units.wants_of(items_of(order.lines, ""))
+            wants, bundles = take_apart(ordered, self.state.kits, record.bundles)
+            demand = Demand(wants=wants, terms=terms, old=record.items)
+            self._cover(lambda: is_supplied(self.state.levels, {}, demand))
+            drawn = self._on.draw("", demand)
         owing = OrderState.BACKORDER if record.state is OrderState.BACKORDER else OrderState.SHORTFALL
-        state = owing if taken.short else OrderState.QUEUED
+        state = owing if drawn.short else OrderState.QUEUED
         record = replace(
             record,
-            items=taken.items,
+            items=drawn.items,
+            bundles=bundles,
             order=order if mended else record.order,
             revision=record.revision + mended,
             backend=backend or record.backend,
@@ -238,7 +279,7 @@ class FakeLedger:
             released=record.released or state is OrderState.QUEUED,
         )
         event = "order.requeued" if state is OrderState.QUEUED else ""
-        self._on.enter(record, state, explain("", taken.short, taken.unknown), moves + taken.moves, event)
+        self._on.enter(record, state, explain("", drawn.short, drawn.unknown), drawn.moves, event)
         self._on.remember(ref, f"{'mended' if mended else 'retried'} by {clean(by)}")
         self._end("requeue")
         return state
@@ -283,7 +324,7 @@ class FakeLedger:
 
     async def levels(self, skus: Sequence[str] = ()) -> list[StockLevel]:
         self._begin("levels")
-        at = sorted(self.state.levels) if not skus else sorted({(sku, self.location) for sku in skus})
+        at = sorted(self.state.levels) if not skus else sorted(where for where in self.state.levels if where[0] in skus)
         return [self.state.levels[where] for where in at if where in self.state.levels]
 
     async def quarantine(self, channel: str, headers: Mapping[str, str], body: bytes, reason: str) -> str:

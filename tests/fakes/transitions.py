@@ -10,10 +10,14 @@ from msgspec.structs import replace
 
 from flashd.domain import units
 from flashd.domain.acceptance import IN_FLIGHT, SETTLED, Verdict, explain, place
+from flashd.domain.catalogue import Bundle
+from flashd.domain.draw import Demand, Drawn, draw
 from flashd.domain.event import Event
+from flashd.domain.listing import Listing, unsell
 from flashd.domain.order import AcceptCode, Accepted, Effect, Incoming, Item, Kind, OrderRecord, OrderRef, OrderState
 from flashd.domain.reservation import HoldState, Reservation
 from flashd.domain.stock import Move, StockLevel
+from flashd.domain.terms import SellingTerms
 from flashd.store.packing import clean
 from tests.fakes.pool import FakePool
 
@@ -27,6 +31,14 @@ _PAST = {
 }
 _BY_HAND = "a human must do this in the backend"
 _NEW = OrderState.IGNORED  # the state of a record that was not written yet
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a version means for stock."""
+
+    demand: Demand
+    lines: tuple[Item, ...]  # as they were ordered
+    bundles: tuple[Bundle, ...]
 
 
 class Transitions:
@@ -75,11 +87,22 @@ class Transitions:
         if self._pool.levels[where].atp < 0:
             self.say("stock.fell_negative", {"sku": was.sku, "location": was.location}, ())
 
+    def draw(self, channel: str, demand: Demand) -> Drawn:
+        """Let what the order wants come about: counters and listings."""
+        drawn = draw(self._pool.levels, self.listings(channel, demand.terms), demand)
+        self.shift(drawn.moves)
+        self._pool.listings.update({(channel, sku): listing for sku, listing in drawn.listings.items()})
+        return drawn
+
+    def listings(self, channel: str, terms: SellingTerms) -> dict[str, Listing]:
+        there = self._pool.listings.items() if terms.mode != "none" else ()
+        return {sku: listing for (name, sku), listing in there if name == channel}
+
     def end_hold(self, hold: Reservation, state: HoldState, order: str = "") -> None:
         moves = [Move(item.sku, item.location, held=-item.quantity) for item in hold.items]
         self.shift(moves)
         now = self._pool.clock.now_ms()
-        self._pool.holds[hold.id] = replace(hold, state=state, ended_ms=now, order=order, items=())
+        self._pool.holds[hold.id] = replace(hold, state=state, ended_ms=now, order=order, items=(), bundles=())
         self.say(f"hold.{state}", {"hold": hold.id}, moves)
 
     # ------------------------------------------------------------------------------------------------------ records
@@ -131,7 +154,7 @@ class Transitions:
         self,
         verdict: Verdict,
         incoming: Incoming,
-        items: tuple[Item, ...],
+        plan: Plan,
         backend: str,
         record: OrderRecord | None,
         hold: Reservation | None,
@@ -148,24 +171,31 @@ class Transitions:
         if verdict in {Verdict.AMEND, Verdict.REVOKE}:
             assert record is not None
             follow = self._amend if verdict is Verdict.AMEND else self._revoke
-            return follow(incoming, items, record)
+            return follow(incoming, plan, record)
         code = AcceptCode.ACCEPTED if record is None else AcceptCode.UPDATED
         known = record or self._new(incoming, incoming.ref, backend)
+        bare = self._content(replace(known, items=plan.lines), incoming)
         if verdict in {Verdict.IGNORE, Verdict.TOMBSTONE}:
             state = OrderState.IGNORED if verdict is Verdict.IGNORE else OrderState.CANCELLED
-            bare = self._content(replace(known, items=items), incoming)
             self._pool.raws.pop(bare.ref, None)
             late = verdict is Verdict.IGNORE and incoming.effect is not Effect.IGNORE
             reason = "placed before the cut-over" if late else clean(incoming.reason)
+            if verdict is Verdict.TOMBSTONE:
+                self._unsell(incoming.order.channel, plan)
             self.enter(bare, state, reason, (), _PAST[state])
             return Accepted(code, state)
         if verdict is Verdict.CANCEL:
-            moves = units.give_back(self._pool.levels, known.items)
-            self.shift(moves)
-            bare = self._content(replace(known, items=items), incoming)
-            self.enter(bare, OrderState.CANCELLED, clean(incoming.reason), moves)
+            drawn = self.draw(incoming.order.channel, plan.demand)
+            bare = replace(bare, bundles=())
+            self.enter(bare, OrderState.CANCELLED, clean(incoming.reason), drawn.moves)
             return Accepted(code, OrderState.CANCELLED)
-        return self._take(verdict, incoming, items, known, hold, code)
+        return self._take(verdict, incoming, plan, bare, hold, code)
+
+    def _unsell(self, channel: str, plan: Plan) -> None:
+        listings = self.listings(channel, plan.demand.terms) if plan.demand.terms.restocks else {}
+        for item in plan.lines:
+            if item.sku in listings:
+                self._pool.listings[channel, item.sku] = unsell(listings[item.sku], item.quantity)
 
     def _note(self, incoming: Incoming, record: OrderRecord, waiting: Incoming | None) -> Accepted:
         if waiting is not None and incoming.effect is Effect.IGNORE:
@@ -180,29 +210,19 @@ class Transitions:
         self,
         verdict: Verdict,
         incoming: Incoming,
-        items: tuple[Item, ...],
+        plan: Plan,
         known: OrderRecord,
         hold: Reservation | None,
         code: AcceptCode,
     ) -> Accepted:
-        moves: tuple[Move, ...] = ()
         if hold is not None:
-            held = {(item.sku, item.location): item.quantity for item in hold.items}
             self.end_hold(hold, HoldState.SOLD, str(known.ref))
-            items = tuple(
-                replace(item, taken=min(item.quantity, held.get((item.sku, item.location), 0))) for item in items
-            )
-            moves = tuple(Move(item.sku, item.location, sold=item.taken) for item in items if item.taken)
             known = replace(known, hold_id=hold.id)
-        elif verdict is not Verdict.TAKE:
-            items, moves = units.carry(self._pool.levels, known.items, items)
-        self.shift(moves)
-        taken = units.take(self._pool.levels, items)
-        self.shift(taken.moves)
-        why = explain(clean(incoming.reason), taken.short, taken.unknown)
-        record = self._content(replace(known, items=taken.items), incoming)
+        drawn = self.draw(incoming.order.channel, plan.demand)
+        why = explain(clean(incoming.reason), drawn.short, drawn.unknown)
+        record = replace(known, items=drawn.items, bundles=plan.bundles)
         state = place(
-            short=bool(taken.short),
+            short=bool(drawn.short),
             doubtful=bool(why),
             released=record.released,
             waits=record.waits,
@@ -210,9 +230,11 @@ class Transitions:
         )
         if verdict is Verdict.CORRECT:
             state = OrderState.DEAD
+        if verdict is Verdict.TAKE:
+            record = replace(record, revoked=False)
         event = _PAST.get(state, "order.accepted") if verdict is Verdict.TAKE else ""
-        self.enter(record, state, why, moves + taken.moves, event)
-        return Accepted(code, state, taken.short)
+        self.enter(record, state, why, drawn.moves, event)
+        return Accepted(code, state, drawn.short)
 
     def _new(self, incoming: Incoming, ref: OrderRef, backend: str) -> OrderRecord:
         now = self._pool.clock.now_ms()
@@ -240,16 +262,15 @@ class Transitions:
 
     # --------------------------------------------------------------------------------------------------- follow-ups
 
-    def _note_order(self, incoming: Incoming, record: OrderRecord, items: tuple[Item, ...] | None = None) -> None:
+    def _note_order(self, incoming: Incoming, record: OrderRecord) -> None:
         self._pool.records[record.ref] = replace(
             record,
             version=incoming.version,
             digest=incoming.order.digest,
-            items=record.items if items is None else items,
             changed_ms=self._pool.clock.now_ms(),
         )
 
-    def _revoke(self, incoming: Incoming, _items: tuple[Item, ...], record: OrderRecord) -> Accepted:
+    def _revoke(self, incoming: Incoming, plan: Plan, record: OrderRecord) -> Accepted:
         ref = replace(record.ref, kind=Kind.CANCEL)
         follow = self._pool.records.get(ref)
         if follow is not None and follow.state in IN_FLIGHT:
@@ -259,9 +280,10 @@ class Transitions:
         if follow is not None and follow.state in SETTLED:
             self._note_order(incoming, record)
             return Accepted(AcceptCode.UPDATED, record.state)
-        spare = units.gather(follow.items if follow else (), record.items, self._overtake(record))
-        self._note_order(incoming, record, units.emptied(record.items))
-        self._follow_up(incoming, ref, follow, spare, (), "", record.backend)
+        drawn = self.draw(incoming.order.channel, plan.demand)
+        spare = units.gather(follow.items if follow else (), drawn.spare, self._overtake(record))
+        self._note_order(incoming, replace(record, items=units.emptied(record.items), revoked=True))
+        self._follow_up(incoming, ref, follow, spare, drawn.moves, "", record.backend)
         return Accepted(AcceptCode.UPDATED, record.state)
 
     def _overtake(self, record: OrderRecord) -> tuple[Item, ...]:
@@ -277,7 +299,7 @@ class Transitions:
         self.enter(bare, OrderState.CANCELLED, "overtaken by a cancel", ())
         return items
 
-    def _amend(self, incoming: Incoming, items: tuple[Item, ...], record: OrderRecord) -> Accepted:
+    def _amend(self, incoming: Incoming, plan: Plan, record: OrderRecord) -> Accepted:
         ref = replace(record.ref, kind=Kind.AMEND)
         follow = self._pool.records.get(ref)
         if follow is not None and follow.state in IN_FLIGHT:
@@ -288,16 +310,14 @@ class Transitions:
             self._note_order(incoming, record)
             self._pool.waiting.pop(ref, None)
             return Accepted(AcceptCode.UPDATED, record.state)
-        items, spare = units.share(units.gather(record.items, follow.items if follow else ()), items)
-        taken = units.take(self._pool.levels, items)
-        self.shift(taken.moves)
-        self._note_order(incoming, record, taken.items)
-        if taken.moves:  # until the amend is delivered, the backend does not know of these units
-            known = self._pool.records[record.ref]
-            self._pool.records[record.ref] = replace(known, delivered_ms=0, shipped_ms=0)
-        why = explain(clean(incoming.reason), taken.short, taken.unknown)
-        self._follow_up(incoming, ref, follow, spare, taken.moves, why, record.backend)
-        return Accepted(AcceptCode.UPDATED, record.state, taken.short)
+        drawn = self.draw(incoming.order.channel, plan.demand)
+        record = replace(record, items=drawn.items, bundles=plan.bundles, revoked=False)
+        if drawn.moves:  # until the amend is delivered, the backend does not know of these units
+            record = replace(record, delivered_ms=0, shipped_ms=0)
+        self._note_order(incoming, record)
+        why = explain(clean(incoming.reason), drawn.short, drawn.unknown)
+        self._follow_up(incoming, ref, follow, drawn.spare, drawn.moves, why, record.backend)
+        return Accepted(AcceptCode.UPDATED, record.state, drawn.short)
 
     def _follow_up(
         self,

@@ -39,7 +39,7 @@ def literals(source: str) -> set[str]:
 def answered(source: str) -> set[str]:
     """Codes that a body answers with: returned alone, first in a returned list, or handed to reply_of and left_of."""
     found = set(re.findall(r"return (?:\{ )?'(\w+)'", source))
-    found |= set(re.findall(r"reply_of\('(\w+)'", source)) | set(re.findall(r"left_of\([\w.]+, '(\w+)'", source))
+    found |= set(re.findall(r"reply_of\('(\w+)'", source)) | set(re.findall(r"left_of\('(\w+)'", source))
     for choice in re.findall(r"return \{ ([^\n]*? and '\w+' or '\w+'),", source):
         found |= set(re.findall(r"(?:and|or) '(\w+)'", choice))
     return found

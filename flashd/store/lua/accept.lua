@@ -12,10 +12,12 @@
 -- KEYS[11] dirty ZSET SKUs whose stock changed
 -- KEYS[12] backorder ZSET orders that wait for goods
 -- KEYS[13] owing ZSET who waits for which SKU, first come first
--- KEYS[14..] rest MIXED q:<backend> of every backend that was ever used, then per order its record and those of its cancel and amend
+-- KEYS[14] kit HASH what kits are made of
+-- KEYS[15..] rest MIXED q:<backend> of every backend that was ever used, then per order its record, those of its cancel and amend,
+--   and exp:<channel>
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] kinds which follow-ups the backends take: " erp/cancel erp/amend "
--- ARGV[3..] orders for each: version, digest, effect, strict (0 or 1), hold id, backend, reason, admit (0 or 1), items, content, raw body
+-- ARGV[3..] orders for each: version, digest, effect, strict (0 or 1), hold id, backend, reason, admit (0 or 1), items, content, raw body, placed ms, terms
 -- RETURNS per order {code, state, SKU, units ...}: `accepted`, `updated`, `repeat`, `stale`, `later`, `conflict`,
 --   `unknown_sku`, or `again` (nothing written: overdue holds are left to sweep, or a backend was not listed)
 -- KEEPS on hand = atp + held + sold + safety; versions only rise; a hold leaves HELD once; every record in exactly one index
@@ -26,15 +28,18 @@
 -- @include journal
 -- @include record
 -- @include stock
--- @include units
 -- @include kit
+-- @include units
+-- @include pick
 -- @include listing
+-- @include draw
 -- @include reservation
 -- @include waiting
 -- @include order_event
 -- @include owing
 -- @include transition
 -- @include decide
+-- @include plan
 -- @include write_order
 -- @include write_stock
 -- @include follow_up
@@ -46,9 +51,9 @@
 local keys = {
   stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], wait = KEYS[5], desk = KEYS[6], dead = KEYS[7],
   done = KEYS[8], pending = KEYS[9], journal = KEYS[10], dirty = KEYS[11], backorder = KEYS[12],
-  owing = KEYS[13], q = {},
+  owing = KEYS[13], kit = KEYS[14], q = {},
 }
-local first = 14
+local first = 15
 for name in string.gmatch(ARGV[1], '%S+') do
   keys.q[name], first = KEYS[first], first + 1
 end
@@ -56,22 +61,24 @@ local function flag(text)
   return text == '1'
 end
 local orders, at = {}, 3
-for index = first, #KEYS, 3 do
+for index = first, #KEYS, 4 do
   orders[#orders + 1] = {
     keys = keys, kinds = ARGV[2], key = KEYS[index], cancel_key = KEYS[index + 1], amend_key = KEYS[index + 2],
+    shelf = KEYS[index + 3],
     entry = {
       version = integer(ARGV[at]), digest = ARGV[at + 1], effect = ARGV[at + 2], strict = flag(ARGV[at + 3]),
       hold = ARGV[at + 4], backend = ARGV[at + 5], reason = ARGV[at + 6], admit = flag(ARGV[at + 7]),
-      items = ARGV[at + 8], content = ARGV[at + 9], raw = ARGV[at + 10],
+      items = ARGV[at + 8], content = ARGV[at + 9], raw = ARGV[at + 10], placed = integer(ARGV[at + 11]),
+      terms = ARGV[at + 12],
     },
   }
-  at = at + 11
+  at = at + 13
 end
 
 -- Refuse.
 for _, order in ipairs(orders) do
-  if not order.entry.version or not order.entry.raw then
-    return redis.error_reply('ERR flashd: accept wants eleven arguments an order, the version in digits')
+  if not order.entry.version or not order.entry.placed or not order.entry.terms or not read_terms(order.entry.terms) then
+    return redis.error_reply('ERR flashd: accept wants thirteen arguments an order, version and instant in digits')
   end
 end
 

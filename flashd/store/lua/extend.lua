@@ -17,6 +17,7 @@
 -- @include journal
 -- @include record
 -- @include stock
+-- @include kit
 -- @include reservation
 
 -- Read.

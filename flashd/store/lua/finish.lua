@@ -25,6 +25,7 @@
 -- @include record
 -- @include order_event
 -- @include stock
+-- @include kit
 -- @include units
 -- @include fence
 -- @include countable

@@ -5,7 +5,8 @@
 -- KEYS[4] hold_end ZSET ended holds by the time they may go
 -- KEYS[5] journal STREAM j
 -- KEYS[6] dirty ZSET SKUs whose stock changed
--- ARGV[1..] requests for each: id, digest, ttl_ms, channel, customer, items
+-- KEYS[7] kit HASH what kits are made of
+-- ARGV[1..] requests for each: id, digest, ttl_ms, channel, customer, items, terms, thresholds
 -- RETURNS per request {code, state, deadline ms, SKU, units left ...}: `held`, `repeat`, `conflict`, `short`, `unknown_sku`,
 --   or `again` (nothing written: overdue holds are left to sweep)
 -- KEEPS on hand = atp + held + sold + safety, none below zero; refusals are not stored
@@ -16,20 +17,78 @@
 -- @include journal
 -- @include record
 -- @include stock
+-- @include kit
+-- @include units
+-- @include pick
+-- @include threshold
 -- @include reservation
 
-local keys = { stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], journal = KEYS[5], dirty = KEYS[6] }
+local keys = {
+  stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], journal = KEYS[5], dirty = KEYS[6], kit = KEYS[7],
+}
 
-local function left_of(items, code)
+local function left_of(code, pairs_left)
   local reply = { code, '', '0' }
-  for _, item in ipairs(items) do
-    local level = level_of(keys.stock, item.sku, item.location)
-    if (code == 'unknown_sku') == not level and not (level and free_of(level) >= item.quantity) then
-      reply[#reply + 1] = item.sku
-      reply[#reply + 1] = level and whole(free_of(level)) or '0'
-    end
+  for _, text in ipairs(pairs_left) do
+    reply[#reply + 1] = text
   end
   return reply
+end
+
+local function unknown_of(wish)
+  local unknown = {}
+  for _, sku in ipairs(wish.wants.order) do
+    if not is_known(keys.stock, sku, wish.terms) then
+      unknown[#unknown + 1] = sku
+      unknown[#unknown + 1] = '0'
+    end
+  end
+  return unknown
+end
+
+-- How much of each SKU is free by the terms: at all locations together, or at the one that covers most.
+local function free_by_terms(wish)
+  local free, places = {}, wish.terms.locations
+  if not wish.terms.split then
+    places = { (best_location(keys.stock, wish.wants, wish.terms)) }
+  end
+  for _, sku in ipairs(wish.wants.order) do
+    free[sku] = 0
+    for _, location in ipairs(places) do
+      free[sku] = free[sku] + free_at(keys.stock, sku, location)
+    end
+  end
+  return free
+end
+
+-- Of what there is too little, and how much of it there is; nothing: the hold can be granted.
+local function short_of(wish)
+  local free, made_of, short = free_by_terms(wish), parts_by_sku(wish.bundles), {}
+  for index, sku in ipairs(wish.ordered.order) do
+    local there = free[sku]
+    if made_of[sku] then
+      there = nil
+      for _, part in ipairs(made_of[sku]) do
+        local units = math.floor(free[part.sku] / part.quantity)
+        there = math.min(there or units, units)
+      end
+    end
+    there = shown(there, wish.thresholds[index])
+    if there < wish.ordered.units[sku] then
+      short[#short + 1] = sku
+      short[#short + 1] = whole(there)
+    end
+  end
+  if #short > 0 then
+    return short
+  end
+  for _, sku in ipairs(wish.wants.order) do -- each SKU alone would do, all together do not
+    if free[sku] < wish.wants.units[sku] then
+      short[#short + 1] = sku
+      short[#short + 1] = whole(free[sku])
+    end
+  end
+  return short
 end
 
 local function hold_one(wish)
@@ -40,22 +99,29 @@ local function hold_one(wish)
   if known then
     return { known.digest == wish.digest and 'repeat' or 'conflict', known.state, whole(known.expires) }
   end
-  for _, item in ipairs(wish.items) do
-    if not level_of(keys.stock, item.sku, item.location) then
-      return left_of(wish.items, 'unknown_sku')
-    end
+  wish.wants, wish.bundles = take_apart(keys.kit, wish.ordered, {})
+  local unknown = unknown_of(wish)
+  if #unknown > 0 then
+    return left_of('unknown_sku', unknown)
   end
-  local covered = cover(keys, wish.items)
+  local short
+  local function granted()
+    short = short_of(wish)
+    return #short == 0
+  end
+  local covered = cover(keys, granted)
   if covered == 'again' then
     return { 'again', '', '0' }
   elseif covered == 'short' then
-    return left_of(wish.items, 'short')
+    return left_of('short', short)
   end
 
   -- Write.
   local moves = {}
-  for index, item in ipairs(wish.items) do
-    moves[index] = shift(level_of(keys.stock, item.sku, item.location), 0, item.quantity, 0, 0, 0)
+  wish.items = {}
+  for index, parcel in ipairs(pick(keys.stock, wish.wants, wish.terms)) do
+    moves[index] = shift(level_of(keys.stock, parcel.sku, parcel.location), 0, parcel.units, 0, 0, 0)
+    wish.items[index] = { sku = parcel.sku, location = parcel.location, quantity = parcel.units, taken = 0, counted = 0 }
   end
   wish.state, wish.began, wish.expires, wish.ended = 'held', now_ms, now_ms + wish.ttl, 0
   write_hold(keys, wish)
@@ -66,13 +132,14 @@ end
 
 -- Read, Refuse: every argument, before the first hold is written.
 local wishes = {}
-for at = 1, #ARGV, 6 do
+for at = 1, #ARGV, 8 do
   local wish = {
     id = ARGV[at], digest = ARGV[at + 1], ttl = integer(ARGV[at + 2]), channel = ARGV[at + 3], customer = ARGV[at + 4],
-    order = '', reason = '', items = read_items(ARGV[at + 5]),
+    order = '', reason = '', ordered = bag_of(read_items(ARGV[at + 5])), terms = read_terms(ARGV[at + 6] or ''),
+    thresholds = read_thresholds(ARGV[at + 7]),
   }
-  if not wish.ttl or not ARGV[at + 5] then
-    return redis.error_reply('ERR flashd: hold wants six arguments a request, the time in digits')
+  if not wish.ttl or not wish.terms or not ARGV[at + 7] then
+    return redis.error_reply('ERR flashd: hold wants eight arguments a request, the time in digits')
   end
   wishes[#wishes + 1] = wish
 end

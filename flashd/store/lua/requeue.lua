@@ -12,13 +12,15 @@
 -- KEYS[11] dirty ZSET SKUs whose stock changed
 -- KEYS[12] backorder ZSET orders that wait for goods
 -- KEYS[13] owing ZSET who waits for which SKU, first come first
--- KEYS[14] item HASH the record
--- KEYS[15..] queues ZSET q:<backend> of every backend that was ever used
+-- KEYS[14] kit HASH what kits are made of
+-- KEYS[15] item HASH the record
+-- KEYS[16..] queues ZSET q:<backend> of every backend that was ever used
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] by whom
 -- ARGV[3] items of the mended content
 -- ARGV[4] content mended, or ''
 -- ARGV[5] backend to send it to from now on, or ''
+-- ARGV[6] terms of its channel
 -- RETURNS {code, state}: `done` (queued, or still a shortfall or backorder), `unknown_order`, `not_allowed` or `again` (as accept)
 -- KEEPS on hand = atp + held + sold + safety; other content goes out under another key; every record in exactly one index
 -- CLOCK server
@@ -28,7 +30,11 @@
 -- @include journal
 -- @include record
 -- @include stock
+-- @include kit
 -- @include units
+-- @include pick
+-- @include listing
+-- @include draw
 -- @include reservation
 -- @include waiting
 -- @include order_event
@@ -40,19 +46,23 @@
 local keys = {
   stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], wait = KEYS[5], desk = KEYS[6], dead = KEYS[7],
   done = KEYS[8], pending = KEYS[9], journal = KEYS[10], dirty = KEYS[11], backorder = KEYS[12],
-  owing = KEYS[13], q = {},
+  owing = KEYS[13], kit = KEYS[14], q = {},
 }
-local next_key = 15
+local next_key = 16
 for name in string.gmatch(ARGV[1], '%S+') do
   keys.q[name], next_key = KEYS[next_key], next_key + 1
 end
-local item, head = KEYS[14], read_head(KEYS[14])
+local item, head = KEYS[15], read_head(KEYS[15])
 local MAY = { waiting = true, shortfall = true, backorder = true, parked = true, dead = true, manual = true }
 local mended = ARGV[4] ~= '' and ARGV[4] ~= redis.call('HGET', item, 'o')
 local items = read_items(redis.call('HGET', item, 'i'))
-local takes = head and head.kind == 'create'
+local bundles = read_bundles(redis.call('HGET', item, 'k'))
+local takes, terms = head and head.kind == 'create', read_terms(ARGV[6])
 
 -- Refuse.
+if not terms then
+  return redis.error_reply('ERR flashd: requeue wants terms that can be read')
+end
 if not head then
   return { 'unknown_order', '' }
 end
@@ -66,23 +76,24 @@ local backend = ARGV[5] ~= '' and ARGV[5] or head.backend
 if not keys.q[backend] then
   return { 'again', head.state }
 end
-local wanted = (mended and takes) and read_items(ARGV[3]) or items
-local have = {}
-for _, old in ipairs(items) do
-  have[field_of(old.sku, old.location)] = old.taken + old.counted
+local ordered = (mended and takes) and bag_of(read_items(ARGV[3])) or ordered_of(items, bundles)
+local wants, bundles_now = take_apart(keys.kit, ordered, bundles)
+local demand = {
+  stock = keys.stock, wants = wants, terms = terms, old = items, held = {}, sold = {}, returned = {}, blocked = {},
+}
+local function supplied()
+  return is_supplied(demand)
 end
-if takes and cover(keys, wanted, have) == 'again' then
+if takes and cover(keys, supplied) == 'again' then
   return { 'again', head.state }
 end
 
 -- Write.
 local moves, short, unknown = {}, {}, {}
 if takes then
-  if mended then
-    carry_units(keys.stock, items, wanted, moves)
-  end
-  short, unknown = take_units(keys.stock, wanted, moves)
-  write_items(item, wanted)
+  items, short, unknown = draw(demand, moves)
+  write_items(item, items)
+  write_bundles(item, bundles_now, #bundles > 0)
 end
 if mended then
   head.revision = head.revision + 1

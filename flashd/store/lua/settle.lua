@@ -24,6 +24,7 @@
 -- @include journal
 -- @include record
 -- @include stock
+-- @include kit
 -- @include units
 -- @include waiting
 -- @include order_event

@@ -16,6 +16,7 @@
 -- @include journal
 -- @include record
 -- @include stock
+-- @include kit
 -- @include reservation
 
 -- Read.

@@ -1,4 +1,4 @@
--- What follows a delivered order: a record of its own, `cancel` or `amend`. Needs transition.lua.
+-- What follows a delivered order: a record of its own, `cancel` or `amend`. Needs transition.lua, units.lua.
 -- A follow-up's items are the units that return to free stock when it is delivered. *c* is what accept_one.lua makes.
 local BY_HAND = 'a human must do this in the backend'
 
@@ -11,31 +11,6 @@ local function note_order(c, items)
   if c.waiting then
     drop_next(c.keys, c.key)
   end
-end
-
--- Adds the taken and the counted units of *items* to *spare*, and takes them from *items*.
-local function collect(spare, items)
-  for _, item in ipairs(items) do
-    if item.taken + item.counted > 0 then
-      local field = field_of(item.sku, item.location)
-      local there = spare[field]
-      if not there then
-        there = { sku = item.sku, location = item.location, quantity = 0, taken = 0, counted = 0 }
-        spare[field], spare[#spare + 1] = there, there
-      end
-      there.quantity = there.quantity + item.taken + item.counted
-      there.taken, there.counted = there.taken + item.taken, there.counted + item.counted
-      item.taken, item.counted = 0, 0
-    end
-  end
-end
-
-local function list_of(spare)
-  local list = {}
-  for _, item in ipairs(spare) do
-    list[#list + 1] = item.quantity > 0 and item or nil
-  end
-  return list
 end
 
 local function can_wait(follow)

@@ -1,6 +1,6 @@
 -- One outbox item: HASH with s (head, packed), i (items), o (canonical order), b (raw body), n (a newer version that
 -- waits, cmsgpack), t (timeline, "ms text" lines), x (reason), r (backend's own id), h (hold id), w (what a backorder claims),
--- d (delivered ms), p (shipped ms).
+-- d (delivered ms), p (shipped ms), k (kits among the items, see kit.lua).
 -- Needs integer.lua, clock.lua.
 local HEAD = '^(%S+) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+)$'
 
@@ -22,12 +22,13 @@ local function read_head(key)
     sends = tonumber(sends), refusals = tonumber(refusals), epoch = tonumber(epoch), revision = tonumber(revision),
     absences = tonumber(absences), accepted = tonumber(accepted), changed = tonumber(changed),
     released = string.find(flags, 'r', 1, true) ~= nil, final = string.find(flags, 'f', 1, true) ~= nil,
-    waits = string.find(flags, 'w', 1, true) ~= nil,
+    waits = string.find(flags, 'w', 1, true) ~= nil, revoked = string.find(flags, 'v', 1, true) ~= nil,
   }
 end
 
 local function pack_head(head)
   local flags = (head.released and 'r' or '') .. (head.final and 'f' or '') .. (head.waits and 'w' or '')
+    .. (head.revoked and 'v' or '')
   return table.concat({
     head.state, whole(head.version), head.digest, head.kind, head.backend ~= '' and head.backend or '-', whole(head.sends),
     whole(head.refusals), whole(head.epoch), whole(head.revision), whole(head.absences), whole(head.accepted),

@@ -1,5 +1,6 @@
--- One hold, packed in the HASH hold: state, digest, began, expires, ended, channel, customer, order, reason and items,
--- joined by 0x1d. *keys* has stock, hold, hold_due, hold_end and journal. Needs clock.lua, record.lua, stock.lua.
+-- One hold, packed in the HASH hold: state, digest, began, expires, ended, channel, customer, order, reason, items and
+-- the kits among them, joined by 0x1d. *keys* has stock, hold, hold_due, hold_end and journal. Needs clock.lua,
+-- record.lua, stock.lua, kit.lua.
 local TOMBSTONE_MS = 30 * 86400000
 
 local function read_hold(keys, id)
@@ -14,14 +15,14 @@ local function read_hold(keys, id)
   return {
     id = id, state = part[1], digest = part[2], began = tonumber(part[3]), expires = tonumber(part[4]),
     ended = tonumber(part[5]), channel = part[6], customer = part[7], order = part[8], reason = part[9],
-    items = read_items(part[10]),
+    items = read_items(part[10]), bundles = read_bundles(part[11]),
   }
 end
 
 local function write_hold(keys, hold)
   redis.call('HSET', keys.hold, hold.id, table.concat({
     hold.state, hold.digest, whole(hold.began), whole(hold.expires), whole(hold.ended), hold.channel, hold.customer,
-    hold.order, hold.reason, pack_items(hold.items),
+    hold.order, hold.reason, pack_items(hold.items), pack_bundles(hold.bundles),
   }, '\029'))
 end
 
@@ -40,7 +41,7 @@ local function end_hold(keys, hold, state, more)
     local level = level_of(keys.stock, item.sku, item.location)
     moves[#moves + 1] = level and shift(level, 0, -item.quantity, 0, 0, 0)
   end
-  hold.state, hold.ended, hold.items = state, now_ms, {}
+  hold.state, hold.ended, hold.items, hold.bundles = state, now_ms, {}, {}
   write_hold(keys, hold)
   redis.call('ZREM', keys.hold_due, hold.id)
   redis.call('ZADD', keys.hold_end, whole(now_ms + TOMBSTONE_MS), hold.id)
@@ -65,25 +66,13 @@ local function has_due(keys, keep)
   return #ids > 1 or (#ids == 1 and ids[1] ~= keep)
 end
 
--- Says whether *items* can be taken, *have* (units by field) not counted; unknown SKUs take nothing.
-local function is_covered(keys, items, have)
-  for _, item in ipairs(items) do
-    local level = level_of(keys.stock, item.sku, item.location)
-    local had = have and have[field_of(item.sku, item.location)] or 0
-    if level and item.quantity - had > free_of(level) then
-      return false
-    end
-  end
-  return true
-end
-
--- Sweeps where that may help. Returns 'covered', 'short', or 'again' while overdue holds are left to sweep.
-local function cover(keys, items, have, keep)
-  if is_covered(keys, items, have) then
+-- Sweeps while *test* says no. Returns 'covered', 'short', or 'again' while overdue holds are left to sweep.
+local function cover(keys, test, keep)
+  if test() then
     return 'covered'
   end
   sweep_due(keys, 32, keep)
-  if is_covered(keys, items, have) then
+  if test() then
     return 'covered'
   end
   return has_due(keys, keep) and 'again' or 'short'

@@ -1,5 +1,5 @@
--- A delivered order was cancelled: the units travel with the cancel until the backend knows. Needs follow_up.lua,
--- write_order.lua.
+-- A delivered order was cancelled: the units travel with the cancel until the backend knows, but for those that the
+-- platform put on sale again. Needs follow_up.lua, write_order.lua, plan.lua, draw.lua.
 
 -- Takes an amend away that a cancel overtook; its units travel with the cancel.
 local function overtake_amend(c, spare)
@@ -26,11 +26,14 @@ function write.revoke(c)
     note_order(c)
     return 'updated', {}
   end
-  local spare, items = {}, read_items(redis.call('HGET', c.key, 'i'))
+  local spare, moves = {}, {}
+  local demand, items = plan_cancel(c, true)
+  local _, _, _, left = draw(demand, moves)
   collect(spare, follow and read_items(redis.call('HGET', c.cancel_key, 'i')) or {})
-  collect(spare, items)
+  collect(spare, left)
   overtake_amend(c, spare)
-  note_order(c, items)
-  write_follow_up(c, 'cancel', c.cancel_key, follow, spare, {}, '')
+  c.head.revoked = true
+  note_order(c, emptied(items))
+  write_follow_up(c, 'cancel', c.cancel_key, follow, spare, moves, '')
   return 'updated', {}
 end

@@ -22,6 +22,15 @@ local function write_items(key, items)
   redis.call('HSET', key, 'i', pack_items(items))
 end
 
+-- The kits among the items; *had* says whether some may stand there.
+local function write_bundles(key, bundles, had)
+  if #bundles > 0 then
+    redis.call('HSET', key, 'k', pack_bundles(bundles))
+  elseif had then
+    redis.call('HDEL', key, 'k')
+  end
+end
+
 local function write_content(key, entry)
   redis.call('HSET', key, 'o', entry.content)
   if entry.raw == '' then

@@ -1,5 +1,90 @@
--- The units of an order's items: taken from free stock into sold, and given back. Needs stock.lua.
--- Each changes counters and items in memory and adds its moves to *moves*.
+-- The units of an order's items: kept, counted together, given back. Needs stock.lua, kit.lua.
+-- flashd/domain/units.py is the specification. A pile is a list of items, one per SKU and location, also by field.
+
+local function add_units(pile, sku, location, taken, counted)
+  local field = field_of(sku, location)
+  local there = pile[field]
+  if not there then
+    there = { sku = sku, location = location, quantity = 0, taken = 0, counted = 0 }
+    pile[field], pile[#pile + 1] = there, there
+  end
+  there.quantity = there.quantity + taken + counted
+  there.taken, there.counted = there.taken + taken, there.counted + counted
+end
+
+-- Adds the taken and the counted units of *items* to *pile*, and takes them from *items*.
+local function collect(pile, items)
+  for _, item in ipairs(items) do
+    if item.taken + item.counted > 0 then
+      add_units(pile, item.sku, item.location, item.taken, item.counted)
+      item.taken, item.counted = 0, 0
+    end
+  end
+end
+
+-- The same wishes with nothing taken.
+local function emptied(items)
+  for _, item in ipairs(items) do
+    item.taken, item.counted = 0, 0
+  end
+  return items
+end
+
+-- What of a pile is not empty, as items.
+local function list_of(pile)
+  local list = {}
+  for _, item in ipairs(pile) do
+    list[#list + 1] = item.quantity > 0 and item or nil
+  end
+  return list
+end
+
+-- Returns what *wants* keep of what *old* had, each where it is, counted units first; and what is left over.
+local function keep_units(wants, old)
+  local had, left, kept, rest = {}, {}, {}, {}
+  for _, item in ipairs(old) do
+    if item.taken + item.counted > 0 then
+      add_units(had, item.sku, item.location, item.taken, item.counted)
+    end
+  end
+  for _, item in ipairs(had) do
+    local room = left[item.sku] or wants.units[item.sku] or 0
+    item.kept = math.min(item.counted, room)
+    left[item.sku] = room - item.kept
+  end
+  for _, item in ipairs(had) do
+    local taken = math.min(item.taken, left[item.sku])
+    left[item.sku] = left[item.sku] - taken
+    if taken + item.kept > 0 then
+      add_units(kept, item.sku, item.location, taken, item.kept)
+    end
+    if taken + item.kept < item.quantity then
+      add_units(rest, item.sku, item.location, item.taken - taken, item.counted - item.kept)
+    end
+  end
+  return kept, rest
+end
+
+-- The items of an order: its units where they are, what is missing with the first of them, or at *location*.
+local function spread_units(wants, parcels, location)
+  local items = {}
+  for _, sku in ipairs(wants.order) do
+    local first, missing = nil, wants.units[sku]
+    for _, parcel in ipairs(parcels) do
+      if parcel.sku == sku then
+        first = first or parcel
+        missing = missing - parcel.taken - parcel.counted
+        items[#items + 1] = parcel
+      end
+    end
+    if first then
+      first.quantity = first.quantity + missing
+    else
+      items[#items + 1] = { sku = sku, location = location, quantity = missing, taken = 0, counted = 0 }
+    end
+  end
+  return items
+end
 
 -- Gives *count* units of sold back. A recount may have taken them out of sold already: then they are not given twice.
 local function give_back(stock, sku, location, count, moves)
@@ -20,48 +105,6 @@ local function give_all(stock, items, moves)
     end
     item.counted = 0
   end
-end
-
--- Hands what *old* took over to *new*, which took nothing yet; what *new* does not want is given back.
-local function carry_units(stock, old, new, moves)
-  local wanted = {}
-  for _, item in ipairs(new) do
-    wanted[field_of(item.sku, item.location)] = item
-  end
-  for _, item in ipairs(old) do
-    local heir = wanted[field_of(item.sku, item.location)]
-    local counted = heir and math.min(item.counted, heir.quantity) or 0
-    local kept = heir and math.min(item.taken, heir.quantity - counted) or 0
-    if heir then
-      heir.taken, heir.counted = kept, counted
-    end
-    if item.taken > kept then
-      give_back(stock, item.sku, item.location, item.taken - kept, moves)
-    end
-  end
-end
-
--- Takes what is still missing. Returns what is short ({sku, units, sku, units ...}) and the unknown SKUs.
-local function take_units(stock, items, moves)
-  local short, unknown = {}, {}
-  for _, item in ipairs(items) do
-    local missing = item.quantity - item.taken - item.counted
-    local level = missing > 0 and level_of(stock, item.sku, item.location)
-    if level then
-      local got = math.min(missing, free_of(level))
-      if got > 0 then
-        moves[#moves + 1] = shift(level, 0, 0, got, 0, 0)
-        item.taken = item.taken + got
-      end
-      if got < missing then
-        short[#short + 1] = item.sku
-        short[#short + 1] = whole(missing - got)
-      end
-    elseif missing > 0 then
-      unknown[#unknown + 1] = item.sku
-    end
-  end
-  return short, unknown
 end
 
 -- Hands what *items* took to *theirs*, without a change of counters.

@@ -1,5 +1,6 @@
 -- What accept writes of the order itself without taking stock, one function a verdict; each returns a code and what is
--- short. *c* has keys, key, head (or nil), waiting, entry. Needs decide.lua, waiting.lua, transition.lua.
+-- short. *c* has keys, key, head (or nil), waiting, entry. Needs decide.lua, waiting.lua, transition.lua,
+-- pick.lua, listing.lua.
 local write = {}
 
 local function apply_entry(c, head)
@@ -46,6 +47,15 @@ function write.ignore(c)
   return write_bare(c, 'ignored')
 end
 
+-- What its channel may have sold and put back unseen is told to the listings.
 function write.tombstone(c)
+  local terms = read_terms(c.entry.terms)
+  for _, item in ipairs(terms.mode ~= 'none' and terms.restocks and read_items(c.entry.items) or {}) do
+    local row = read_listing(c.shelf, item.sku)
+    if row then
+      unsell_from_listing(row, item.quantity)
+      write_listing(c.shelf, row)
+    end
+  end
   return write_bare(c, 'cancelled')
 end

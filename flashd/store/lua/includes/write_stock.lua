@@ -1,34 +1,20 @@
--- What accept writes of an order whose stock moves, one function a verdict. *c* also has hold (a live one or nil).
--- Needs units.lua, reservation.lua, write_order.lua.
-
--- The units of the hold go to the order as far as it wants them, also where a recount left a deficit; the rest is free.
-local function use_hold(c, items, moves)
-  local held = {}
-  for _, item in ipairs(c.hold.items) do
-    held[field_of(item.sku, item.location)] = item.quantity
-  end
-  c.hold.order = member_of(c.key)
-  end_hold(c.keys, c.hold, 'sold', ',' .. name_order(c.hold.order))
-  for _, item in ipairs(items) do
-    local units = math.min(item.quantity, held[field_of(item.sku, item.location)] or 0)
-    if units > 0 then
-      moves[#moves + 1] = shift(level_of(c.keys.stock, item.sku, item.location), 0, 0, units, 0, 0)
-      item.taken = units
-    end
-  end
-end
+-- What accept writes of an order whose stock moves, one function a verdict. *c* also has hold (a live one or nil) and
+-- demand (see plan.lua). Needs draw.lua, reservation.lua, write_order.lua.
 
 function write.take(c)
   local code = c.head and 'updated' or 'accepted'
-  local head, items, moves = c.head or new_head(c.entry, 'create', c.entry.backend), read_items(c.entry.items), {}
-  if c.hold then
-    use_hold(c, items, moves)
+  local head, moves = c.head or new_head(c.entry, 'create', c.entry.backend), {}
+  if c.hold then -- its units leave held, and the order draws on them
+    c.hold.order = member_of(c.key)
+    end_hold(c.keys, c.hold, 'sold', ',' .. name_order(c.hold.order))
     redis.call('HSET', c.key, 'h', c.hold.id)
   end
-  local short, unknown = take_units(c.keys.stock, items, moves)
+  local items, short, unknown = draw(c.demand, moves)
   local why = explain(c.entry.reason, short, unknown)
   apply_entry(c, head)
   write_items(c.key, items)
+  write_bundles(c.key, c.bundles, c.had_bundles)
+  head.revoked = false
   local state = place(head, short, why)
   enter(c.keys, c.key, head, state, why, moves, PAST[state] or 'order.accepted')
   c.head = head
@@ -37,12 +23,12 @@ end
 
 -- What the version reduced goes back, what it added is taken. *state* where it does not move.
 local function rewrite(c, state)
-  local items, moves = read_items(c.entry.items), {}
-  carry_units(c.keys.stock, read_items(redis.call('HGET', c.key, 'i')), items, moves)
-  local short, unknown = take_units(c.keys.stock, items, moves)
+  local moves = {}
+  local items, short, unknown = draw(c.demand, moves)
   local why = explain(c.entry.reason, short, unknown)
   apply_entry(c, c.head)
   write_items(c.key, items)
+  write_bundles(c.key, c.bundles, c.had_bundles)
   enter(c.keys, c.key, c.head, state or place(c.head, short, why), why, moves)
   return 'updated', short
 end
@@ -56,10 +42,11 @@ function write.correct(c)
 end
 
 function write.cancel(c)
-  local old, moves = read_items(redis.call('HGET', c.key, 'i')), {}
-  give_all(c.keys.stock, old, moves)
+  local moves = {}
+  draw(plan_cancel(c, false), moves)
   apply_entry(c, c.head)
   write_items(c.key, read_items(c.entry.items))
+  write_bundles(c.key, {}, c.had_bundles)
   enter(c.keys, c.key, c.head, 'cancelled', c.entry.reason, moves)
   return 'updated', {}
 end
