@@ -286,4 +286,5 @@ def beside(shop: Vendure, folder: Path, erp: Tryton | None = None) -> Flashd:
     for old, new in changes.items():
         assert text.count(old) == 1, f"flashd.toml of the example has {old} {text.count(old)} times"
         text = text.replace(old, new)
-    return Flashd(folder, text, environ={"PYTHONPATH": str(install_adapter())})
+    found = os.pathsep.join(filter(None, (str(install_adapter()), os.environ.get("PYTHONPATH"))))
+    return Flashd(folder, text, environ={"PYTHONPATH": found})
