@@ -1,4 +1,4 @@
-"""One leader per backend: taking the lease, keeping it, and knowing when to stop."""
+"""One leader per backend or channel: taking the lease, keeping it, and knowing when to stop."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class Leadership:
         owner: Who this is, for the operator's eye; made unique, for two containers may both be "web:1".
         lease_s: How long a term lasts; it is renewed at a third, and `term` is None from half of it on.
         prepare: What must be done before the first claim of a new epoch.
+        what: What is led, for the log: ``backend`` or ``channel``.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Leadership:
         clock: Clock,
         lease_s: Callable[[], float],
         prepare: Callable[[int], Awaitable[None]],
+        what: str = "backend",
     ) -> None:
         self.epoch = 0
         self._gate = gate
@@ -42,6 +44,7 @@ class Leadership:
         self._clock = clock
         self._lease_s = lease_s
         self._prepare = prepare
+        self._what = what
         self._term: Term | None = None
 
     @property
@@ -59,7 +62,7 @@ class Leadership:
             try:
                 wait_s = lease_s / 3 if await self._stand(asked_s, lease_s) else min(1.0, lease_s / 3)
             except StoreUnavailable as error:  # the term, if any, ends by itself
-                log.warning("backend.not_led", backend=self._gate.backend, reason=str(error))
+                self._say(log.warning, "not_led", reason=str(error))
                 wait_s = RETRY_S
             await self._clock.sleep(asked_s + wait_s - self._clock.monotonic_s())
 
@@ -79,11 +82,14 @@ class Leadership:
             return True
         if self._term is not None:
             self._term.end()
-            log.warning("backend.lost_leadership", backend=self._gate.backend, epoch=self._term.epoch)
+            self._say(log.warning, "lost_leadership", epoch=self._term.epoch)
         self._term = None
         if epoch is None:
             return False
         await self._prepare(epoch)
         self._term, self.epoch = Term(epoch, asked_s, lease_s), epoch
-        log.info("backend.led", backend=self._gate.backend, epoch=epoch)
+        self._say(log.info, "led", epoch=epoch)
         return True
+
+    def _say(self, say: Callable[..., object], verb: str, **data: object) -> None:
+        say(f"{self._what}.{verb}", **{self._what: self._gate.backend}, **data)

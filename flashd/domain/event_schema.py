@@ -62,6 +62,14 @@ KINDS: dict[str, Fact] = {
     "channel.unquarantined": Fact("A human settled a quarantined body.", ("quarantine", "by")),
     "channel.mapped": Fact("SKUs were mapped to the channel's own ids.", ("channel", "by", "entries")),
     "channel.unmapped": Fact("SKUs left the channel's map.", ("channel", "by", "entries")),
+    "channel.figure_edited": Fact(
+        "A platform shows a figure that neither flashd nor any sale explains.", ("channel", "sku", "before", "after")
+    ),
+    "channel.order_missed": Fact("A poll found an order that no webhook had told of.", ("channel", "order")),
+    "channel.webhooks_silent": Fact("A channel's webhooks do not come any more.", ("channel", "reason", "alert")),
+    "channel.webhooks_returned": Fact("A channel's webhooks come again.", ("channel",)),
+    "channel.went_away": Fact("A channel's own API does not answer, or refuses us.", ("channel", "reason")),
+    "channel.came_back": Fact("A channel's own API answers again.", ("channel",)),
     "backend.throttled": Fact("A backend asked for a pause.", ("backend", "reason", "wait_ms")),
     "backend.went_away": Fact("A backend does not answer, or refuses us.", ("backend", "reason", "alert")),
     "backend.came_back": Fact("A backend answers again.", ("backend",)),

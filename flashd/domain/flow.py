@@ -68,6 +68,7 @@ class ChannelFlow(msgspec.Struct, frozen=True, kw_only=True):
     last_error: str = ""
     gaps: tuple[str, ...] = ()  # SKUs of the pool that are not in the channel's map, a part of them
     refused: dict[str, str] = {}  # SKU -> why the platform did not take its figure
+    stale: dict[str, int] = {}  # figures that were not the expected ones, by what they turned out to be
 
 
 class PollFlow(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,98 @@
+"""Reading figures from the platform: what nobody knows yet, what is in doubt, and what somebody may have edited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from flashd.actors.channel_line import ChannelLine
+from flashd.actors.figure_writer import note_missing
+from flashd.actors.slate import Slate
+from flashd.domain.catalogue import Entry
+from flashd.domain.listing import UNKNOWN, Listing, ListingState
+from flashd.domain.stale import Staleness, classify
+from flashd.errors import ChannelUnavailable
+from flashd.ports import ChannelApi, Figure, Listings
+
+GAP_S = 300.0
+
+log = structlog.get_logger()
+
+
+class FigureReader:
+    """Looks at the platform and says what follows."""
+
+    def __init__(
+        self,
+        api: ChannelApi,
+        listings: Listings,
+        line: ChannelLine,
+        slate: Slate,
+        *,
+        ask_poll: Callable[[int], None],
+    ) -> None:
+        self._api = api
+        self._listings = listings
+        self._line = line
+        self._slate = slate
+        self._ask_poll = ask_poll
+
+    async def read(self, entries: Sequence[Entry]) -> None:
+        """Read the figures of *entries*, with a drop in hand."""
+        channel, skus = self._line.channel, [entry.sku for entry in entries]
+        known = await self._listings.get(channel, skus)
+        try:
+            figures = await self._api.read(entries)
+        except ChannelUnavailable as error:
+            await self._line.failed(str(error))
+            return
+        await self._line.answered()
+        after = await self._listings.get(channel, skus)
+        for before, now, figure in zip(known, after, figures, strict=True):
+            self._slate.to_read.discard(before.sku)
+            await self._judge(before, now, figure)
+
+    async def _judge(self, before: Listing, now: Listing, figure: Figure) -> None:
+        sku, slate = before.sku, self._slate
+        slate.note_platform_ms(figure.at_ms)
+        if figure.units == UNKNOWN:
+            slate.note_gap(sku, figure.reason or "the platform does not count its stock")
+            slate.defer(sku, GAP_S)
+            return
+        slate.gaps.pop(sku, None)
+        if before.figure == UNKNOWN or sku in slate.to_observe:
+            await self._observe(before, figure)
+            return
+        if before.state is ListingState.SETTLING:
+            return  # what was written or read last settles first
+        why = classify(before, figure.units)
+        if why is not Staleness.EXPECTED:
+            slate.stale[why] += 1
+        if before.state is ListingState.IN_DOUBT:
+            log.info("figure.doubt_resolved", channel=self._line.channel, sku=sku, found=str(why))
+            await self._observe(before, figure)
+        elif why is Staleness.EDIT:
+            await self.tell_edit(sku, max(0, before.figure), figure.units)
+            await self._observe(before, figure)
+        elif why is Staleness.SALE and figure.units < now.figure:
+            note_missing(slate, now, figure.units, figure.at_ms)
+            self._ask_poll(figure.at_ms)
+
+    async def tell_edit(self, sku: str, before: int, after: int) -> None:
+        """Say that somebody changed a figure on the platform."""
+        log.warning("figure.edited", channel=self._line.channel, sku=sku, before=before, after=after)
+        await self._line.announce("channel.figure_edited", {"sku": sku, "before": before, "after": after})
+
+    async def _observe(self, before: Listing, figure: Figure) -> None:
+        """Take what it shows for the truth: exposure is exact as soon as all orders up to then were seen."""
+        row = await self._listings.observe(self._line.channel, before, figure.units, at_ms=figure.at_ms)
+        slate = self._slate
+        if row.state is not ListingState.SETTLING:
+            return  # something was written meanwhile: it is looked at again
+        for kept in (slate.suspects, slate.shows, slate.doubts_s, slate.until_s):
+            kept.pop(row.sku, None)
+        slate.to_observe.discard(row.sku)
+        slate.settling_ms[row.sku] = row.written_ms
+        await self._listings.mark(self._line.channel, [row.sku])
+        self._ask_poll(row.written_ms)

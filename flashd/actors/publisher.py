@@ -1,0 +1,374 @@
+"""
+Keeping one channel's figures right: the actor that looks at what is dirty, and writes what the platform should show.
+
+The latest value wins: a figure is computed when it is sent, and computed again instead of being sent again. A message
+only says that there is work; the actor polls as well, so a lost one delays and never loses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from flashd.actors.channel_line import ChannelLine
+from flashd.actors.channel_rules import PoolBooks, PublisherRules
+from flashd.actors.demand import Demand
+from flashd.actors.figure_reader import FigureReader
+from flashd.actors.figure_writer import FigureWriter
+from flashd.actors.outlook import Aim, Outlook
+from flashd.actors.slate import Slate
+from flashd.domain.flow import ChannelFlow
+from flashd.domain.listing import UNKNOWN, Ended, ListingState, Outcome, WriteMode
+from flashd.errors import StoreUnavailable
+from flashd.ports import ChannelApi, Clock, Dirty
+from flashd.runtime.actor import Actor
+from flashd.runtime.deadline import any_of
+
+STORE_PAUSE_S = 0.5
+LOOK = 1000  # SKUs looked at together
+READ = 100  # figures read in one call
+SWEEP = 250  # SKUs of a full sweep that are marked together, and only while little else is dirty
+PATIENT_S = 30.0
+BLIND_MS = 60_000  # without polling, a mirrored figure settles after so long
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Wake:
+    """Something changed: do not wait for the next poll."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Every order that changed before this instant of the platform's clock was admitted."""
+
+    seen_ms: int
+
+
+class Publisher(Actor[Wake | Seen]):
+    """
+    Publishes to one channel while it leads.
+
+    Args:
+        api: The channel's own API.
+        rules: A reload may replace `rules` while the actor runs.
+        line: Shared with the poller; started before.
+        ask_poll: Told up to when orders must be seen, so that a figure can settle.
+    """
+
+    def __init__(
+        self,
+        api: ChannelApi,
+        rules: PublisherRules,
+        books: PoolBooks,
+        line: ChannelLine,
+        *,
+        clock: Clock,
+        ask_poll: Callable[[int], None] = lambda _seen_ms: None,
+    ) -> None:
+        super().__init__(f"publisher:{line.channel}", clock=clock, mailbox_size=64)
+        self.api = api
+        self.rules = rules
+        self.slate = Slate(clock)
+        self._channel = line.channel
+        self._listings = books.listings
+        self._line = line
+        self._ask_poll = ask_poll
+        self._demand = Demand()
+        self._demand.watched = line.channel
+        self._outlook = Outlook(
+            lambda: self.rules,
+            books,
+            clock=clock,
+            lag_s=lambda: self.slate.lag.percentile(0.99, clock.monotonic_s()),
+            demand=self._demand,
+        )
+        self._writer = FigureWriter(api, books, line, self.slate, lambda: self.rules, clock=clock)
+        self._reader = FigureReader(api, books.listings, line, self.slate, ask_poll=ask_poll)
+        self._stir = asyncio.Event()
+        self._epoch = 0
+        self._dirty = 0
+        self._sweep: deque[str] = deque()
+        self._swept_s = 0.0
+        self._settled_s = 0.0
+        self._round: asyncio.Task[Any] | None = None
+        self._stop_bound_s = 3.0
+
+    # ------------------------------------------------------------------------------------------------ its life
+
+    async def on_start(self) -> None:
+        """Look at what is dirty, for ever."""
+        self.slate.in_hand.clear()
+        self._epoch = 0
+        self._round = self.spawn(self._flow(), name="flow")
+
+    async def receive(self, message: Wake | Seen) -> None:
+        """Look now instead of at the next poll; let figures settle up to what was seen."""
+        if isinstance(message, Seen) and self._line.leads():
+            try:
+                await self._settle(message.seen_ms)
+            except StoreUnavailable as error:  # the next poll tells it again
+                log.warning("figures.not_settled", channel=self._channel, reason=str(error))
+        self._stir.set()
+
+    def wake(self) -> None:
+        """Say that something changed; never waits."""
+        self._stir.set()
+
+    async def stop(self, timeout_s: float = 5.0) -> None:
+        """Begin no more calls; wait for those under way, and leave the rest in doubt, within *timeout_s*."""
+        self._stop_bound_s = max(0.2, timeout_s - 1.5)
+        await super().stop(timeout_s)
+
+    async def on_stop(self) -> None:
+        """Let calls under way end."""
+        if self._round is not None:
+            self._round.cancel()
+            await asyncio.gather(self._round, return_exceptions=True)
+        deadline_s = self.clock.monotonic_s() + self._stop_bound_s
+        while flying := self._flying():
+            left_s = deadline_s - self.clock.monotonic_s()
+            if left_s <= 0:
+                break
+            await any_of(flying, left_s, clock=self.clock)
+            await asyncio.sleep(0)  # the callback that takes an ended child away
+        for task in flying:
+            task.cancel()
+        await asyncio.gather(*flying, return_exceptions=True)
+
+    def _flying(self) -> list[asyncio.Task[Any]]:
+        return [task for task in self.children if task.get_name().endswith("/call")]
+
+    # ------------------------------------------------------------------------------------------------------ the flow
+
+    async def _flow(self) -> None:
+        while True:
+            try:
+                await self._step()
+            except StoreUnavailable as error:
+                self._line.last_error = str(error)
+                await self.clock.sleep(STORE_PAUSE_S)
+
+    async def _step(self) -> None:
+        """Look at what is dirty, and start one call: a drop first, so that what is sent was computed just now."""
+        self._stir.clear()
+        term = self._line.term
+        if term is None or self.rules.display.mode == "none":
+            return await self._nap(self.rules.poll_s)
+        if term.epoch != self._epoch:
+            self._begin_term(term.epoch)
+        await self._tend()
+        await self._listings.spread(self.rules.channels)
+        found = await self._listings.dirty(self._channel, LOOK + len(self.slate.until_s))
+        self._dirty = len(found)
+        if len(found) < SWEEP:
+            await self._sweep_on()
+        if len(self._flying()) >= self.rules.calls_in_flight:
+            return await self._nap(self.rules.poll_s)
+        to_read, to_write = await self._sort(self.slate.note_dirty(found)[:LOOK], found)
+        if not to_read and not to_write:
+            return await self._nap(self.rules.poll_s)
+        wait_s = await self._line.drop()
+        if wait_s > 0:
+            return await self.clock.sleep(min(wait_s, 1.0))
+        if to_read and not any(aim.crosses for aim in to_write):
+            entries = [aim.entry for aim in to_read[:READ] if aim.entry is not None]
+            return self._launch([aim.sku for aim in to_read[:READ]], self._reader.read(entries))
+        batch = to_write[: max(1, self.api.traits.batch)]
+        return self._launch([aim.sku for aim in batch], self._writer.write(batch))
+
+    async def _nap(self, seconds: float) -> None:
+        sleeper = asyncio.ensure_future(self._stir.wait())
+        try:
+            await any_of([sleeper], seconds, clock=self.clock)
+        finally:
+            sleeper.cancel()
+
+    def _launch(self, skus: Sequence[str], call: Coroutine[Any, Any, None]) -> None:
+        self.slate.in_hand.update(skus)
+        self.spawn(self._fly(skus, call), name="call")
+
+    async def _fly(self, skus: Sequence[str], call: Coroutine[Any, Any, None]) -> None:
+        try:
+            await call
+        except StoreUnavailable as error:
+            self._line.last_error = str(error)
+        finally:
+            self.slate.in_hand.difference_update(skus)
+            self._stir.set()
+
+    # --------------------------------------------------------------------------------------------- what must be done
+
+    async def _sort(self, ready: Sequence[Dirty], found: Sequence[Dirty]) -> tuple[list[Aim], list[Aim]]:
+        """Return what must be read, and what must be written, the most urgent first; clean what is right."""
+        skus = [one.sku for one in ready]
+        if not skus:
+            return [], []
+        missing = {sku: suspicion.missing for sku, suspicion in self.slate.suspects.items()}
+        aims = await self._outlook.look(skus, missing=missing, shows=self.slate.shows)
+        self._explain()
+        to_read: list[Aim] = []
+        to_write: list[Aim] = []
+        done: list[str] = []
+        for aim in aims.values():
+            if aim.entry is None:
+                self.slate.note_gap(aim.sku, "not in the channel's map")
+                self.slate.is_right(aim.sku)
+                done.append(aim.sku)
+            elif await self._must_wait(aim):
+                continue
+            elif self._must_read(aim):
+                to_read.append(aim)
+            elif aim.right:
+                self._note_right(aim)
+                done.append(aim.sku)
+            else:
+                to_write.append(aim)
+        by_sku = {one.sku: one for one in found}
+        if done:
+            await self._listings.clean(self._channel, [by_sku[sku] for sku in done])
+        to_write = await self._writer.within_budget(to_write)
+        to_write.sort(key=lambda aim: (not aim.crosses, aim.figure > 0, self.slate.since_ms.get(aim.sku, 0), aim.sku))
+        return to_read, to_write
+
+    async def _must_wait(self, aim: Aim) -> bool:
+        """Say whether an earlier write of the SKU is not concluded yet."""
+        row, slate = aim.listing, self.slate
+        if row.state in (ListingState.WRITING, ListingState.IN_DOUBT):
+            if aim.sku not in slate.doubts_s:  # another process began it, or we crashed: it may still land
+                age_s = (self.clock.now_ms() - row.began_ms) / 1000
+                left_s = max(0.0, self.rules.doubt_s - max(0.0, age_s))
+                slate.doubts_s[aim.sku] = self.clock.monotonic_s() + left_s
+            if row.state is ListingState.WRITING:
+                await self._listings.end(self._channel, [Ended(sku=aim.sku, key=row.key, outcome=Outcome.UNKNOWN)])
+            left_s = slate.doubts_s[aim.sku] - self.clock.monotonic_s()
+            if left_s > 0:
+                slate.defer(aim.sku, left_s)
+            return left_s > 0 or row.state is ListingState.WRITING
+        slate.doubts_s.pop(aim.sku, None)
+        if row.state is not ListingState.SETTLING:
+            slate.settling_ms.pop(aim.sku, None)
+            return False
+        slate.settling_ms[aim.sku] = row.written_ms
+        self._ask_poll(row.written_ms)
+        if self.rules.escrow and aim.figure > 0 and not aim.right:
+            slate.defer(aim.sku, self.rules.poll_s)
+            return True
+        return False
+
+    def _must_read(self, aim: Aim) -> bool:
+        row = aim.listing
+        if row.state is ListingState.IN_DOUBT or aim.sku in self.slate.to_read:
+            return True
+        blind = self.api.traits.mode is WriteMode.ABSOLUTE and (aim.figure == 0 or not self.rules.escrow)
+        return row.figure == UNKNOWN and not blind
+
+    def _note_right(self, aim: Aim) -> None:
+        self.slate.is_right(aim.sku)
+        if aim.hungry:
+            self.slate.look_again(aim.sku, self.rules.hungry_s, partners=True)
+        elif aim.patient:
+            self.slate.look_again(aim.sku, PATIENT_S)
+
+    # -------------------------------------------------------------------------------------------------- looking after
+
+    def _begin_term(self, epoch: int) -> None:
+        """Look at everything once: nobody knows what happened while nobody led."""
+        self._epoch = epoch
+        self.slate.forget()
+        self._sweep.clear()
+        self._swept_s = float("-inf")
+
+    async def _tend(self) -> None:
+        """Mark what time alone makes dirty: windows of sales, channels that wait for units."""
+        changed = await self._outlook.refresh()
+        if changed:
+            await self._listings.mark(self._channel, sorted(changed))
+        due = self.slate.due_again()
+        if due:
+            await self._listings.mark(self._channel, sorted(due))
+            hungry = sorted(sku for sku, partners in due.items() if partners)
+            for partner in self.rules.partners if hungry else ():
+                if partner.channel != self._channel:
+                    await self._listings.mark(partner.channel, hungry)
+        now_s = self.clock.monotonic_s()
+        if not self.rules.polled and not self.rules.escrow and now_s - self._settled_s > 1.0:
+            self._settled_s = now_s
+            await self._settle(self.clock.now_ms() + self.slate.skew_ms - BLIND_MS)
+
+    async def _sweep_on(self) -> None:
+        """Go on with the full sweep, a part at a time, so that what sells is never behind it."""
+        now_s = self.clock.monotonic_s()
+        if not self._sweep and now_s - self._swept_s >= self.rules.sweep_s:
+            self._swept_s = now_s
+            self._sweep.extend(await self._listings.entries(self._channel))
+        part = [self._sweep.popleft() for _ in range(min(SWEEP, len(self._sweep)))]
+        if part:
+            self.slate.to_read.update(part)
+            await self._listings.mark(self._channel, part)
+
+    async def _settle(self, seen_ms: int) -> None:
+        """Close what was written or read before *seen_ms*, and judge what orders have not explained."""
+        settled = await self._listings.settle(self._channel, seen_ms=seen_ms)
+        for row in settled:
+            self.slate.settling_ms.pop(row.sku, None)
+            self.slate.until_s.pop(row.sku, None)
+        overdue = [sku for sku, one in self.slate.suspects.items() if one.at_ms < seen_ms]
+        if not overdue:
+            return
+        now_s = self.clock.monotonic_s()
+        for row in await self._listings.get(self._channel, overdue):
+            self._demand.note(self._channel, row, now_s)
+        self._explain()
+        for sku in overdue:
+            left = self.slate.suspects.pop(sku, None)
+            self.slate.shows.pop(sku, None)
+            if left is not None:
+                await self._reader.tell_edit(sku, left.figure + left.missing, left.figure)
+                self.slate.to_read.add(sku)
+                self.slate.to_observe.add(sku)
+        await self._listings.mark(self._channel, overdue)
+
+    def _explain(self) -> None:
+        """Count orders that came against what the platform was seen to lack."""
+        for sku, units in self._demand.take_fresh().items():
+            left = self.slate.suspects.get(sku)
+            if left is not None:
+                rest = left.seen(units)
+                if rest.missing:
+                    self.slate.suspects[sku] = rest
+                else:
+                    del self.slate.suspects[sku]
+
+    # ------------------------------------------------------------------------------------------------------ telling
+
+    def snapshot(self) -> ChannelFlow:
+        """Say how publishing goes; costs no I/O."""
+        slate, budget = self.slate, self.rules.revisions_per_day
+        return ChannelFlow(
+            name=self._channel,
+            mode=self.rules.display.mode,
+            leading=self._line.leads(),
+            epoch=self._epoch,
+            dirty=self._dirty,
+            in_flight=len(slate.in_hand),
+            in_doubt=len(slate.doubts_s),
+            settling=len(slate.settling_ms),
+            lag=slate.lag_of(slate.lag),
+            zero_lag=slate.lag_of(slate.zero_lag),
+            calls=self.api.calls,
+            written=slate.written,
+            sales=self._demand.sales,
+            revisions_left=max(0, budget - slate.most_used) if budget else -1,
+            away=self._line.away,
+            last_error=self._line.last_error,
+            gaps=tuple(sorted(slate.gaps)),
+            refused=dict(slate.refused),
+            stale=dict(slate.stale),
+        )
