@@ -65,14 +65,12 @@ class Counted(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def expected(self) -> int:
         """What the count should have been, by all that is known of sales."""
-        return self.after.on_hand - self.difference if self.code is CountCode.COUNTED else self.after.on_hand
+        return (self.before.on_hand if self.before else 0) - self.units
 
     @property
     def difference(self) -> int:
         """Units found that nothing explains; below zero: units that are missing."""
-        if self.code is CountCode.STALE:
-            return 0
-        return self.count.quantity - ((self.before.on_hand if self.before else 0) - self.units)
+        return 0 if self.code is CountCode.STALE else self.count.quantity - self.expected
 
     @property
     def deficit(self) -> int:

@@ -29,6 +29,10 @@ KINDS: dict[str, Fact] = {
     "stock.sold_out": Fact("The same, and nothing is free any more.", _LEVEL),
     "stock.came_back": Fact("The same, and something is free again.", _LEVEL),
     "stock.recounted": Fact("On hand or safety stock was set to a count.", ("sku", "location", "seq", "by", "moves")),
+    "stock.netted": Fact(
+        "A count took units of orders that left the store long ago out of sold.", ("sku", "location", "moves")
+    ),
+    "stock.received": Fact("Goods came in.", ("sku", "location", "receipt", "by", "moves")),
     "stock.fell_negative": Fact("A count found fewer units than are promised.", ("sku", "location", "deficit")),
     "stock.granted": Fact(
         "A channel may sell more: its exposure was backed before it was told.", _EXPOSURES, ("moves",)
@@ -53,6 +57,12 @@ KINDS: dict[str, Fact] = {
     "order.doubted": Fact("Sent, outcome unknown: it will be looked up.", _OUTCOME, ("reason",)),
     "order.buried": Fact("Refused for good: a dead letter.", _OUTCOME, ("reason",)),
     "order.left_to_human": Fact("A human must say whether the backend has it.", _OUTCOME, ("reason",)),
+    "order.backordered": Fact("It waits for goods, first come, first served.", _ITEM, ("reason", "moves")),
+    "order.split": Fact(
+        "What is covered goes; the rest is an order of its own, or given up.", _ITEM, ("reason", "moves")
+    ),
+    "order.counted": Fact("A count lacks its units: they left sold, and on hand; or came back.", (*_ITEM, "moves")),
+    "order.shipped": Fact("Its goods are gone.", _ITEM),
     "order.purged": Fact("Settled long ago; its record has left the store.", ("order",)),
     "sale.changed": Fact("A version of a sale was written.", (*_SALE, "start_ms", "end_ms")),
     "sale.stopped": Fact("A human stopped a sale: nothing more of it is sold.", _SALE),
@@ -106,6 +116,7 @@ MEMBERS: dict[str, dict[str, Any]] = {
         "items": {"type": "array", "prefixItems": [_TEXT, _COUNT], "items": False, "minItems": 2},
     },
     "entries": _COUNT | {"description": "how many SKUs"},
+    "receipt": _TEXT | {"description": "id of the receipt"},
     "deficit": _COUNT | {"description": "units promised beyond the count"},
     "hold": _TEXT | {"description": "the hold's id"},
     "channel": _TEXT | {"description": "the sales channel's name"},

@@ -27,6 +27,7 @@ from flashd.ports.ledger import OrderBook, Quarantined, StockLedger
 from flashd.ports.listings import Dirty, Listings
 from flashd.ports.outflow import BackendGate, Depth, Drop, GateStatus, Outbox
 from flashd.ports.sales import Sales
+from flashd.ports.stockroom import Stockroom
 
 __all__ = [
     "Announcer",
@@ -59,6 +60,7 @@ __all__ = [
     "Receipt",
     "Sales",
     "StockLedger",
+    "Stockroom",
     "StoreHealth",
     "StoreWatch",
     "Subscription",

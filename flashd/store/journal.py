@@ -92,7 +92,7 @@ class RedisJournal:
         gone, offset = 0, 0
         with store_faults("purge"):
             while refs := await self._settled(retention_ms, offset):
-                keys = [self._done, self._checkpoint, self._journal]
+                keys = [self._done, self._checkpoint, self._journal, pool_key(self.pool, "countable")]
                 for ref in refs:
                     keys += [order_key(self.pool, OrderRef(ref.channel, ref.id, kind)) for kind in Kind]
                 codes = await load("purge").call(self._client, keys, [retention_ms])

@@ -25,6 +25,7 @@ from flashd.store.packing import (
     pack_raw,
     pack_terms,
     pack_thresholds,
+    unpack_level,
 )
 from flashd.store.scripts import load
 
@@ -49,6 +50,7 @@ _ORDERS = (
     "kit",
 )
 _COMMANDS = ("stock", "wait", "desk", "dead", "done", "pending", "j", "dirty", "backorder", "owing")
+RECOUNT = ("stock", "j", "dirty", "countable", "counts", "checkpoint")
 _PAGE = 200
 
 
@@ -235,7 +237,7 @@ class RedisLedger:
             keys = self._keys(_COMMANDS) + records + self._queues()
             return [await self._call("cancel", keys, [" ".join(self._names), clean(by), clean(reason)])]
 
-        return _commanded(ref, "cancel", (await self._until_covered(1, (), ask))[0])
+        return commanded(ref, "cancel", (await self._until_covered(1, (), ask))[0])
 
     async def requeue(self, ref: OrderRef, *, by: str, order: Order | None = None, backend: str = "") -> OrderState:
         """Send a parked, waiting, manual, shortfall or dead order (again), mended if *order* is given."""
@@ -256,12 +258,12 @@ class RedisLedger:
             return [await self._call("requeue", keys, args)]
 
         backends = (backend,) if backend else ()
-        return _commanded(ref, "requeue", (await self._until_covered(1, backends, ask))[0])
+        return commanded(ref, "requeue", (await self._until_covered(1, backends, ask))[0])
 
     async def settle(self, ref: OrderRef, backend_ref: str, *, by: str) -> OrderState:
         """Record a human's word that the backend has this manual or dead order."""
         keys = [*self._keys((*_COMMANDS, "countable")), *self._item_and_order(ref)]
-        return _commanded(ref, "settle", await self._call("settle", keys, [clean(backend_ref), clean(by)]))
+        return commanded(ref, "settle", await self._call("settle", keys, [clean(backend_ref), clean(by)]))
 
     async def recount(self, level: StockLevel, *, lacks: int = 0, by: str = "") -> StockLevel:
         """
@@ -273,17 +275,22 @@ class RedisLedger:
         if lacks and not level.seq:
             raise ValueError("a count that lacks sold units needs a sequence number, so that it can be repeated")
         self._locations.add(level.location)
-        args: list[str | bytes | int] = [
+        by_hand: list[str | bytes | int] = [
             level.sku,
             level.location,
             level.on_hand,
             level.safety,
             level.seq,
+            "",
+            0,
+            0,
             lacks,
-            clean(by),
+            "",
+            1,
+            0,
         ]
-        reply = await self._call("recount", self._keys(["stock", "j", "dirty"]), args)
-        return _level(level.sku, level.location, reply[1:])
+        [reply] = await self._call("recount", self._keys(RECOUNT), [clean(by), 0, *by_hand])
+        return unpack_level(level.sku, level.location, reply[1:8])
 
     async def levels(self, skus: Sequence[str] = ()) -> list[StockLevel]:
         """Return the counters of these SKUs, or of all, at every location where they are known."""
@@ -331,7 +338,8 @@ def _accepted(reply: Sequence[bytes]) -> Accepted:
     return Accepted(AcceptCode(reply[0].decode()), state, _pairs(reply[2:]))
 
 
-def _commanded(ref: OrderRef, verb: str, reply: Sequence[bytes]) -> OrderState:
+def commanded(ref: OrderRef, verb: str, reply: Sequence[bytes]) -> OrderState:
+    """Return the state that a command led to. Raises NotFound or Conflict where it was not possible."""
     if reply[0] == b"unknown_order":
         raise NotFound(f"there is no order {ref}")
     state = OrderState(reply[1].decode())
@@ -342,21 +350,4 @@ def _commanded(ref: OrderRef, verb: str, reply: Sequence[bytes]) -> OrderState:
 
 def _level_at(field: str, packed: bytes) -> StockLevel:
     sku, _, location = field.partition("\x1f")
-    return _level(sku, location, packed.split(b" "))
-
-
-def _level(sku: str, location: str, counters: Sequence[bytes]) -> StockLevel:
-    on_hand, held, sold, exposed, safety, seq, owed = (*map(int, counters), 0)[
-        :7
-    ]  # owed is written where there is some
-    return StockLevel(
-        sku=sku,
-        location=location,
-        on_hand=on_hand,
-        held=held,
-        sold=sold,
-        exposed=exposed,
-        safety=safety,
-        seq=seq,
-        owed=owed,
-    )
+    return unpack_level(sku, location, packed.split(b" "))

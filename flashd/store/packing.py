@@ -10,6 +10,7 @@ import msgspec
 from flashd.domain.catalogue import Bundle, Component
 from flashd.domain.order import Item, Line, Order, OrderRecord, OrderRef, OrderState
 from flashd.domain.publication import Threshold
+from flashd.domain.stock import StockLevel
 from flashd.domain.terms import SellingTerms
 from flashd.errors import InvariantBroken
 
@@ -159,3 +160,21 @@ def unpack_record(ref: OrderRef, values: Sequence[bytes | None], *, has_next: bo
 def _unpack_timeline(packed: bytes) -> tuple[tuple[int, str], ...]:
     pairs = (line.partition(" ") for line in packed.decode().split("\n") if line)
     return tuple((int(ms), text) for ms, _, text in pairs)
+
+
+def unpack_level(sku: str, location: str, counters: Sequence[bytes]) -> StockLevel:
+    """Read the counters of one SKU at one location, as the scripts pack or answer them."""
+    on_hand, held, sold, exposed, safety, seq, owed = (*map(int, counters), 0)[
+        :7
+    ]  # owed is written where there is some
+    return StockLevel(
+        sku=sku,
+        location=location,
+        on_hand=on_hand,
+        held=held,
+        sold=sold,
+        exposed=exposed,
+        safety=safety,
+        seq=seq,
+        owed=owed,
+    )

@@ -3,7 +3,8 @@
 -- KEYS[1] done ZSET delivered, cancelled, ignored
 -- KEYS[2] checkpoint HASH upto, and the tallies of all that was trimmed; their units are noted here
 -- KEYS[3] journal STREAM the pool's journal
--- KEYS[4..] records HASH for each order its record, its cancel and its amend
+-- KEYS[4] countable ZSET delivered orders whose units a count may lack
+-- KEYS[5..] records HASH for each order its record, its cancel and its amend
 -- ARGV[1] retention_ms how long an order stays after it was settled
 -- RETURNS per order: `purged`, `kept` (not settled, or not long enough), `gone` (there is no such record)
 -- KEEPS sold = units taken by the records + units noted as purged
@@ -13,6 +14,8 @@
 -- @include clock
 -- @include journal
 -- @include record
+-- @include stock
+-- @include countable
 
 -- Read, Refuse: the argument.
 local done, checkpoint, journal = KEYS[1], KEYS[2], KEYS[3]
@@ -44,6 +47,7 @@ local function purge(family)
   -- Write
   for _, key in ipairs(family) do
     for _, item in ipairs(read_items(redis.call('HGET', key, 'i'))) do
+      file_countable(KEYS[4], nil, item.sku, item.location, member_of(family[1]))
       if item.taken > 0 then
         redis.call('HINCRBY', checkpoint, '\029' .. item.sku .. '\031' .. item.location, whole(item.taken))
       end
@@ -57,7 +61,7 @@ local function purge(family)
 end
 
 local replies = {}
-for index = 4, #KEYS, 3 do
+for index = 5, #KEYS, 3 do
   replies[#replies + 1] = purge({ KEYS[index], KEYS[index + 1], KEYS[index + 2] })
 end
 return replies

@@ -1,0 +1,271 @@
+"""
+What may become of a paid order that cannot be covered: the ways, what each costs and why, and the rules that choose.
+
+Drawn in docs/lifecycle.md. Pure: a record and what is free go in; a ranked list, or two orders made of one, come out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
+
+from flashd.domain.catalogue import Component, Kit
+from flashd.domain.order import Item, Line, Order, OrderRecord, OrderRef, OrderState
+
+REST = "+rest"
+"""Behind the id of an order, the id of what was split off it."""
+
+DAY_MS = 86_400_000
+_SHORT = re.compile(r"(^|; )short: \d+ of ")
+_UNKNOWN = re.compile(r"unknown SKU: .*$", re.DOTALL)
+
+
+class Way(StrEnum):
+    """What may be done about an order that fell short."""
+
+    BACKORDER = "backorder"  # wait for goods, first come, first served
+    SPLIT = "split"  # send what is covered; the rest is a backorder of its own
+    REDUCE = "reduce"  # send what is covered; the rest is given up and the money goes back
+    SUBSTITUTE = "substitute"  # another SKU in place of what is short
+    CANCEL = "cancel"
+
+
+class TriageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When an order falls short and all of this holds, *do* this; what is left out holds always."""
+
+    do: Way
+    channel: str = ""
+    sku: str = ""  # a shell pattern; holds if every short SKU matches it
+    max_units: Annotated[int, Meta(ge=0)] = 0  # at most so many units short; 0: any number
+    max_value: Annotated[int, Meta(ge=0)] = 0  # at most this total, in minor units; 0: any
+
+
+class Option(msgspec.Struct, frozen=True, kw_only=True):
+    """One way, what it costs in the order's minor units by a rough estimate, and why."""
+
+    way: Way
+    cost: int
+    why: str
+    substitutes: dict[str, str] = {}
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """One order made into two: what is sent now, and the rest."""
+
+    first: Order
+    first_items: tuple[Item, ...]
+    rest: Order
+    rest_items: tuple[Item, ...]
+
+
+def doubt_of(reason: str) -> str:
+    """Return the channel's doubt within the reason of a shortfall; "" if it is only short."""
+    found = _SHORT.search(reason)
+    if found is None:
+        return reason
+    unknown = _UNKNOWN.search(reason, found.start())
+    return "; ".join(part for part in (reason[: found.start()], unknown[0] if unknown else "") if part)
+
+
+def short_of(record: OrderRecord) -> dict[str, int]:
+    """Return the units that an order still wants, by SKU."""
+    units: dict[str, int] = {}
+    for item in record.items:
+        if item.missing:
+            units[item.sku] = units.get(item.sku, 0) + item.missing
+    return units
+
+
+def rest_of(ref: OrderRef) -> OrderRef:
+    """Name what is split off an order."""
+    return replace(ref, id=ref.id + REST)
+
+
+def origin_of(ref: OrderRef) -> OrderRef | None:
+    """Return the order that this one was split off; None if it was not."""
+    return replace(ref, id=ref.id.removesuffix(REST)) if ref.id.endswith(REST) and ref.id != REST else None
+
+
+# ------------------------------------------------------------------------------------------------------ splitting
+
+
+def split(record: OrderRecord, kits: Mapping[str, Kit] = {}) -> Split | None:
+    """
+    Make two orders of one: of each line as many as its units cover, and the rest.
+
+    Shipping, tax and the discount of the whole order stay with the first, a line's discount is divided by units; both
+    totals add up to the old one. None where nothing is covered, nothing is short, or lines and items do not agree.
+    """
+    order = record.order
+    if order is None or _wanted(order.lines, kits) != _sum_by_sku(record.items):
+        return None
+    left: dict[str, int] = {}
+    for item in record.items:
+        left[item.sku] = left.get(item.sku, 0) + item.taken + item.counted
+    first: list[Line] = []
+    rest: list[Line] = []
+    for line in order.lines:
+        units = _coverable(line, kits, left)
+        for part in _parts(line.sku, kits):
+            left[part.sku] -= units * part.quantity
+        discount = line.discount * units // line.quantity if line.quantity else line.discount
+        if units or not line.quantity:  # a line of no units stays with the first
+            first.append(replace(line, quantity=units, discount=discount))
+        if units < line.quantity:
+            rest.append(replace(line, quantity=line.quantity - units, discount=line.discount - discount))
+    if not any(line.quantity for line in first) or not rest:
+        return None
+    value = sum(line.total for line in rest)
+    first_items, rest_items = _divide(record.items, _wanted(first, kits))
+    return Split(
+        first=replace(order, lines=tuple(first), total=order.total - value),
+        first_items=first_items,
+        rest=replace(
+            order,
+            id=order.id + REST,
+            number=order.number and order.number + REST,
+            lines=tuple(rest),
+            shipping=0,
+            discount=0,
+            tax=0,
+            total=value,
+        ),
+        rest_items=rest_items,
+    )
+
+
+def _parts(sku: str, kits: Mapping[str, Kit]) -> Sequence[Component]:
+    return kits[sku].components if sku in kits else (Component(sku, 1),)
+
+
+def _coverable(line: Line, kits: Mapping[str, Kit], left: Mapping[str, int]) -> int:
+    covered = (left.get(part.sku, 0) // part.quantity for part in _parts(line.sku, kits))
+    return max(0, min(line.quantity, *covered))
+
+
+def _wanted(lines: Sequence[Line], kits: Mapping[str, Kit]) -> dict[str, int]:
+    units: dict[str, int] = {}
+    for line in lines:
+        for part in _parts(line.sku, kits) if line.quantity else ():
+            units[part.sku] = units.get(part.sku, 0) + line.quantity * part.quantity
+    return units
+
+
+def _sum_by_sku(items: Sequence[Item]) -> dict[str, int]:
+    units: dict[str, int] = {}
+    for item in items:
+        units[item.sku] = units.get(item.sku, 0) + item.quantity
+    return units
+
+
+def _divide(items: Sequence[Item], wanted: dict[str, int]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    first: list[Item] = []
+    rest: list[Item] = []
+    for item in items:
+        units = min(item.taken + item.counted, wanted.get(item.sku, 0))
+        wanted[item.sku] = wanted.get(item.sku, 0) - units
+        first += [Item(item.sku, item.location, units)] if units else []
+        rest += [Item(item.sku, item.location, item.quantity - units)] if item.quantity > units else []
+    return tuple(first), tuple(rest)
+
+
+def substituted(order: Order, substitutes: Mapping[str, str]) -> Order:
+    """Return the order with other SKUs in it, at the prices that were agreed."""
+    lines = tuple(replace(line, sku=substitutes.get(line.sku, line.sku)) for line in order.lines)
+    return replace(order, lines=lines)
+
+
+# ------------------------------------------------------------------------------------------------------ ranking
+
+
+def options(
+    record: OrderRecord,
+    *,
+    now_ms: int,
+    free: Mapping[str, int] = {},
+    substitutes: Mapping[str, Collection[str]] = {},
+    expected: Mapping[str, int] = {},
+    kits: Mapping[str, Kit] = {},
+) -> list[Option]:
+    """
+    Return the ways that are open, the cheapest first.
+
+    The cost is a rough estimate of money at risk: waiting risks a tenth of the value that waits where the goods are
+    expected and four tenths where nobody knows when they come, a twentieth more for every day that it has waited; a
+    second parcel costs what the first did; a substitute is sent back in one of five cases; what is given up is lost.
+    """
+    order, short = record.order, short_of(record)
+    if order is None or not short:
+        return []
+    parts = split(record, kits)
+    days = max(0, now_ms - record.accepted_ms) // DAY_MS
+    comes = all(expected.get(sku, 0) >= units for sku, units in short.items())
+    share = min(100, (10 if comes else 40) + 5 * days)
+    wait = f"goods are {'expected' if comes else 'not announced'}, it has waited {days} days"
+    missing = ", ".join(f"{units} of {sku}" for sku, units in sorted(short.items()))
+    value = parts.rest.total if parts else order.total
+    found = [
+        Option(way=Way.CANCEL, cost=order.total, why=f"the whole value is lost; {missing} is short"),
+        Option(way=Way.BACKORDER, cost=order.total * share // 100, why=f"all of it waits for {missing}: {wait}"),
+    ]
+    if parts is not None:
+        covered = sum(line.quantity for line in parts.first.lines)
+        found += [
+            Option(
+                way=Way.SPLIT,
+                cost=value * share // 100 + order.shipping,
+                why=f"{covered} units go now, in a second parcel {missing}: {wait}",
+            ),
+            Option(way=Way.REDUCE, cost=value, why=f"{covered} units go now, {missing} is given up and paid back"),
+        ]
+    swap = _swap(order, short, free, substitutes)
+    if swap:
+        why = "in place of what is short: " + ", ".join(f"{new} for {old}" for old, new in sorted(swap.items()))
+        found.append(Option(way=Way.SUBSTITUTE, cost=value // 5, why=why, substitutes=swap))
+    return sorted(found, key=lambda option: (option.cost, list(Way).index(option.way)))
+
+
+def _swap(
+    order: Order, short: Mapping[str, int], free: Mapping[str, int], substitutes: Mapping[str, Collection[str]]
+) -> dict[str, str]:
+    """Return for every short SKU one that is free for all lines of it; {} if one has none."""
+    left = dict(free)
+    chosen: dict[str, str] = {}
+    for sku in short:
+        units = sum(line.quantity for line in order.lines if line.sku == sku)
+        found = next((new for new in substitutes.get(sku, ()) if units and left.get(new, 0) >= units), None)
+        if found is None:
+            return {}
+        left[found] -= units
+        chosen[sku] = found
+    return chosen
+
+
+def choose(record: OrderRecord, found: Sequence[Option], rules: Sequence[TriageRule]) -> Option | None:
+    """
+    Return what the first rule that matches chooses; None where a human must.
+
+    A doubtful order (its total does not add up, a SKU is unknown) is a human's, whatever the rules say; so is one
+    whose rule names a way that is not open to it.
+    """
+    if record.state is not OrderState.SHORTFALL or record.order is None or doubt_of(record.reason):
+        return None
+    rule = next((rule for rule in rules if _matches(rule, record, record.order)), None)
+    return next((option for option in found if rule is not None and option.way is rule.do), None)
+
+
+def _matches(rule: TriageRule, record: OrderRecord, order: Order) -> bool:
+    short = short_of(record)
+    return (
+        rule.channel in {"", record.ref.channel}
+        and (not rule.sku or all(fnmatchcase(sku, rule.sku) for sku in short))
+        and (not rule.max_units or sum(short.values()) <= rule.max_units)
+        and (not rule.max_value or order.total <= rule.max_value)
+    )

@@ -1,0 +1,59 @@
+-- Who waits for a SKU gets what came, first come, first served. Needs decide.lua, units.lua, owing.lua, transition.lua.
+
+-- The channel's doubt within a reason that explain wrote: what is short is no doubt of its own.
+local function doubt_of(reason)
+  local from = string.find(reason, 'short: %d+ of ')
+  if not from then
+    return reason
+  end
+  local before = string.gsub(string.sub(reason, 1, from - 1), '; $', '')
+  local unknown = string.match(reason, 'unknown SKU: .*$', from)
+  return before .. (before ~= '' and unknown and '; ' or '') .. (unknown or '')
+end
+
+local function missing_of(items)
+  local short = {}
+  for _, item in ipairs(items) do
+    local missing = item.quantity - item.taken - item.counted
+    if missing > 0 then
+      short[#short + 1] = item.sku
+      short[#short + 1] = whole(missing)
+    end
+  end
+  return short
+end
+
+-- Says whether *records* are the first who wait for the SKU, in their order.
+local function is_row(owing, sku, location, records)
+  local from = field_of(sku, location)
+  local row = redis.call('ZRANGEBYLEX', owing, '[' .. from .. '\031', '(' .. from .. '\032', 'LIMIT', 0, #records)
+  for index, key in ipairs(records) do
+    if not row[index] or string.sub(row[index], #from + 18) ~= member_of(key) then
+      return false
+    end
+  end
+  return true
+end
+
+-- Gives units of *level* to one who waits; returns whether the order is complete.
+local function serve_one(keys, level, key)
+  local head, items, moves = read_head(key), read_items(redis.call('HGET', key, 'i')), {}
+  for _, item in ipairs(items) do
+    if item.sku == level.sku and item.location == level.location then
+      local spare = level.on_hand - level.held - level.sold - level.safety - level.exposed
+      local got = math.max(0, math.min(spare, item.quantity - item.taken - item.counted))
+      if got > 0 then
+        moves[#moves + 1] = shift(level, 0, 0, got, 0, 0)
+        item.taken = item.taken + got
+      end
+    end
+  end
+  if #moves == 0 then
+    return false
+  end
+  write_items(key, items)
+  local doubt, short = doubt_of(redis.call('HGET', key, 'x') or ''), missing_of(items)
+  local state = place(head, short, doubt)
+  enter(keys, key, head, state, explain(doubt, short, {}), moves, state == 'queued' and 'order.requeued' or nil)
+  return state ~= 'backorder'
+end
