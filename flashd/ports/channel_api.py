@@ -119,8 +119,14 @@ class ChannelApi(Protocol):
     """
 
     name: str
-    traits: ApiTraits
-    calls: int  # requests sent since the start, for metrics
+
+    @property
+    def traits(self) -> ApiTraits:
+        """What it can do."""
+
+    @property
+    def calls(self) -> int:
+        """Requests sent since the start, for metrics."""
 
     async def read(self, entries: Sequence[Entry]) -> list[Figure]:
         """Return what the platform shows, in the order of *entries* (any number of them)."""

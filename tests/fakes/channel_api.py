@@ -213,7 +213,10 @@ class FakeChannelApi:
         return Price(sku=one.sku, price=price, compare_at=compare_at)
 
     async def write_prices(self, writes: Sequence[PriceWrite]) -> list[Price]:
-        await self._call()
+        try:
+            await self._call()
+        except ChannelUnavailable as error:
+            return [Price(sku=write.entry.sku, price="", reason=str(error)) for write in writes]
         for write in writes:
             if write.entry.ids["item"] in self.prices:
                 self.prices[write.entry.ids["item"]] = (write.price, write.compare_at)
