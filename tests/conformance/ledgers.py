@@ -14,13 +14,17 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from flashd.domain.catalogue import Component, Kit
 from flashd.domain.delivery import Result, ResultKind
+from flashd.domain.listing import Listing
 from flashd.domain.order import Accepted, Effect, Incoming, Kind, Line, Order, OrderRecord, OrderRef
 from flashd.domain.reservation import HoldRequest
 from flashd.domain.stock import Move, StockLevel
+from flashd.domain.terms import SellingTerms
 from flashd.ports import OrderBook, Outbox, StockLedger
 from flashd.store.keys import pool_key
 from flashd.store.ledger import RedisLedger
+from flashd.store.listings import pack_listing, pack_parts, unpack_listing
 from flashd.store.orderbook import RedisOrderBook
 from flashd.store.outbox import RedisOutbox
 from tests.fakes.ledger import FakeLedger
@@ -34,6 +38,7 @@ BACKEND = "erp"
 KINDS = {BACKEND: {Kind.CREATE, Kind.CANCEL}}  # amends of delivered orders are left to a human
 BENCHES = ["fake", *SERVERS]
 HOUR_MS = 3_600_000
+NO_TERMS: Mapping[str, SellingTerms] = {}
 REF = OrderRef("shop", "1001")
 
 
@@ -76,6 +81,38 @@ class Bench:
             await self.client.delete(pool_key("main", "dirty"))
         return skus
 
+    async def put_kit(self, sku: str, **parts: int) -> None:
+        """Let *sku* be a kit of so many of each part; of nothing: it is none any more."""
+        kit = Kit(sku, tuple(Component(part, units) for part, units in parts.items()))
+        if self.fake is not None:
+            self.fake.kits.pop(sku, None)
+            if parts:
+                self.fake.kits[sku] = kit
+            return
+        assert self.client is not None
+        key: Any = pool_key("main", "kit")
+        await self.client.hdel(key, sku)
+        if parts:
+            await self.client.hset(key, sku, pack_parts(kit.components))
+
+    async def put_listing(self, listing: Listing, channel: str = "shop") -> None:
+        """Let a channel show something, without the counters that back it: the caller's business."""
+        if self.fake is not None:
+            self.fake.listings[channel, listing.sku] = listing
+        else:
+            assert self.client is not None
+            shelf: Any = pool_key("main", f"exp:{channel}")
+            await self.client.hset(shelf, listing.sku, pack_listing(listing))
+
+    async def listing(self, sku: str = "tee", channel: str = "shop") -> Listing:
+        if self.fake is not None:
+            return self.fake.listings[channel, sku]
+        assert self.client is not None
+        shelf: Any = pool_key("main", f"exp:{channel}")
+        found = unpack_listing(sku, await self.client.hget(shelf, sku))
+        assert found is not None
+        return found
+
     async def pass_time(self, ms: int) -> None:
         """Let at least *ms* pass at the store; the only clock of a real one is the server's."""
         if self.fake is not None:
@@ -96,21 +133,24 @@ async def _outlast(ms: int) -> None:
         time.sleep(0.001)  # noqa: ASYNC251  # a server's clock cannot be turned; a few ms, nothing else runs
 
 
-def fake_bench(kinds: Mapping[str, set[Kind]] = KINDS) -> Bench:
+Terms = Mapping[str, SellingTerms]
+
+
+def fake_bench(kinds: Mapping[str, set[Kind]] = KINDS, terms: Terms = NO_TERMS) -> Bench:
     pool = FakePool()
-    return Bench(FakeLedger(pool, kinds=kinds), FakeOrderBook(pool), FakeOutbox(pool, BACKEND), fake=pool)
+    return Bench(FakeLedger(pool, kinds=kinds, terms=terms), FakeOrderBook(pool), FakeOutbox(pool, BACKEND), fake=pool)
 
 
-def real_bench(client: Redis, kinds: Mapping[str, set[Kind]] = KINDS) -> Bench:
-    ledger = RedisLedger(client, "main", kinds=kinds)
+def real_bench(client: Redis, kinds: Mapping[str, set[Kind]] = KINDS, terms: Terms = NO_TERMS) -> Bench:
+    ledger = RedisLedger(client, "main", kinds=kinds, terms=terms)
     return Bench(ledger, RedisOrderBook(client, "main"), RedisOutbox(client, "main", BACKEND), client=client)
 
 
 @asynccontextmanager
-async def open_bench(kind: str, servers: dict[str, Server]) -> AsyncIterator[Bench]:
+async def open_bench(kind: str, servers: dict[str, Server], terms: Terms = NO_TERMS) -> AsyncIterator[Bench]:
     """A bench of one of BENCHES, empty."""
     if kind == "fake":
-        yield fake_bench()
+        yield fake_bench(terms=terms)
         return
     if find_server(kind) is None:
         pytest.skip(missing(kind))
@@ -118,7 +158,7 @@ async def open_bench(kind: str, servers: dict[str, Server]) -> AsyncIterator[Ben
         servers[kind] = Server(kind).start()
     client = Redis(unix_socket_path=servers[kind].socket_path, retry=Retry(NoBackoff(), 0))
     await client.flushall()
-    yield real_bench(client)
+    yield real_bench(client, terms=terms)
     await client.aclose()
 
 

@@ -112,13 +112,13 @@ local function ordered_of(items, bundles)
   return wanted
 end
 
--- By how much *new* is more than *old*, each SKU with its parts.
-local function added(old, new, bundles)
-  local made_of, more = parts_by_sku(bundles), {}
+-- By how much *new* is more than *old*, each SKU with its parts as they are now: those back what a channel shows.
+local function added(kits, old, new)
+  local more = {}
   for _, sku in ipairs(new.order) do
     local units = new.units[sku] - (old.units[sku] or 0)
     if units > 0 then
-      more[#more + 1] = { sku = sku, quantity = units, parts = made_of[sku] or { { sku = sku, quantity = 1 } } }
+      more[#more + 1] = { sku = sku, quantity = units, parts = read_kit(kits, sku) or { { sku = sku, quantity = 1 } } }
     end
   end
   return more
