@@ -21,6 +21,7 @@ _LEVEL = ("sku", "location", "on_hand", "held", "sold", "exposed", "safety", "se
 _ITEM = ("order", "item", "state", "backend", "version")
 _OUTCOME = (*_ITEM, "backend_ref", "sends")
 _SALE = ("sale", "version", "state", "by")
+_PRICES = ("sale", "channel", "skus")
 _EXPOSURES = ("channel", "exposures")
 _HOLD = ("hold", "channel", "moves")
 
@@ -67,7 +68,13 @@ KINDS: dict[str, Fact] = {
     "sale.changed": Fact("A version of a sale was written.", (*_SALE, "start_ms", "end_ms")),
     "sale.stopped": Fact("A human stopped a sale: nothing more of it is sold.", _SALE),
     "sale.resumed": Fact("A human lets a stopped sale go on.", _SALE),
-    "sale.ended": Fact("A sale is over for good.", _SALE),
+    "sale.ended": Fact("A human ended a sale for good.", _SALE),
+    "sale.opened": Fact("A sale's window opened.", ("sale", "version", "start_ms", "end_ms")),
+    "sale.over": Fact("A sale's window is over.", ("sale", "version", "start_ms", "end_ms")),
+    "sale.price_pushed": Fact("A channel asks the sale's prices; they were read back.", _PRICES),
+    "sale.price_restored": Fact("A channel asks the former prices again; they were read back.", _PRICES),
+    "sale.price_kept": Fact("Somebody changed a price meanwhile: it is left alone.", (*_PRICES, "reason")),
+    "sale.price_failed": Fact("A price is not what it should be; it is tried again.", (*_PRICES, "reason")),
     "channel.quarantined": Fact("A proven body was not understood.", ("channel", "quarantine", "reason")),
     "channel.unquarantined": Fact("A human settled a quarantined body.", ("quarantine", "by")),
     "channel.mapped": Fact("SKUs were mapped to the channel's own ids.", ("channel", "by", "entries")),
@@ -115,6 +122,7 @@ MEMBERS: dict[str, dict[str, Any]] = {
         "description": "what a kit consists of: [sku, units]; none: it is no kit any more",
         "items": {"type": "array", "prefixItems": [_TEXT, _COUNT], "items": False, "minItems": 2},
     },
+    "skus": {"type": "array", "description": "which SKUs", "items": _TEXT},
     "entries": _COUNT | {"description": "how many SKUs"},
     "receipt": _TEXT | {"description": "id of the receipt"},
     "deficit": _COUNT | {"description": "units promised beyond the count"},

@@ -26,7 +26,7 @@ from flashd.ports.feed import Announcer, Feed, StoreHealth, StoreWatch
 from flashd.ports.ledger import OrderBook, Quarantined, StockLedger
 from flashd.ports.listings import Dirty, Listings
 from flashd.ports.outflow import BackendGate, Depth, Drop, GateStatus, Outbox
-from flashd.ports.sales import Sales
+from flashd.ports.sales import PriceBook, Sales
 from flashd.ports.stockroom import Stockroom
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "PollMark",
     "Polled",
     "Price",
+    "PriceBook",
     "PriceWrite",
     "Quarantined",
     "Receipt",

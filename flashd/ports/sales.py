@@ -1,10 +1,11 @@
-"""Sales of one pool, as the store keeps them."""
+"""Sales of one pool, and the prices that they push, as the store keeps them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
+from flashd.domain.price import PriceRow
 from flashd.domain.sale import Sale, SaleRecord, SaleState
 
 
@@ -41,3 +42,34 @@ class Sales(Protocol):
 
     async def used(self, name: str, skus: Sequence[str] = ()) -> dict[str, int]:
         """Return how many units of each SKU were held or sold under the sale's quota."""
+
+    async def history(self, name: str, *, limit: int = 50) -> list[SaleRecord]:
+        """Return the versions of a sale, newest first."""
+
+    async def clock_ms(self) -> int:
+        """Return the clock that decides whether a window is open: the server's."""
+
+    async def boundary(self, record: SaleRecord, kind: Literal["opened", "over"]) -> bool:
+        """
+        Say that a window opened or is over, once over all processes; its SKUs are dirty on every channel then.
+
+        Return whether it was said now: not where it was said before, where the server's clock is not there yet, or
+        where the sale stands there in another version.
+        """
+
+
+class PriceBook(Protocol):
+    """What is kept of the prices that sales push to channels. All raise StoreUnavailable: nothing is known."""
+
+    pool: str
+
+    async def rows(self, channel: str) -> list[PriceRow]:
+        """Return what is kept of a channel's prices, by sale and SKU."""
+
+    async def change(self, channel: str, changes: Sequence[tuple[PriceRow | None, PriceRow]]) -> list[bool]:
+        """
+        Put each new row in place of the one that must still be there (None: none); durable when this returns.
+
+        Return which were put; another process was faster with the rest. Repeating it is safe: a row that stands there
+        already counts as put.
+        """

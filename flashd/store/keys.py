@@ -2,7 +2,7 @@
 Every key name of flashd, its type and what it holds.
 
 All keys of a pool carry the hash tag ``{<pool>}`` and so stand in one slot; those of a backend carry ``{b:<backend>}``,
-those of a channel's own API ``{c:<channel>}``.
+those of a channel's own API ``{c:<channel>}``, those of whoever leads the sales of a pool ``{s:<pool>}``.
 Pool, channel and backend names are ``[a-z0-9_-]+``; ids and SKUs may hold anything from 0x20 up, so 0x1d to 0x1f
 separate what is packed into one value.
 
@@ -42,6 +42,8 @@ quarantine            HASH    id -> packed body that was not understood
 quarantine:at         ZSET    the same ids -> ms when they came
 sale                  HASH    sale -> its newest version, packed; ``<sale> 0x1f <version>`` -> that version
 rule                  HASH    SKU -> what scripts must know of its sales, see includes/sale.lua
+sale:told             HASH    ``<sale> 0x1f opened|over 0x1f <its instant ms>`` -> when that was said, ms
+price:<channel>       HASH    ``<sale> 0x1f <sku>`` -> what is kept of a pushed price, JSON, see domain/price.py
 use                   HASH    units held or sold: ``q 0x1f <sale> 0x1f <sku>`` (quota), ``c 0x1f <sale> 0x1f <sku> 0x1f
                               <customer>`` and ``t 0x1f <sale> 0x1f <customer>`` (limits)
 j                     STREAM  journal and change feed: fields k (kind), d (JSON members)
@@ -78,6 +80,11 @@ def backend_key(backend: str, name: str) -> str:
 def channel_key(channel: str, name: str) -> str:
     """Return the key *name* of a channel's own API: lease, epoch, tat, pause or rate."""
     return f"fd:{{c:{channel}}}:{name}"
+
+
+def sale_key(pool: str, name: str) -> str:
+    """Return the key *name* of the sales of *pool*, led by one process: lease or epoch."""
+    return f"fd:{{s:{pool}}}:{name}"
 
 
 def event_channel(pool: str, topic: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from redis.asyncio import Redis
@@ -91,6 +91,33 @@ class RedisSales:
         with store_faults("used"):
             counts = await self._client.hmget(pool_key(self.pool, "use"), [f"q\x1f{name}\x1f{sku}" for sku in skus])
         return {sku: int(count or 0) for sku, count in zip(skus, counts, strict=True)}
+
+    async def history(self, name: str, *, limit: int = 50) -> list[SaleRecord]:
+        """Return the versions of a sale, newest first."""
+        newest = await self.get(name)
+        if newest is None:
+            return []
+        numbers = range(newest.version, max(0, newest.version - limit), -1)
+        with store_faults("history"):
+            found = await self._client.hmget(
+                pool_key(self.pool, "sale"), [f"{name}{_VERSION}{number}" for number in numbers]
+            )
+        return [_unpacked(name, packed) for packed in found if packed]
+
+    async def clock_ms(self) -> int:
+        """Return the clock that decides whether a window is open: the server's."""
+        with store_faults("time"):
+            seconds, microseconds = await self._client.time()
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    async def boundary(self, record: SaleRecord, kind: Literal["opened", "over"]) -> bool:
+        """Say that a window opened or is over, once over all processes; its SKUs are dirty on every channel then."""
+        keys = [pool_key(self.pool, key) for key in ("sale", "sale:told", "dirty", "j")]
+        sale = record.sale
+        args: list[str | bytes | int] = [sale.name, record.version, kind, to_ms(sale.start), to_ms(sale.end)]
+        with store_faults("sale_boundary"):
+            code = await load("sale_boundary").call(self._client, keys, args)
+        return bool(code == b"told")
 
 
 def _unless_over(code: bytes, record: SaleRecord) -> SaleRecord:

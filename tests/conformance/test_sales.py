@@ -30,7 +30,7 @@ def sale(name: str = "friday", *skus: str, hours: int = 0, limit: int = 0) -> Sa
 @pytest.fixture(params=["fake", *KINDS])
 async def sales(request: pytest.FixtureRequest, servers: dict[str, Server]) -> AsyncIterator[Sales]:
     if request.param == "fake":
-        yield FakeSales()
+        yield FakeSales(now_ms=lambda: 1_790_000_000_000)
         return
     if find_server(request.param) is None:
         pytest.skip(missing(request.param))
@@ -129,3 +129,48 @@ async def test_nothing_is_used_before_anything_is_held(sales: Sales) -> None:
     await sales.put(sale("friday", "TEE", "CAP"), by="ann")
     assert await sales.used("friday") == {"TEE": 0, "CAP": 0}
     assert await sales.used("nothing") == {}
+
+
+def window(name: str, start_ms: int, end_ms: int) -> Sale:
+    start, end = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (start_ms, end_ms))
+    return Sale(name=name, start=start, end=end, products=(SaleProduct(sku=f"TEE-{name}"),))
+
+
+async def test_the_versions_of_a_sale_are_told_newest_first(sales: Sales) -> None:
+    await sales.put(sale(), by="ann")
+    await sales.put(sale(limit=2), by="bob")
+    await sales.put(sale(limit=3), by="cyd")
+    assert [one.version for one in await sales.history("friday")] == [3, 2, 1]
+    assert [one.by for one in await sales.history("friday", limit=1)] == ["cyd"]
+    assert await sales.history("monday") == []
+
+
+async def test_a_boundary_is_said_once_and_not_before_its_time(sales: Sales) -> None:
+    now_ms = await sales.clock_ms()
+    running = await sales.put(window("running", now_ms - 1000, now_ms + 60_000), by="ann")
+    assert [await sales.boundary(running, "opened") for _ in range(2)] == [True, False]
+    assert not await sales.boundary(running, "over")
+    past = await sales.put(window("past", now_ms - 2000, now_ms - 1000), by="ann")
+    assert not await sales.boundary(past, "opened")
+    assert [await sales.boundary(past, "over") for _ in range(2)] == [True, False]
+    coming = await sales.put(window("coming", now_ms + 60_000, now_ms + 90_000), by="ann")
+    assert not await sales.boundary(coming, "opened")
+
+
+async def test_a_boundary_of_a_version_that_is_not_the_newest_or_of_an_ended_sale_is_not_said(sales: Sales) -> None:
+    now_ms = await sales.clock_ms()
+    first = await sales.put(window("friday", now_ms - 1000, now_ms + 60_000), by="ann")
+    second = await sales.put(window("friday", now_ms - 2000, now_ms + 60_000), by="ann")
+    assert not await sales.boundary(first, "opened")
+    await sales.set_state("friday", SaleState.ENDED, by="ann")
+    assert not await sales.boundary(second, "opened")
+
+
+async def test_a_window_that_was_moved_opens_again(sales: Sales) -> None:
+    now_ms = await sales.clock_ms()
+    first = await sales.put(window("friday", now_ms - 1000, now_ms + 60_000), by="ann")
+    assert await sales.boundary(first, "opened")
+    longer = await sales.put(window("friday", now_ms - 1000, now_ms + 90_000), by="ann")
+    assert not await sales.boundary(longer, "opened")
+    moved = await sales.put(window("friday", now_ms - 500, now_ms + 90_000), by="ann")
+    assert await sales.boundary(moved, "opened")

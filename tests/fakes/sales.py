@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from msgspec.structs import replace
 
+from flashd.domain.instant import to_ms
+from flashd.domain.price import PriceRow
 from flashd.domain.sale import Sale, SaleRecord, SaleState
-from flashd.errors import Conflict, NotFound
+from flashd.errors import Conflict, NotFound, StoreUnavailable
 
 
 @dataclass
@@ -18,6 +21,8 @@ class FakeSales:
     versions: dict[str, list[SaleRecord]] = field(default_factory=dict)
     counted: dict[tuple[str, str], int] = field(default_factory=dict)  # (sale, SKU) -> units
     dirty: set[str] = field(default_factory=set)
+    told: dict[tuple[str, str, int], int] = field(default_factory=dict)
+    said: list[tuple[str, str]] = field(default_factory=list)  # (kind, sale), as announced
 
     async def put(self, sale: Sale, *, by: str, version: int = 0) -> SaleRecord:
         old = self.versions.get(sale.name, [])
@@ -67,3 +72,53 @@ class FakeSales:
     def _mark(self, *sales: Sale) -> None:
         for sale in sales:
             self.dirty |= {one.sku for one in sale.products}
+
+    async def history(self, name: str, *, limit: int = 50) -> list[SaleRecord]:
+        return list(reversed(self.versions.get(name, [])))[:limit]
+
+    async def clock_ms(self) -> int:
+        return self.now_ms()
+
+    async def boundary(self, record: SaleRecord, kind: Literal["opened", "over"]) -> bool:
+        now_ms, sale = self.now_ms(), record.sale
+        newest = await self.get(sale.name)
+        if newest is None or newest.version != record.version or newest.state is SaleState.ENDED:
+            return False
+        start_ms, end_ms = to_ms(sale.start), to_ms(sale.end)
+        at_ms = start_ms if kind == "opened" else end_ms
+        if now_ms < at_ms or (kind == "opened" and now_ms >= end_ms) or (sale.name, kind, at_ms) in self.told:
+            return False
+        self.told[sale.name, kind, at_ms] = now_ms
+        self.said.append((f"sale.{kind}", sale.name))
+        self._mark(sale)
+        return True
+
+
+@dataclass
+class FakePriceBook:
+    """Prices in memory; *faults* loses the reply of the next call (True: it was done) or does not do it (False)."""
+
+    pool: str = "main"
+    kept: dict[str, dict[tuple[str, str], PriceRow]] = field(default_factory=dict)
+    faults: list[bool | None] = field(default_factory=list)
+    history: list[PriceRow] = field(default_factory=list)
+
+    async def rows(self, channel: str) -> list[PriceRow]:
+        own = self.kept.get(channel, {})
+        return [own[key] for key in sorted(own)]
+
+    async def change(self, channel: str, changes: Sequence[tuple[PriceRow | None, PriceRow]]) -> list[bool]:
+        fault = self.faults.pop(0) if self.faults else None
+        if fault is False:
+            raise StoreUnavailable("not done")
+        own = self.kept.setdefault(channel, {})
+        put: list[bool] = []
+        for before, after in changes:
+            key = (after.sale, after.sku)
+            put.append(own.get(key) in (before, after))
+            if put[-1]:
+                own[key] = after
+                self.history.append(after)
+        if fault is True:
+            raise StoreUnavailable("done, and the reply is lost")
+        return put

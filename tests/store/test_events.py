@@ -16,7 +16,11 @@ from flashd.store.journal import RedisJournal
 from flashd.store.sales import RedisSales
 from tests.store.traffic import Traffic
 
-BY_OTHERS = ("backend.", "channel.")  # announced by actors and by the quarantine; their own tests see them
+BY_OTHERS = (
+    "backend.",
+    "channel.",
+    "sale.price_",
+)  # announced by actors and by the quarantine; their own tests see them
 
 
 async def test_what_the_scripts_say_keeps_to_the_schema_and_nothing_is_left_unsaid(client: Client) -> None:
@@ -43,6 +47,13 @@ async def sell_out_of_window(sales: RedisSales) -> None:
     await sales.put(sale, by="ann")
     for state in (SaleState.STOPPED, SaleState.READY, SaleState.ENDED):
         await sales.set_state("friday", state, by="ann")
+    now = datetime.fromtimestamp(await sales.clock_ms() / 1000, UTC)
+    past, running = (
+        Sale(name=name, start=now - timedelta(hours=2), end=end, products=(SaleProduct(sku=name),))
+        for name, end in (("past", now - timedelta(hours=1)), ("running", now + timedelta(hours=1)))
+    )
+    assert await sales.boundary(await sales.put(past, by="ann"), "over")
+    assert await sales.boundary(await sales.put(running, by="ann"), "opened")
 
 
 async def everything(client: Redis) -> list[Event]:
