@@ -16,8 +16,9 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from flashd.domain.catalogue import Component, Kit
+from flashd.domain.catalogue import Bundle, Component, take_apart
 from flashd.domain.order import Item, Line, Order, OrderRecord, OrderRef, OrderState
+from flashd.domain.units import wants_of
 
 REST = "+rest"
 """Behind the id of an order, the id of what was split off it."""
@@ -61,8 +62,10 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
 
     first: Order
     first_items: tuple[Item, ...]
+    first_bundles: tuple[Bundle, ...]
     rest: Order
     rest_items: tuple[Item, ...]
+    rest_bundles: tuple[Bundle, ...]
 
 
 def doubt_of(reason: str) -> str:
@@ -96,15 +99,15 @@ def origin_of(ref: OrderRef) -> OrderRef | None:
 # ------------------------------------------------------------------------------------------------------ splitting
 
 
-def split(record: OrderRecord, kits: Mapping[str, Kit] = {}) -> Split | None:
+def split(record: OrderRecord) -> Split | None:
     """
     Make two orders of one: of each line as many as its units cover, and the rest.
 
     Shipping, tax and the discount of the whole order stay with the first, a line's discount is divided by units; both
     totals add up to the old one. None where nothing is covered, nothing is short, or lines and items do not agree.
     """
-    order = record.order
-    if order is None or _wanted(order.lines, kits) != _sum_by_sku(record.items):
+    order, made_of = record.order, {bundle.sku: bundle.components for bundle in record.bundles}
+    if order is None or _apart(order.lines, record)[0] != wants_of(record.items):
         return None
     left: dict[str, int] = {}
     for item in record.items:
@@ -112,9 +115,10 @@ def split(record: OrderRecord, kits: Mapping[str, Kit] = {}) -> Split | None:
     first: list[Line] = []
     rest: list[Line] = []
     for line in order.lines:
-        units = _coverable(line, kits, left)
-        for part in _parts(line.sku, kits):
-            left[part.sku] -= units * part.quantity
+        parts = made_of.get(line.sku, (Component(line.sku, 1),))
+        units = max(0, min(line.quantity, *(left.get(part.sku, 0) // part.quantity for part in parts)))
+        for part in parts:
+            left[part.sku] = left.get(part.sku, 0) - units * part.quantity
         discount = line.discount * units // line.quantity if line.quantity else line.discount
         if units or not line.quantity:  # a line of no units stays with the first
             first.append(replace(line, quantity=units, discount=discount))
@@ -122,11 +126,17 @@ def split(record: OrderRecord, kits: Mapping[str, Kit] = {}) -> Split | None:
             rest.append(replace(line, quantity=line.quantity - units, discount=line.discount - discount))
     if not any(line.quantity for line in first) or not rest:
         return None
+    return _two(record, order, first, rest)
+
+
+def _two(record: OrderRecord, order: Order, first: list[Line], rest: list[Line]) -> Split:
     value = sum(line.total for line in rest)
-    first_items, rest_items = _divide(record.items, _wanted(first, kits))
+    wants, first_bundles = _apart(first, record)
+    first_items, rest_items = _divide(record.items, wants)
     return Split(
         first=replace(order, lines=tuple(first), total=order.total - value),
         first_items=first_items,
+        first_bundles=first_bundles,
         rest=replace(
             order,
             id=order.id + REST,
@@ -138,31 +148,17 @@ def split(record: OrderRecord, kits: Mapping[str, Kit] = {}) -> Split | None:
             total=value,
         ),
         rest_items=rest_items,
+        rest_bundles=_apart(rest, record)[1],
     )
 
 
-def _parts(sku: str, kits: Mapping[str, Kit]) -> Sequence[Component]:
-    return kits[sku].components if sku in kits else (Component(sku, 1),)
-
-
-def _coverable(line: Line, kits: Mapping[str, Kit], left: Mapping[str, int]) -> int:
-    covered = (left.get(part.sku, 0) // part.quantity for part in _parts(line.sku, kits))
-    return max(0, min(line.quantity, *covered))
-
-
-def _wanted(lines: Sequence[Line], kits: Mapping[str, Kit]) -> dict[str, int]:
-    units: dict[str, int] = {}
+def _apart(lines: Sequence[Line], record: OrderRecord) -> tuple[dict[str, int], tuple[Bundle, ...]]:
+    """Return what lines want from stock, and the kits among them, as the order was taken apart."""
+    ordered: dict[str, int] = {}
     for line in lines:
-        for part in _parts(line.sku, kits) if line.quantity else ():
-            units[part.sku] = units.get(part.sku, 0) + line.quantity * part.quantity
-    return units
-
-
-def _sum_by_sku(items: Sequence[Item]) -> dict[str, int]:
-    units: dict[str, int] = {}
-    for item in items:
-        units[item.sku] = units.get(item.sku, 0) + item.quantity
-    return units
+        if line.quantity:
+            ordered[line.sku] = ordered.get(line.sku, 0) + line.quantity
+    return take_apart(ordered, {}, record.bundles)
 
 
 def _divide(items: Sequence[Item], wanted: dict[str, int]) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
@@ -192,7 +188,6 @@ def options(
     free: Mapping[str, int] = {},
     substitutes: Mapping[str, Collection[str]] = {},
     expected: Mapping[str, int] = {},
-    kits: Mapping[str, Kit] = {},
 ) -> list[Option]:
     """
     Return the ways that are open, the cheapest first.
@@ -204,7 +199,7 @@ def options(
     order, short = record.order, short_of(record)
     if order is None or not short:
         return []
-    parts = split(record, kits)
+    parts = split(record)
     days = max(0, now_ms - record.accepted_ms) // DAY_MS
     comes = all(expected.get(sku, 0) >= units for sku, units in short.items())
     share = min(100, (10 if comes else 40) + 5 * days)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
-from flashd.domain.catalogue import Kit
 from flashd.domain.count import Count, Counted, Receipt, Received
 from flashd.domain.order import OrderRef, OrderState
 
@@ -53,7 +52,7 @@ class Stockroom(Protocol):
             Conflict: It did not fall short.
         """
 
-    async def split(self, ref: OrderRef, *, by: str, wait: bool = True, kits: Mapping[str, Kit] = {}) -> OrderState:
+    async def split(self, ref: OrderRef, *, by: str, wait: bool = True) -> OrderState:
         """
         Send what is covered of a shortfall or backorder; the rest waits as an order of its own, or is given up.
 

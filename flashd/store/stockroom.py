@@ -8,12 +8,12 @@ the script that says so, so a call that ends halfway leaves nothing to mend.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from flashd.domain.catalogue import Kit
 from flashd.domain.count import (
     MARGIN_MS,
     Count,
@@ -32,7 +32,7 @@ from flashd.errors import Conflict, NotFound, StoreUnavailable
 from flashd.store.faults import store_faults
 from flashd.store.keys import order_key, pool_key
 from flashd.store.ledger import RECOUNT, commanded
-from flashd.store.packing import RECORD_FIELDS, clean, pack_items, pack_order, unpack_level, unpack_record
+from flashd.store.packing import RECORD_FIELDS, clean, pack_bundles, pack_items, pack_order, unpack_level, unpack_record
 from flashd.store.scripts import load
 
 _SERVE = ("stock", "wait", "desk", "backorder", "owing", "j", "dirty")
@@ -43,6 +43,16 @@ _ROUNDS = 200
 _NAMED = 20  # orders that a forecast names
 _PAST = "\x20"  # what sorts right behind the separator
 _CLASSES = {CountKind.AVAILABLE: "us", CountKind.PHYSICAL: "sc"}  # see includes/countable.lua
+
+
+@dataclass
+class _Asked:
+    """One count, the last of its candidates, and what came of those before."""
+
+    count: Count
+    refs: list[OrderRef]
+    orders: int = 0
+    units: int = 0
 
 
 class RedisStockroom:
@@ -79,49 +89,51 @@ class RedisStockroom:
             some = counts[first : first + _COUNTS]
             before = await self._levels(some)
             pages = await self._first_pages(some)
-            small: list[tuple[Count, list[OrderRef]]] = []
+            batch: list[_Asked] = []
             for wish, page in zip(some, pages, strict=True):
-                if small and sum(len(refs) for _, refs in small) + len(page) > _FAMILIES:
-                    done += await self._settle(small, before, by)
-                    small = []
-                small.append((wish, page if len(page) < _FAMILIES else await self._net_large(wish, by)))
-            done += await self._settle(small, before, by)
+                asked = _Asked(wish, page) if len(page) < _FAMILIES else await self._net_large(wish, by)
+                if batch and sum(len(one.refs) for one in batch) + len(asked.refs) > _FAMILIES:
+                    done += await self._settle(batch, before, by)
+                    batch = []
+                batch.append(asked)
+            done += await self._settle(batch, before, by)
         for counted in done:
             if counted.after.owed:
                 await self._serve_place(counted.after.sku, counted.after.location)
         return done
 
-    async def _net_large(self, count: Count, by: str) -> list[OrderRef]:
+    async def _net_large(self, count: Count, by: str) -> _Asked:
         """Look at the candidates of one count page by page; return the last page, which ends the count."""
-        last: list[OrderRef] = []
+        asked = _Asked(count, [])
         async for refs in self._candidates(count):
-            if last:
-                await self._ask([(count, last)], by, ends=False)
-            last = refs
-        return last
+            if asked.refs:
+                [reply] = await self._ask([asked], by, ends=False)
+                asked = _Asked(count, [], asked.orders + int(reply[8]), asked.units + int(reply[9]))
+            asked.refs.extend(refs)
+        return asked
 
     async def _settle(
-        self, counts: list[tuple[Count, list[OrderRef]]], before: Mapping[tuple[str, str], StockLevel], by: str
+        self, batch: list[_Asked], before: Mapping[tuple[str, str], StockLevel], by: str
     ) -> list[Counted]:
         settled: list[Counted] = []
-        for (count, _), reply in zip(counts, await self._ask(counts, by, ends=True), strict=True):
-            place = (count.sku, count.location)
+        for asked, reply in zip(batch, await self._ask(batch, by, ends=True), strict=True):
+            place = (asked.count.sku, asked.count.location)
             settled.append(
                 Counted(
-                    count=count,
+                    count=asked.count,
                     code=CountCode(reply[0].decode()),
                     before=before.get(place),
                     after=unpack_level(*place, reply[1:8]),
-                    orders=int(reply[8]),
-                    units=int(reply[9]),
+                    orders=asked.orders + int(reply[8]),
+                    units=asked.units + int(reply[9]),
                 )
             )
         return settled
 
-    async def _ask(self, counts: list[tuple[Count, list[OrderRef]]], by: str, *, ends: bool) -> list[Any]:
+    async def _ask(self, batch: list[_Asked], by: str, *, ends: bool) -> list[Any]:
         keys = self._keys(RECOUNT)
         args: list[str | bytes | int] = [clean(by), self._safety]
-        for count, refs in counts:
+        for count, refs in ((asked.count, asked.refs) for asked in batch):
             safety = "" if count.safety is None else count.safety
             args += [count.sku, count.location, count.quantity, safety, count.number, str(count.kind), count.as_of_ms]
             args += [max(0, count.as_of_ms - self._margin_ms), 0, clean(count.source, 60), int(ends), len(refs)]
@@ -294,7 +306,7 @@ class RedisStockroom:
                 return commanded(ref, "backorder", reply)
         raise StoreUnavailable(f"{ref} changes faster than it is read")
 
-    async def split(self, ref: OrderRef, *, by: str, wait: bool = True, kits: Mapping[str, Kit] = {}) -> OrderState:
+    async def split(self, ref: OrderRef, *, by: str, wait: bool = True) -> OrderState:
         """Send what is covered; the rest waits as an order of its own, or is given up."""
         for _ in range(_ROUNDS):
             names = await self._backends()
@@ -303,7 +315,7 @@ class RedisStockroom:
             record = unpack_record(ref, values)
             if record is None:
                 raise NotFound(f"there is no order {ref}")
-            parts = split(record, kits)
+            parts = split(record)
             if parts is None:
                 raise Conflict(
                     f"{ref} cannot be split: nothing is covered, or nothing is short", state=record.state.value
@@ -311,6 +323,7 @@ class RedisStockroom:
             keys = [*self._keys(_SERVE), order_key(self.pool, ref), order_key(self.pool, rest_of(ref))]
             args = [" ".join(names), clean(by), values[1], pack_items(parts.first_items), pack_order(parts.first)]
             args += [pack_items(parts.rest_items) if wait else "", pack_order(parts.rest), parts.rest.digest]
+            args += [pack_bundles(parts.first_bundles), pack_bundles(parts.rest_bundles)]
             reply = await self._call("split", [*keys, *self._queues(names)], args)
             if reply[0] not in {b"again", b"changed"}:
                 return commanded(ref, "split", reply)

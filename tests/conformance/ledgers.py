@@ -21,16 +21,18 @@ from flashd.domain.order import Accepted, Effect, Incoming, Kind, Line, Order, O
 from flashd.domain.reservation import HoldRequest
 from flashd.domain.stock import Move, StockLevel
 from flashd.domain.terms import SellingTerms
-from flashd.ports import OrderBook, Outbox, StockLedger
+from flashd.ports import OrderBook, Outbox, StockLedger, Stockroom
 from flashd.store.keys import pool_key
 from flashd.store.ledger import RedisLedger
 from flashd.store.listings import pack_listing, pack_parts, unpack_listing
 from flashd.store.orderbook import RedisOrderBook
 from flashd.store.outbox import RedisOutbox
+from flashd.store.stockroom import RedisStockroom
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.orderbook import FakeOrderBook
 from tests.fakes.outbox import FakeOutbox
 from tests.fakes.pool import FakePool
+from tests.fakes.stockroom import FakeStockroom
 from tests.servers import KINDS as SERVERS
 from tests.servers import Server, find_server, missing
 
@@ -49,6 +51,7 @@ class Bench:
     ledger: StockLedger
     book: OrderBook
     outbox: Outbox
+    stockroom: Stockroom
     fake: FakePool | None = None
     client: Redis | None = None
     seen: list[tuple[str, list[Any]]] = field(default_factory=list)
@@ -113,6 +116,14 @@ class Bench:
         assert found is not None
         return found
 
+    async def now_ms(self) -> int:
+        """The store's time."""
+        if self.fake is not None:
+            return self.fake.clock.now_ms()
+        assert self.client is not None
+        seconds, micros = await self.client.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
     async def pass_time(self, ms: int) -> None:
         """Let at least *ms* pass at the store; the only clock of a real one is the server's."""
         if self.fake is not None:
@@ -138,12 +149,24 @@ Terms = Mapping[str, SellingTerms]
 
 def fake_bench(kinds: Mapping[str, set[Kind]] = KINDS, terms: Terms = NO_TERMS) -> Bench:
     pool = FakePool()
-    return Bench(FakeLedger(pool, kinds=kinds, terms=terms), FakeOrderBook(pool), FakeOutbox(pool, BACKEND), fake=pool)
+    return Bench(
+        FakeLedger(pool, kinds=kinds, terms=terms),
+        FakeOrderBook(pool),
+        FakeOutbox(pool, BACKEND),
+        FakeStockroom(pool, margin_ms=0),
+        fake=pool,
+    )
 
 
 def real_bench(client: Redis, kinds: Mapping[str, set[Kind]] = KINDS, terms: Terms = NO_TERMS) -> Bench:
     ledger = RedisLedger(client, "main", kinds=kinds, terms=terms)
-    return Bench(ledger, RedisOrderBook(client, "main"), RedisOutbox(client, "main", BACKEND), client=client)
+    return Bench(
+        ledger,
+        RedisOrderBook(client, "main"),
+        RedisOutbox(client, "main", BACKEND),
+        RedisStockroom(client, "main", margin_ms=0),
+        client=client,
+    )
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@
 -- @include journal
 -- @include record
 -- @include stock
--- @include units
+-- @include kit
 -- @include waiting
 -- @include order_event
 -- @include owing
@@ -53,7 +53,13 @@ end
 
 -- Write.
 local items, moves = read_items(redis.call('HGET', item, 'i')), {}
-local short, unknown = take_units(keys.stock, items, moves)
+for _, wish in ipairs(items) do
+  local level = level_of(keys.stock, wish.sku, wish.location)
+  if level then
+    take_missing(level, wish, free_of(level), moves)
+  end
+end
+local short = missing_of(items)
 write_items(item, items)
 local doubt = doubt_of(redis.call('HGET', item, 'x') or '')
 local state = #short > 0 and 'backorder' or place(head, short, doubt)

@@ -25,7 +25,7 @@
 -- @include journal
 -- @include record
 -- @include stock
--- @include units
+-- @include kit
 -- @include waiting
 -- @include order_event
 -- @include owing

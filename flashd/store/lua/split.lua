@@ -17,6 +17,8 @@
 -- ARGV[6] others items of the rest; '' gives it up
 -- ARGV[7] rest_content of the rest
 -- ARGV[8] rest_digest of the rest
+-- ARGV[9] bundles the kits of what is sent now
+-- ARGV[10] rest_bundles those of the rest
 -- RETURNS {code, state}: `done`, `unknown_order`, `not_allowed`, `changed` (other items by now) or `again`
 -- KEEPS the units of both are those of the one; both in exactly one index; an order that was ever sent is not split
 -- CLOCK server
@@ -26,6 +28,7 @@
 -- @include journal
 -- @include record
 -- @include stock
+-- @include kit
 -- @include units
 -- @include waiting
 -- @include order_event
@@ -69,10 +72,12 @@ items = read_items(items)
 for _, old in ipairs(items) do
   left[field_of(old.sku, old.location)] = old.taken
 end
-carry_units(keys.stock, items, first, moves)
 for _, part in ipairs(first) do
   local field = field_of(part.sku, part.location)
-  left[field] = left[field] - part.taken
+  part.taken, left[field] = part.quantity, left[field] - part.quantity
+end
+for _, old in ipairs(items) do
+  give_back(keys.stock, old.sku, old.location, left[field_of(old.sku, old.location)], moves)
 end
 for _, part in ipairs(others) do
   local level = level_of(keys.stock, part.sku, part.location)
@@ -84,6 +89,7 @@ end
 local doubt, short = doubt_of(redis.call('HGET', item, 'x') or ''), missing_of(first)
 write_items(item, first)
 redis.call('HSET', item, 'o', ARGV[5])
+write_bundles(item, read_bundles(ARGV[9]), true)
 enter(keys, item, head, place(head, short, doubt), explain(doubt, short, {}), moves, 'order.split')
 remember(item, 'split by ' .. ARGV[2] .. (#others > 0 and ': the rest waits for goods' or ': the rest is given up'))
 if #others > 0 then
@@ -91,6 +97,7 @@ if #others > 0 then
   new.accepted, new.waits, new.released = head.accepted, head.waits, head.released
   redis.call('HSET', rest, 'o', ARGV[7])
   write_items(rest, others)
+  write_bundles(rest, read_bundles(ARGV[10]), false)
   enter(keys, rest, new, 'backorder', explain(doubt, missing_of(others), {}), rest_moves)
 end
 write_levels(keys.stock, keys.journal, keys.dirty)

@@ -1,4 +1,5 @@
--- Who waits for a SKU gets what came, first come, first served. Needs decide.lua, units.lua, owing.lua, transition.lua.
+-- Who waits for a SKU gets what came, first come, first served; each waits at the location that its items name.
+-- Needs decide.lua, stock.lua, owing.lua, transition.lua.
 
 -- The channel's doubt within a reason that explain wrote: what is short is no doubt of its own.
 local function doubt_of(reason)
@@ -35,17 +36,21 @@ local function is_row(owing, sku, location, records)
   return true
 end
 
+-- Takes up to *most* of what an item misses, into sold.
+local function take_missing(level, item, most, moves)
+  local got = math.max(0, math.min(most, item.quantity - item.taken - item.counted))
+  if got > 0 then
+    moves[#moves + 1] = shift(level, 0, 0, got, 0, 0)
+    item.taken = item.taken + got
+  end
+end
+
 -- Gives units of *level* to one who waits; returns whether the order is complete.
 local function serve_one(keys, level, key)
   local head, items, moves = read_head(key), read_items(redis.call('HGET', key, 'i')), {}
   for _, item in ipairs(items) do
     if item.sku == level.sku and item.location == level.location then
-      local spare = level.on_hand - level.held - level.sold - level.safety - level.exposed
-      local got = math.max(0, math.min(spare, item.quantity - item.taken - item.counted))
-      if got > 0 then
-        moves[#moves + 1] = shift(level, 0, 0, got, 0, 0)
-        item.taken = item.taken + got
-      end
+      take_missing(level, item, level.on_hand - level.held - level.sold - level.safety - level.exposed, moves)
     end
   end
   if #moves == 0 then
