@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from flashd.domain.order import Accepted, Incoming, Order, OrderState
 from flashd.domain.reservation import HoldReply, HoldRequest
 from flashd.errors import Busy, FlashdError, Transient, Unauthenticated
@@ -41,6 +43,8 @@ class IntakeRules:
     since_ms: Callable[[], int] = field(default=lambda: 0)  # unknown orders placed before it are recorded as ignored
     route: Callable[[Order], str] = field(default=lambda _: "")  # the backend's name
     closed: Callable[[bool], str] = field(default=lambda _is_hold: "")  # why nothing may come in now, or ""
+    identify: Callable[[Order], str] | None = None  # the keyed hash of who bought; None: nobody is known
+    moved: Callable[[], None] = field(default=lambda: None)  # told that stock may have moved
 
 
 class ChannelIntake(Actor[_Wish]):
@@ -147,6 +151,7 @@ class ChannelIntake(Actor[_Wish]):
     async def _commit(self, wishes: list[_Wish]) -> None:
         await self._answer([wish for wish in wishes if isinstance(wish.what, Incoming)], self._accept)
         await self._answer([wish for wish in wishes if isinstance(wish.what, HoldRequest)], self._ledger.hold)
+        self.rules.moved()
 
     def _let_go(self, wishes: list[_Wish]) -> None:
         """Free the place and answer the rest, also of a commit that a crash cancelled before its first step."""
@@ -173,6 +178,9 @@ class ChannelIntake(Actor[_Wish]):
                 wish.answer.set_result(reply)
 
     async def _accept(self, orders: list[Incoming]) -> list[Accepted]:
+        identify = self.rules.identify
+        if identify is not None:
+            orders = [replace(one, customer=one.customer or identify(one.order)) for one in orders]
         backends = [self.rules.route(incoming.order) for incoming in orders]
         replies = await self._ledger.accept(orders, backends, since_ms=self.rules.since_ms())
         queued = {name for name, reply in zip(backends, replies, strict=True) if reply.state is OrderState.QUEUED}

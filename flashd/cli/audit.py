@@ -12,7 +12,7 @@ import msgspec
 from flashd import logs
 from flashd.cli.session import config_option, json_option, load_config, print_json
 from flashd.cli.terminal import say
-from flashd.daemon.assembly import reveal_of
+from flashd.daemon.adapters import reveal_of
 from flashd.errors import StoreUnavailable
 from flashd.store.audit import AuditReport
 from flashd.store.opening import audit_store

@@ -9,46 +9,29 @@ from __future__ import annotations
 import functools
 import os
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import cast
 
 from flashd.actors.backend import BackendActor
 from flashd.actors.backend_rules import BackendRules, Wake
 from flashd.actors.intake import ChannelIntake, IntakeRules, cut_over_ms
 from flashd.actors.reaper import Reaper
 from flashd.actors.sentry import StoreSentry
-from flashd.config import BackendConfig, ChannelConfig, Config, Loaded, Secret, SecretText, Token, reveal
+from flashd.config import BackendConfig, ChannelConfig, Config, Loaded, Token
+from flashd.daemon.adapters import connect_channel, reveal_of
+from flashd.daemon.outlet import Outlet, build_outlet
+from flashd.daemon.terms import terms_in
+from flashd.domain.identity import buyer_of, customer_hash
 from flashd.domain.order import Kind, Order
 from flashd.domain.routing import Choice, Route, choose
 from flashd.errors import Busy
-from flashd.plugins import BACKENDS, CHANNELS, pick
-from flashd.ports import Backend, Channel, Clock
+from flashd.ports import Backend, ChannelApi, Clock
 from flashd.store.opening import PoolStore, Store
 from flashd.web.metrics import Metrics
 from flashd.web.tokens import Caller, Scope, TokenTable
 
 _DAY_MS = 86_400_000
-
-
-def reveal_of(loaded: Loaded) -> Callable[[Secret], SecretText]:
-    """Return how secrets of this configuration are read."""
-    return functools.partial(reveal, base=loaded.base, environ=os.environ)
-
-
-def connect_channel(name: str, config: ChannelConfig, loaded: Loaded) -> Channel:
-    """Return the adapter of one sales channel. Raises ConfigError."""
-    make = pick(CHANNELS, config.kind).connect
-    assert make is not None  # noqa: S101  # pick refuses what is broken
-    return cast("Channel", make(name, config, reveal_of(loaded)))
-
-
-def connect_backend(name: str, config: BackendConfig, loaded: Loaded) -> Backend:
-    """Return the adapter of one backend; it opens nothing yet. Raises ConfigError."""
-    make = pick(BACKENDS, config.kind).connect
-    assert make is not None  # noqa: S101  # as above
-    return cast("Backend", make(name, config, reveal_of(loaded)))
 
 
 def kinds_of(backends: Mapping[str, Backend]) -> dict[str, Collection[Kind]]:
@@ -91,12 +74,14 @@ class Assembly:
     store: Store
     clock: Clock
     adapters: dict[str, Backend]
+    apis: dict[str, ChannelApi]
     router: Router
     sentry: StoreSentry
     metrics: Metrics = field(default_factory=Metrics)
     channel_tokens: TokenTable = field(default_factory=TokenTable)
     admin_tokens: TokenTable = field(default_factory=TokenTable)
     intakes: dict[str, ChannelIntake] = field(default_factory=dict)
+    outlets: dict[str, Outlet] = field(default_factory=dict)  # of channels with an API of their own
     backends: dict[str, BackendActor] = field(default_factory=dict)
     reapers: dict[str, Reaper] = field(default_factory=dict)
 
@@ -112,16 +97,35 @@ class Assembly:
         for name in self.backends:
             self.wake(name)
 
+    def wake_outlets(self, pool: str) -> None:
+        """Tell the publishers of a pool that its stock has changed; a lost word only delays."""
+        for name, outlet in self.outlets.items():
+            if self.loaded.config.channels[name].pool == pool:
+                outlet.wake()
+
     def rules_of(self, config: ChannelConfig) -> IntakeRules:
-        """Return what a channel's intake goes by."""
+        """Return what a channel's intake goes by. Raises ConfigError."""
         cut_over = cut_over_ms(config.since)
+        key = self.loaded.config.pools[config.pool].customer_key
+        hashed = customer_hash(str(reveal_of(self.loaded)(key)).encode()) if key is not None else None
         return IntakeRules(
-            since_ms=lambda: max(cut_over, self.oldest_ms()), route=self.router.backend_of, closed=self.sentry.closed
+            since_ms=lambda: max(cut_over, self.oldest_ms()),
+            route=self.router.backend_of,
+            closed=self.sentry.closed,
+            identify=None if hashed is None else functools.partial(buyer_of, hash_customer=hashed),
+            moved=functools.partial(self.wake_outlets, config.pool),
         )
 
     def oldest_ms(self) -> int:
         """Return before which no unknown order is taken: its tombstone may be gone, so it may be a late repeat."""
         return self.clock.now_ms() - self.loaded.config.store.retention_days * _DAY_MS
+
+    def adopt_terms(self) -> None:
+        """Hand the terms of every channel, and what every backend takes, to the pools."""
+        for name, pool in self.store.pools.items():
+            terms = terms_in(self.loaded.config, name, self.apis)
+            pool.ledger.adopt(kinds_of(self.adapters), terms)
+            pool.listings.adopt(terms)
 
     def adopt_tokens(self) -> None:
         """Read every token again. Raises ConfigError, and then the old ones stay."""
@@ -141,7 +145,9 @@ def _add(table: TokenTable, tokens: Collection[Token], loaded: Loaded, *, subjec
         table.add(reveal_of(loaded)(token.secret), Caller(token.name, scope, subject))
 
 
-def assemble(loaded: Loaded, store: Store, adapters: dict[str, Backend], clock: Clock) -> Assembly:
+def assemble(
+    loaded: Loaded, store: Store, adapters: dict[str, Backend], apis: dict[str, ChannelApi], clock: Clock
+) -> Assembly:
     """Build every actor; none is started. Raises ConfigError."""
     config = loaded.config
     house = Assembly(
@@ -149,10 +155,12 @@ def assemble(loaded: Loaded, store: Store, adapters: dict[str, Backend], clock: 
         store=store,
         clock=clock,
         adapters=adapters,
+        apis=apis,
         router=Router(config),
         sentry=StoreSentry(store.watch, clock=clock, revive=store.revive),
     )
     house.adopt_tokens()
+    house.adopt_terms()
     store.client.observe = house.metrics.script
     for name, pool in store.pools.items():
         house.reapers[name] = Reaper(
@@ -168,7 +176,15 @@ def assemble(loaded: Loaded, store: Store, adapters: dict[str, Backend], clock: 
             clock=clock,
             wake=house.wake,
         )
+    for name in apis:
+        house.outlets[name] = outlet_of(house, name)
     return house
+
+
+def outlet_of(house: Assembly, name: str) -> Outlet:
+    """Return the actors around one channel's API, not started."""
+    intake, config = house.intakes[name], house.loaded.config
+    return build_outlet(name, config, house.store, house.apis, intake, clock=house.clock, owner=owner())
 
 
 async def trim(pool: PoolStore, config: Config) -> int:

@@ -19,11 +19,13 @@ import uvloop
 
 from flashd import logs
 from flashd.config import Loaded, require_runnable
-from flashd.daemon.assembly import Assembly, assemble, connect_backend, kinds_of, reveal_of
+from flashd.daemon.adapters import connect_backend, reveal_of
+from flashd.daemon.assembly import Assembly, assemble, kinds_of
 from flashd.daemon.front import Front, open_doors
+from flashd.daemon.outlet import connect_apis
 from flashd.daemon.reload import Reload
 from flashd.errors import FlashdError, StoreUnavailable
-from flashd.ports import Backend
+from flashd.ports import Backend, ChannelApi
 from flashd.runtime.clock import SystemClock
 from flashd.runtime.lag import LoopLag
 from flashd.runtime.supervisor import Supervisor
@@ -80,6 +82,7 @@ class Life:
         adapters = {
             name: connect_backend(name, section, self._loaded) for name, section in self._loaded.config.backends.items()
         }
+        apis = connect_apis(self._loaded)
         opening = asyncio.create_task(self._open(adapters))
         over = asyncio.create_task(self._over.wait())
         await asyncio.wait({opening, over}, return_when=asyncio.FIRST_COMPLETED)
@@ -89,7 +92,7 @@ class Life:
             with suppress(asyncio.CancelledError):
                 await opening
             return 0
-        return await self._serve(opening.result(), adapters)
+        return await self._serve(opening.result(), adapters, apis)
 
     async def _open(self, adapters: dict[str, Backend]) -> Store:
         reveal = reveal_of(self._loaded)
@@ -99,9 +102,9 @@ class Life:
         self._notifier.status(text)
         self._notifier.extend(30)
 
-    async def _serve(self, store: Store, adapters: dict[str, Backend]) -> int:
+    async def _serve(self, store: Store, adapters: dict[str, Backend], apis: dict[str, ChannelApi]) -> int:
         try:
-            house = assemble(self._loaded, store, adapters, self._clock)
+            house = assemble(self._loaded, store, adapters, apis, self._clock)
             doors = open_doors(house, self._lag, self._broken)
             front = Front(house, doors, self._given)
             try:
@@ -112,6 +115,8 @@ class Life:
         finally:
             for adapter in adapters.values():
                 await adapter.close()
+            for api in apis.values():
+                await api.close()
             await store.close()
         if self._crash is not None:
             log.error("daemon.crashed", reason=str(self._crash))
@@ -122,6 +127,8 @@ class Life:
     async def _start(self, house: Assembly, front: Front) -> None:
         await self._supervisor.start([house.sentry, *house.reapers.values(), *house.backends.values()])
         await self._supervisor.start(house.intakes.values())
+        for outlet in house.outlets.values():
+            await self._supervisor.start(outlet.actors)
         await front.start()
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at in every collection
@@ -155,6 +162,7 @@ class Life:
             chore.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
         await front.stop_intake()
+        await asyncio.gather(*(outlet.stop(ACTOR_STOP_S) for outlet in house.outlets.values()))
         await asyncio.gather(*(intake.stop(ACTOR_STOP_S) for intake in house.intakes.values()))
         await asyncio.gather(*(backend.stop(ACTOR_STOP_S) for backend in house.backends.values()))  # one bound for all
         await self._supervisor.stop(ACTOR_STOP_S)

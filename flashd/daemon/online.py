@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flashd.config import Loaded
-from flashd.daemon.assembly import connect_backend, reveal_of
+from flashd.daemon.adapters import connect_backend, reveal_of
 from flashd.errors import ConfigError, FlashdError
 from flashd.runtime.clock import SystemClock
 from flashd.store.opening import ask_contract

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import structlog
 
 from flashd import logs
 from flashd.config import BackendConfig, ChannelConfig, Config, Loaded
-from flashd.daemon.assembly import Assembly, build_backend, connect_backend, connect_channel, kinds_of
+from flashd.daemon.adapters import connect_backend, connect_channel
+from flashd.daemon.assembly import Assembly, build_backend, outlet_of
+from flashd.daemon.outlet import connect_apis, publisher_rules
 from flashd.errors import ConfigError
-from flashd.ports import Backend, Channel
+from flashd.ports import Backend, Channel, ChannelApi
 from flashd.runtime.supervisor import Supervisor
 
 log = structlog.get_logger()
@@ -50,6 +52,7 @@ async def adopt(house: Assembly, supervisor: Supervisor, new: Loaded) -> None:
     channels: dict[str, Channel] = {
         name: connect_channel(name, section, new) for name, section in new.config.channels.items()
     }
+    apis = connect_apis(new)
     adapters: dict[str, Backend] = {
         name: connect_backend(name, section, new)
         for name, section in new.config.backends.items()
@@ -68,9 +71,46 @@ async def adopt(house: Assembly, supervisor: Supervisor, new: Loaded) -> None:
         house.intakes[name].rules = house.rules_of(new.config.channels[name])
     for name, adapter in adapters.items():
         await _exchange(house, supervisor, name, adapter)
-    for pool in house.store.pools.values():
-        pool.ledger.adopt(kinds_of(house.adapters))
+    await _exchange_outlets(house, supervisor, old.config, apis)
+    house.adopt_terms()
     log.info("config.reloaded", file=new.path, backends=sorted(adapters))
+
+
+async def _exchange_outlets(house: Assembly, supervisor: Supervisor, old: Config, apis: dict[str, ChannelApi]) -> None:
+    """Put new actors in the place of those of every channel whose section changed; the others learn the new table."""
+    config = house.loaded.config
+    changed = {
+        name
+        for name in apis.keys() | house.apis.keys()
+        if config.channels[name] != old.channels[name] or (name in apis) != (name in house.apis)
+    }
+    await _close(api for name, api in apis.items() if name not in changed)  # made only to see that they can be
+    former = [house.apis.pop(name) for name in changed if name in house.apis]
+    house.apis.update({name: api for name, api in apis.items() if name in changed})
+    for name in sorted(changed):
+        await _exchange_outlet(house, supervisor, name)
+    for name, outlet in house.outlets.items():
+        outlet.publisher.rules = publisher_rules(config, house.apis, name)
+    await _close(former)
+
+
+async def _exchange_outlet(house: Assembly, supervisor: Supervisor, name: str) -> None:
+    outlet = house.outlets.pop(name, None)
+    if outlet is not None:
+        await outlet.stop(_STOP_S)
+        for actor in outlet.actors:
+            supervisor.forget(actor)
+    if name in house.apis:
+        house.outlets[name] = outlet_of(house, name)
+        await supervisor.start(house.outlets[name].actors)
+
+
+async def _close(apis: Iterable[ChannelApi]) -> None:
+    for api in apis:
+        try:
+            await api.close()
+        except Exception:
+            log.exception("adapter.not_closed", channel=api.name)
 
 
 async def _exchange(house: Assembly, supervisor: Supervisor, name: str, adapter: Backend) -> None:

@@ -170,6 +170,7 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     hold_id: str = ""
     strict: bool = False
     raw: bytes = b""
+    customer: str = ""  # the keyed hash that purchase limits count by, never the address itself
 
     @property
     def ref(self) -> OrderRef:

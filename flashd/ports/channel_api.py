@@ -25,6 +25,7 @@ class ApiTraits(msgspec.Struct, frozen=True, kw_only=True):
     batch: int = 1  # figures in one call
     idempotent: bool = False  # a write repeated under the same key answers as the first did
     oversells: bool = False  # it may sell below its own figure under load: only the hold API helps there
+    lists_webhooks: bool = True  # it can say which webhooks it sends; else none listed means nothing
     polls: bool = True  # it can list orders by the time of their change
     prices: bool = False  # it can read and write prices
     lag_ms: int = 2000  # a change may take so long to appear in a listing of orders

@@ -90,6 +90,13 @@ class Supervisor:
         finally:
             self._kept += behind
 
+    def forget(self, stopped: Actor[Any]) -> None:
+        """Let go of an actor that was stopped and gets no successor."""
+        for actor, kept in self._kept:
+            if actor is stopped:
+                kept.cancel()  # it may wait out a back-off
+        self._kept = [(actor, kept) for actor, kept in self._kept if actor is not stopped]
+
     async def wait(self) -> None:
         """Wait until the whole cannot go on, and raise why."""
         await asyncio.shield(self._ending())

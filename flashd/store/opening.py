@@ -20,6 +20,7 @@ from flashd.domain.order import Kind
 from flashd.errors import StoreUnavailable
 from flashd.ports import Clock
 from flashd.store.audit import AuditReport, audit
+from flashd.store.channel_book import RedisChannelBook
 from flashd.store.client import Client
 from flashd.store.connection import Reveal, connect, listen
 from flashd.store.contract import Contract, verify
@@ -28,7 +29,7 @@ from flashd.store.faults import store_faults
 from flashd.store.feed import RedisAnnouncer, RedisFeed
 from flashd.store.gate import RedisBackendGate
 from flashd.store.journal import RedisJournal
-from flashd.store.keys import generation_key, pool_key
+from flashd.store.keys import channel_key, generation_key, pool_key
 from flashd.store.ledger import RedisLedger
 from flashd.store.listings import RedisListings
 from flashd.store.orderbook import RedisOrderBook
@@ -54,6 +55,7 @@ class PoolStore:
     journal: RedisJournal
     sales: RedisSales
     listings: RedisListings
+    channel_book: RedisChannelBook
     outboxes: dict[str, RedisOutbox]  # by backend
 
 
@@ -69,6 +71,7 @@ class Store:
     announcer: RedisAnnouncer
     pools: dict[str, PoolStore]
     gates: dict[str, RedisBackendGate]
+    channel_gates: dict[str, RedisBackendGate]
 
     async def revive(self) -> bool:
         """Start an embedded server again that died; say whether it had to be."""
@@ -140,6 +143,7 @@ async def open_store(
         announcer=RedisAnnouncer(client),
         pools={name: _open_pool(name, pool, client, listener, kinds) for name, pool in config.pools.items()},
         gates={name: RedisBackendGate(client, name, clock) for name in kinds},
+        channel_gates={name: RedisBackendGate(client, name, clock, key=channel_key) for name in config.channels},
     )
 
 
@@ -152,6 +156,7 @@ def _open_pool(name: str, pool: PoolConfig, client: Redis, listener: Redis, kind
         journal=RedisJournal(client, name),
         sales=RedisSales(client, name),
         listings=RedisListings(client, name, location=pool.location),
+        channel_book=RedisChannelBook(client, name),
         outboxes={backend: RedisOutbox(client, name, backend) for backend in kinds},
     )
 

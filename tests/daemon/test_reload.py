@@ -13,7 +13,8 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from flashd.cli.session import load_config
-from flashd.daemon.assembly import Assembly, assemble, connect_backend, kinds_of, reveal_of
+from flashd.daemon.adapters import connect_backend, reveal_of
+from flashd.daemon.assembly import Assembly, assemble, kinds_of
 from flashd.daemon.front import open_doors
 from flashd.daemon.life import Life
 from flashd.daemon.reload import Reload, adopt, reloading
@@ -85,7 +86,7 @@ class House:
         loaded = self.load()
         adapters = {name: connect_backend(name, section, loaded) for name, section in loaded.config.backends.items()}
         store = await open_store(loaded.config, kinds_of(adapters), reveal_of(loaded), SystemClock())
-        self.house = assemble(loaded, store, adapters, SystemClock())
+        self.house = assemble(loaded, store, adapters, {}, SystemClock())
         await self.supervisor.start([*self.house.backends.values(), *self.house.intakes.values()])
 
     async def reload(self, rate: str = "5/s", more: str = "", *, change: tuple[str, str] = ("", "")) -> None:

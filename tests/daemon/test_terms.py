@@ -28,5 +28,14 @@ def test_a_pool_knows_the_terms_of_its_own_channels_only() -> None:
             "till": ChannelConfig(kind="native", pool="other"),
         },
     )
-    assert list(terms_in(config, "main")) == ["shop"]
-    assert (terms_in(config, "main")["shop"].split, terms_in(config, "main")["shop"].restocks) == (False, False)
+    terms = terms_in(config, "main", {"shop"})
+    assert list(terms) == ["shop"]
+    assert (terms["shop"].split, terms["shop"].restocks) == (False, False)
+
+
+def test_a_channel_that_is_told_no_figures_sells_by_none() -> None:
+    config = Config(
+        pools={"main": POOL}, channels={"till": ChannelConfig(kind="native", publish=PublishConfig(mode="mirror"))}
+    )
+    assert terms_in(config, "main", ())["till"].mode == "none"
+    assert terms_in(config, "main", {"till"})["till"].mode == "mirror"

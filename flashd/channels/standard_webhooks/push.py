@@ -146,7 +146,12 @@ class StandardWebhooksApi:
     def __init__(self, name: str, config: Config, hooks: StandardWebhooks, token: str) -> None:
         self.name = name
         self.traits = ApiTraits(
-            mode=WriteMode.ABSOLUTE, batch=BATCH, idempotent=True, polls=bool(config.orders_url), lag_ms=2000
+            mode=WriteMode.ABSOLUTE,
+            batch=BATCH,
+            idempotent=True,
+            lists_webhooks=False,
+            polls=bool(config.orders_url),
+            lag_ms=2000,
         )
         self._hooks = hooks
         self._publish, self._figures, self._orders = (

@@ -1,0 +1,53 @@
+"""Adapters of the configured kinds, handed their own section and a way to read secrets. Nothing is opened here."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import cast
+
+from msgspec.structs import replace
+
+from flashd.config import BackendConfig, ChannelConfig, Loaded, Secret, SecretText, reveal
+from flashd.errors import ConfigError
+from flashd.plugins import BACKENDS, CHANNELS, pick
+from flashd.ports import Backend, Channel, ChannelApi
+
+
+def reveal_of(loaded: Loaded) -> Callable[[Secret], SecretText]:
+    """Return how secrets of this configuration are read."""
+    return functools.partial(reveal, base=loaded.base, environ=os.environ)
+
+
+def connect_channel(name: str, config: ChannelConfig, loaded: Loaded) -> Channel:
+    """Return the adapter of one sales channel. Raises ConfigError."""
+    make = pick(CHANNELS, config.kind).connect
+    assert make is not None  # noqa: S101  # pick refuses what is broken
+    pool = loaded.config.pools.get(config.pool)
+    if pool is not None and pool.customer_key is not None and hasattr(config, "customer_key"):
+        config = replace(config, customer_key=pool.customer_key)  # one customer is one hash, over all channels
+    return cast("Channel", make(name, config, reveal_of(loaded)))
+
+
+def connect_api(name: str, config: ChannelConfig, loaded: Loaded) -> ChannelApi | None:
+    """
+    Return the platform's own API, or None where the kind has none or no address is configured.
+
+    Raises:
+        ConfigError: It is misconfigured, or figures are to be published and there is no API to publish them to.
+    """
+    make = pick(CHANNELS, config.kind).connect_api
+    api = None if make is None else cast("ChannelApi | None", make(name, config, reveal_of(loaded)))
+    if api is None and (config.publish.mode == "escrow" or (config.publish.mode == "mirror" and make is not None)):
+        what = "there is no API to write figures to" if make is None else "no address of its API is configured"
+        mend = 'write publish.mode = "none"' + ("" if make is None else ", or the address (docs/channels/)")
+        raise ConfigError(f'[channels.{name}] publish.mode = "{config.publish.mode}": {what}; {mend}')
+    return api
+
+
+def connect_backend(name: str, config: BackendConfig, loaded: Loaded) -> Backend:
+    """Return the adapter of one backend; it opens nothing yet. Raises ConfigError."""
+    make = pick(BACKENDS, config.kind).connect
+    assert make is not None  # noqa: S101  # as above
+    return cast("Backend", make(name, config, reveal_of(loaded)))
