@@ -21,6 +21,7 @@ from aiohttp.test_utils import TestServer
 from flashd.channels.standard_webhooks import decode_order
 from flashd.domain.catalogue import Entry
 from flashd.domain.order import Effect, Incoming, Line
+from flashd.domain.rate import Rate
 from flashd.errors import ChannelUnavailable, ConfigError
 from flashd.ports import ChannelApi, FigureWrite, WriteCode
 
@@ -168,7 +169,7 @@ def test_without_an_address_there_is_no_api_and_without_a_key_it_is_a_mistake(pl
     assert channel.connect_api("shop", channel.Config(kind="vendure"), str) is None
     with pytest.raises(ConfigError, match=r"channels\.shop\] api_key"):
         channel.connect_api("shop", channel.Config(kind="vendure", url="https://shop.example/admin-api"), str)
-    with pytest.raises(ConfigError, match=r"channels\.shop\] url"):
+    with pytest.raises(ConfigError, match=r"channels\.shop\.url"):
         channel.connect_api("shop", channel.Config(kind="vendure", url="shop.example"), str)
 
 
@@ -209,9 +210,10 @@ async def api(plug_in: Callable[[str], Any], admin: Admin) -> AsyncIterator[Chan
     application = web.Application()
     application.router.add_post("/admin-api", admin.handle)
     async with TestServer(application) as server:
-        made: ChannelApi = plug_in("api").VendureApi(
-            "shop", str(server.make_url("/admin-api")), "key", location="", timeout_s=5.0
+        link = plug_in("link").Link(
+            "shop", server.make_url("/admin-api"), "key", rate=Rate.parse("1000/s"), timeout_s=5
         )
+        made: ChannelApi = plug_in("api").VendureApi("shop", link)
         yield made
         await made.close()
 
@@ -243,7 +245,10 @@ async def test_a_figure_is_written_on_top_of_what_is_allocated(api: ChannelApi, 
     [
         (None, WriteCode.UNKNOWN),
         (web.Response(text="<html>", content_type="text/html"), WriteCode.UNKNOWN),
+        (web.Response(status=502, text="Bad gateway"), WriteCode.UNKNOWN),
+        (web.Response(status=429, headers={"Retry-After": "0"}), WriteCode.LATER),
         ([{"message": "no such location", "extensions": {"code": "ENTITY_NOT_FOUND"}}], WriteCode.REFUSED),
+        ([{"message": "no commit", "extensions": {"code": "INTERNAL_SERVER_ERROR"}}], WriteCode.UNKNOWN),
         ({"updateProductVariants": []}, WriteCode.UNKNOWN),
         ({"updateProductVariants": [variant()]}, WriteCode.UNKNOWN),  # shows more than was written
     ],

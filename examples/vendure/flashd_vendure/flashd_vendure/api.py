@@ -87,9 +87,9 @@ class VendureApi:
         lag_ms=15_000,  # updatedAt is when a transaction began; one that waits for a hold may take that long
     )
 
-    def __init__(self, name: str, url: str, key: str, *, location: str, timeout_s: float) -> None:
+    def __init__(self, name: str, link: Link, *, location: str = "") -> None:
         self.name = name
-        self._link = Link(name, url, key, timeout_s)
+        self._link = link
         self._location = location
         self._known: Shop | None = None
 
@@ -201,8 +201,9 @@ class VendureApi:
         return [_price(shop, write.entry, now.get(_id(write.entry))) for write in writes]
 
     async def now_ms(self) -> int:
-        """Return the middle of the second that the shop's clock shows."""
-        return (await self._link.ask(_SHOP)).date_ms + 500
+        """Return the shop's clock, as exactly as its answers tell it."""
+        said = await self._link.ask(_SHOP)
+        return (said.earliest_ms + said.latest_ms) // 2
 
     async def check(self) -> str:
         """Log in, and say who answered."""

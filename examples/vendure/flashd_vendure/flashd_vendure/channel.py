@@ -7,16 +7,20 @@ The shop signs as Standard Webhooks say and holds as the native API says, so bot
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import ClassVar
-from urllib.parse import urlsplit
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
 
 from flashd.channels import native, standard_webhooks
+from flashd.channels.exchange import checked_address
 from flashd.config import ChannelConfig, Secret, SecretText
 from flashd.domain.order import Incoming
+from flashd.domain.rate import Rate
 from flashd.domain.reservation import HoldRequest
 from flashd.errors import ConfigError
 from flashd.ports import Unreadable, Unrelated
 from flashd_vendure.api import VendureApi
+from flashd_vendure.link import Link
 
 
 class Config(ChannelConfig, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -24,10 +28,11 @@ class Config(ChannelConfig, kw_only=True, frozen=True, forbid_unknown_fields=Tru
 
     proven_by: ClassVar[tuple[str, ...]] = ("secrets", "tokens")  # of orders; of holds
 
+    customer_key: Secret | None = None  # of holds, for purchase limits; the pool's own counts before it
     url: str = ""  # of the Admin API; without it nothing is written back or polled
     api_key: Secret | None = None  # may read orders, settings and stock locations, and read and change the catalogue
     location: str = ""  # the stock location that is written; by default the shop's oldest
-    timeout_s: float = 20.0
+    timeout_s: Annotated[float, Meta(gt=0)] = 20.0
 
 
 class Vendure:
@@ -76,7 +81,8 @@ def connect(name: str, config: Config, reveal: Callable[[Secret], SecretText]) -
     """
     signed = standard_webhooks.Config(kind=config.kind, pool=config.pool, secrets=config.secrets)
     hooks = standard_webhooks.connect(name, signed, reveal)
-    till = native.connect(name, native.Config(kind="native", pool=config.pool, tokens=config.tokens), reveal)
+    bearer = native.Config(kind="native", pool=config.pool, tokens=config.tokens, customer_key=config.customer_key)
+    till = native.connect(name, bearer, reveal)
     return Vendure(name, hooks, till)
 
 
@@ -89,11 +95,9 @@ def connect_api(name: str, config: Config, reveal: Callable[[Secret], SecretText
     """
     if not config.url:
         return None
-    if urlsplit(config.url).scheme not in {"http", "https"} or not urlsplit(config.url).hostname:
-        raise ConfigError(
-            f"[channels.{name}] url: is no address; write the one of the Admin API, https://.../admin-api"
-        )
+    url = checked_address(f"channels.{name}.url", config.url)
     key = str(reveal(config.api_key)).strip() if config.api_key else ""
     if not key:
         raise ConfigError(f'[channels.{name}] api_key: is missing; write api_key = {{ file = "{name}.key" }}')
-    return VendureApi(name, config.url, key, location=config.location, timeout_s=config.timeout_s)
+    link = Link(name, url, key, rate=Rate.parse(config.publish.rate), timeout_s=config.timeout_s)
+    return VendureApi(name, link, location=config.location)

@@ -1,101 +1,88 @@
-"""GraphQL over HTTP to Vendure's Admin API: one request, sent once, and what may be concluded from how it ended."""
+"""GraphQL to Vendure's Admin API: one request, sent once, and what may be concluded from how it ended."""
 
 from __future__ import annotations
 
-import math
-import time
-from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
-import aiohttp
+import msgspec
+from yarl import URL
 
+from flashd.channels import exchange
+from flashd.domain.rate import Rate
 from flashd.errors import ChannelUnavailable
+from flashd.ports import WriteCode
 
 
 class Answer(NamedTuple):
-    """What a query brought, and when that was by the shop's own clock, whose header is cut to seconds."""
+    """What a query brought, and when that was by the shop's own clock."""
 
     data: dict[str, Any]
-    date_ms: int
-    elapsed_ms: int
-
-    @property
-    def earliest_ms(self) -> int:
-        """What was read is not older."""
-        return self.date_ms - self.elapsed_ms
-
-    @property
-    def latest_ms(self) -> int:
-        """What was read or written was so by then."""
-        return self.date_ms + 1000 + self.elapsed_ms
+    earliest_ms: int  # what was read is not older
+    latest_ms: int  # what was read or written was so by then
 
 
 class NotSentError(ChannelUnavailable):
-    """There was no connection: nothing reached the shop."""
+    """Nothing reached the shop, or it wants to be left alone for a while."""
 
 
 class LostError(ChannelUnavailable):
-    """The request may have reached the shop, and no answer can be read."""
+    """The request may have done its work, and no answer tells."""
 
 
 class RefusedError(ChannelUnavailable):
     """The shop refused, and rolled back whatever the request had changed."""
 
 
-class Link:
-    """Connections to one shop, opened at the first request."""
+_ENDED: dict[WriteCode, type[ChannelUnavailable]] = {
+    WriteCode.LATER: NotSentError,
+    WriteCode.REFUSED: RefusedError,
+    WriteCode.UNKNOWN: LostError,
+}
 
-    def __init__(self, name: str, url: str, key: str, timeout_s: float) -> None:
+
+class Link:
+    """The way to one shop; its connections are opened at the first request."""
+
+    def __init__(self, name: str, url: URL, key: str, *, rate: Rate, timeout_s: float) -> None:
         self._name = name
         self._url = url
-        self._key = key
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._session: aiohttp.ClientSession | None = None
-        self.calls = 0
+        self._link = exchange.Link(headers={"vendure-api-key": key}, timeout_s=timeout_s, pace=exchange.Pace(rate))
+
+    @property
+    def calls(self) -> int:
+        """How many requests were sent."""
+        return self._link.calls
 
     async def ask(self, query: str, **variables: Any) -> Answer:
         """
-        Send one query or mutation.
+        Wait for the channel's rate, and send one query or mutation.
 
         Raises:
             NotSentError: Surely nothing happened.
             RefusedError: Surely nothing was changed; the message says what to mend.
             LostError: Nothing is known.
         """
-        self.calls += 1
-        began_s = time.monotonic()
-        body = {"query": query, "variables": variables}
-        try:
-            async with self._open().post(self._url, json=body, allow_redirects=False) as response:
-                said = await response.json()
-                date = parsedate_to_datetime(response.headers["Date"])
-        except aiohttp.ClientConnectorError as error:
-            raise NotSentError(f"channel {self._name}: no connection: {type(error).__name__}") from None
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
-            raise LostError(f"channel {self._name}: no answer that can be read: {type(error).__name__}") from None
-        elapsed_ms = math.ceil((time.monotonic() - began_s) * 1000)
-        return Answer(self._data(said), int(date.timestamp() * 1000), elapsed_ms)
+        answer = await self._link.ask("POST", self._url, msgspec.json.encode({"query": query, "variables": variables}))
+        said = answer.json if isinstance(answer, exchange.Answer) else None
+        if isinstance(said, dict) and said.get("errors"):
+            raise self._refusal(said["errors"][0])
+        if isinstance(answer, exchange.Lost) or answer.status >= 300:
+            reason = answer.reason if isinstance(answer, exchange.Lost) else f"HTTP {answer.status}"
+            raise _ENDED[exchange.write_code(answer)](f"channel {self._name}: {reason}")
+        if not isinstance(said, dict) or not isinstance(said.get("data"), dict):
+            raise LostError(f"channel {self._name}: an answer without data; is this the Admin API?")
+        if answer.earliest_ms is None or answer.latest_ms is None:
+            raise LostError(f"channel {self._name}: the answer has no Date header, so the shop's clock is not known")
+        return Answer(said["data"], answer.earliest_ms, answer.latest_ms)
 
-    def _data(self, said: object) -> dict[str, Any]:
-        errors = said.get("errors") if isinstance(said, dict) else None
-        if errors:
-            code = str((errors[0].get("extensions") or {}).get("code", ""))
-            what = {"FORBIDDEN": "the API key is unknown, or may not do this"}.get(code, str(errors[0].get("message")))
-            raise RefusedError(f"channel {self._name}: refused: {what[:200]}")
-        data = said.get("data") if isinstance(said, dict) else None
-        if not isinstance(data, dict):
-            raise LostError(f"channel {self._name}: the answer has neither data nor errors; is this the Admin API?")
-        return data
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                headers={"vendure-api-key": self._key}, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar()
-            )
-        return self._session
+    def _refusal(self, error: dict[str, Any]) -> ChannelUnavailable:
+        code = (error.get("extensions") or {}).get("code", "")
+        if code == "FORBIDDEN":
+            return RefusedError(f"channel {self._name}: the API key is unknown, or may not do this")
+        text = f"channel {self._name}: {exchange.plain(str(error.get('message')))}"
+        # It may have failed at the commit, or after it.
+        return LostError(text) if code == "INTERNAL_SERVER_ERROR" else RefusedError(text)
 
     async def close(self) -> None:
         """Close the connections; fine to call twice."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._link.close()
