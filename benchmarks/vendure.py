@@ -133,10 +133,11 @@ def _alone(shop: Vendure, name: str, checkouts: int) -> Run:
 def _guarded(shop: Vendure, erp: Tryton, name: str, checkouts: int) -> Run:
     erp.empty()
     with tempfile.TemporaryDirectory(prefix="flashd-bench-") as folder:
-        flashd = beside(shop, Path(folder), erp).start()
+        flashd = beside(shop, Path(folder), erp)
         try:
-            _count(flashd)
             shop.start(f"http://127.0.0.1:{flashd.intake}")
+            flashd.start()
+            _count(flashd)
             run = _run(name, shop, asyncio.run(rush(shop.url, shop.variant(SKU), checkouts)), checkouts)
             codes = [order.code for order in shop.placed()]
             _wait_for(erp, codes)

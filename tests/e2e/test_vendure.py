@@ -49,23 +49,23 @@ def installed() -> Iterator[Vendure]:
 
 @pytest.fixture
 def flashd(installed: Vendure, tmp_path: Path) -> Iterator[Flashd]:
-    """A daemon with 10 units, for the shop of the test."""
-    daemon = beside(installed, tmp_path).start()
+    """A daemon with 10 units, beside a freshly filled shop that asks it."""
+    daemon = beside(installed, tmp_path, poll_s="2")
     try:
+        installed.start(address(daemon))
+        daemon.start()
         daemon.ask_admin("PUT", f"/admin/v1/stock/{SKU}", {"on_hand": 10})
         yield daemon
     finally:
+        installed.stop()
         daemon.close()
 
 
 @pytest.fixture
-def shop(installed: Vendure, flashd: Flashd) -> Iterator[Vendure]:
-    """A freshly filled shop that asks that daemon."""
-    installed.start(address(flashd))
-    try:
-        yield installed
-    finally:
-        installed.stop()
+def shop(installed: Vendure, flashd: Flashd) -> Vendure:
+    """That shop."""
+    assert flashd.process is not None
+    return installed
 
 
 @pytest.fixture
@@ -215,6 +215,18 @@ async def test_an_order_outlives_both_dying_and_arrives_once(
     shop.go_on(address(flashd))
     await told(flashd, code)
     assert (level(flashd, "held"), level(flashd, "sold")) == (0, 1)
+
+
+async def test_an_order_whose_message_is_lost_is_found_by_the_poll(
+    flashd: Flashd, shop: Vendure, session: aiohttp.ClientSession
+) -> None:
+    shop.kill()
+    shop.go_on(address(flashd), FLASHD_CHANNEL="elsewhere")  # no such channel: no message is taken
+    buyer = await ready(session, shop, 1, units=2)
+    await buyer.go_to_the_till()
+    record = await told(flashd, await buyer.pay())
+    assert record["hold_id"] == f"{buyer.code}-0"
+    assert (level(flashd, "held"), level(flashd, "sold")) == (0, 2)
 
 
 async def test_what_is_polled_is_the_very_version_that_was_told_also_after_cancelling(

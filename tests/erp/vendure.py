@@ -43,6 +43,7 @@ _KEY = """mutation ($role: ID!) { createApiKey(input: { roleIds: [$role],
 
 _CANCEL = """mutation ($input: CancelOrderInput!) { cancelOrder(input: $input) {
   __typename ... on ErrorResult { errorCode message } } }"""
+_DEFAULTS = {"poll_s": "60"}
 _NO_ERP = """[backends.erp]
 kind = "http"
 url = "http://127.0.0.1:9"
@@ -263,8 +264,16 @@ class Vendure:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def beside(shop: Vendure, folder: Path, erp: Tryton | None = None) -> Flashd:
-    """Return a daemon with the example's own flashd.toml; only places and ids are this machine's."""
+def beside(shop: Vendure, folder: Path, erp: Tryton | None = None, **more: str) -> Flashd:
+    """
+    Return a daemon with the example's own flashd.toml; only places and ids are this machine's.
+
+    Start the shop with its address first: the daemon wants the shop's API key.
+
+    Args:
+        erp: Where orders go; nowhere by default.
+        more: Other lines of the file that are changed, such as ``poll_s="2"``.
+    """
     text = (EXAMPLE / "flashd.toml").read_text()
     changes = {
         '"127.0.0.1:8787"': '"127.0.0.1:{intake}"',
@@ -283,6 +292,7 @@ def beside(shop: Vendure, folder: Path, erp: Tryton | None = None) -> Flashd:
             "shop = 1": f"shop = {erp.ids['shop']}",
             "party = 2": f"party = {erp.ids['party']}",
         }
+    changes |= {f"{name} = {_DEFAULTS[name]}": f"{name} = {value}" for name, value in more.items()}
     for old, new in changes.items():
         assert text.count(old) == 1, f"flashd.toml of the example has {old} {text.count(old)} times"
         text = text.replace(old, new)
