@@ -8,6 +8,7 @@ only says that there is work; the actor polls as well, so a lost one delays and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from flashd.actors.outlook import Aim, Outlook
 from flashd.actors.slate import Slate
 from flashd.domain.flow import ChannelFlow
 from flashd.domain.listing import UNKNOWN, Ended, ListingState, Outcome, WriteMode
-from flashd.errors import StoreUnavailable
+from flashd.errors import Busy, StoreUnavailable
 from flashd.ports import ChannelApi, Clock, Dirty
 from flashd.runtime.actor import Actor
 from flashd.runtime.deadline import any_of
@@ -120,6 +121,11 @@ class Publisher(Actor[Wake | Seen]):
     def wake(self) -> None:
         """Say that something changed; never waits."""
         self._stir.set()
+
+    def seen(self, seen_ms: int) -> None:
+        """Say that all orders up to that instant of the platform's clock were admitted; never waits."""
+        with contextlib.suppress(Busy):  # the next poll says it again
+            self.offer(Seen(seen_ms))
 
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Begin no more calls; wait for those under way, and leave the rest in doubt, within *timeout_s*."""
@@ -257,10 +263,22 @@ class Publisher(Actor[Wake | Seen]):
             return False
         slate.settling_ms[aim.sku] = row.written_ms
         self._ask_poll(row.written_ms)
-        if self.rules.escrow and aim.figure > 0 and not aim.right:
-            slate.defer(aim.sku, self.rules.poll_s)
+        if aim.figure == 0 or aim.right or not self._settles_soon(row.written_ms):
+            return False
+        slate.defer(aim.sku, self.rules.poll_s)
+        return True
+
+    def _settles_soon(self, written_ms: int) -> bool:
+        """
+        Say whether a write is worth waiting for.
+
+        Only escrow must. A mirror on a platform with compare-and-set waits for the exposure to be exact, but not for
+        ever: its orders may be out of reach. An absolute figure is written again and again, and settles once.
+        """
+        if self.rules.escrow:
             return True
-        return False
+        late_ms = self.slate.platform_ms() - written_ms
+        return self.api.traits.mode is WriteMode.COMPARE and self.rules.polled and late_ms < BLIND_MS
 
     def _must_read(self, aim: Aim) -> bool:
         row = aim.listing

@@ -31,13 +31,18 @@ class WebhookWatch:
         self._line = line
         self._clock = clock
         self._subscriptions = ""  # what is wrong with them
+        self._had_some = False
         self._missed_polls = 0
         self._untold_s = math.inf  # since when polls find only what nobody told of
 
     async def check(self) -> None:
         """Ask the platform for its subscriptions, with a drop in hand. Raises ChannelUnavailable."""
         self.checked_s = self._clock.monotonic_s()
-        self._subscriptions = _what_is_wrong(await self._api.subscriptions())
+        found = await self._api.subscriptions()
+        self._had_some = self._had_some or bool(found)
+        self._subscriptions = _what_is_wrong(found)
+        if not found and (self._had_some or self._untold_s < math.inf):  # a platform may be unable to list any
+            self._subscriptions = "the platform has no webhook for orders"
         await self._judge()
 
     async def polled(self, *, missed: int, early: int, told: int) -> None:
@@ -84,4 +89,4 @@ def _what_is_wrong(found: list[Subscription]) -> str:
     if dead and not any(one.alive and one.topic == dead[0].topic for one in found):
         reason = f": {dead[0].reason}" if dead[0].reason else ""
         return f"the platform has switched off {dead[0].topic} to {dead[0].address}{reason}"
-    return "" if found else "the platform has no webhook for orders"
+    return ""

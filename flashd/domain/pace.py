@@ -15,6 +15,7 @@ import msgspec
 FADE_S = 30.0  # after so long a sale counts for a third of the rate
 CAUTION_S = 5.0  # what sold within less time says nothing of a rate yet
 LAG_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+STILL_PER_S = 0.001  # what is left of a rate after minutes without a sale is no demand: it keeps nothing from anybody
 BUFFER_MAX = 1_000_000  # a buffer that is tuned never asks for more
 
 
@@ -81,7 +82,9 @@ def tuned_buffer(per_s: float, lag_s: float, factor: float) -> int:
 
     0 switches it off. The product is rounded up: a SKU that sells at all keeps at least one back.
     """
-    return min(BUFFER_MAX, math.ceil(max(0.0, per_s) * max(0.0, lag_s) * factor)) if factor > 0 else 0
+    if factor <= 0 or per_s < STILL_PER_S:
+        return 0
+    return min(BUFFER_MAX, math.ceil(per_s * max(0.0, lag_s) * factor))
 
 
 class Quantum(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,5 +95,4 @@ class Quantum(msgspec.Struct, frozen=True, kw_only=True):
 
     def units(self, per_s: float) -> int:
         """Return the credit window of a channel that sells at that rate; 0 where it does not."""
-        # What is left of a rate after minutes without a sale is no demand: it must not keep a unit from another.
-        return math.ceil(per_s * self.refill_s * self.margin) if per_s > 0.001 else 0
+        return math.ceil(per_s * self.refill_s * self.margin) if per_s >= STILL_PER_S else 0
