@@ -10,13 +10,16 @@ from typing import Any
 import msgspec
 import structlog
 
+from flashd.actors.intake import cut_over_ms
 from flashd.config import show
 from flashd.daemon.assembly import Assembly
+from flashd.daemon.terms import terms_of
 from flashd.domain.flow import BackendSnapshot
+from flashd.domain.terms import SellingTerms
 from flashd.errors import ConfigError, StoreUnavailable
 from flashd.runtime.lag import LoopLag
 from flashd.web.admin import admin_app
-from flashd.web.doors import Change, ChannelDoor, Doors, PoolDoor
+from flashd.web.doors import Change, ChannelDoor, Doors, OutletDoor, PoolDoor
 from flashd.web.intake import intake_app
 from flashd.web.limits import ClientLimits
 from flashd.web.metrics import Metrics
@@ -32,20 +35,14 @@ def open_doors(house: Assembly, lag: LoopLag, broken: Callable[[BaseException], 
     config = house.loaded.config
     return Doors(
         clock=house.clock,
-        channels={
-            name: ChannelDoor(
-                name=name,
-                kind=section.kind,
-                pool=section.pool,
-                intake=house.intakes[name],
-            )
-            for name, section in config.channels.items()
-        },
+        channels={name: _channel_door(house, name) for name in config.channels},
         pools={
             name: PoolDoor(
                 ledger=pool.ledger,
                 book=pool.book,
                 feed=pool.feed,
+                listings=pool.listings,
+                sales=pool.sales,
                 safety_stock=pool.config.safety_stock,
                 location=pool.config.location,
                 hold_ttl_ms=pool.config.hold_ttl_s * 1000,
@@ -65,6 +62,37 @@ def open_doors(house: Assembly, lag: LoopLag, broken: Callable[[BaseException], 
         config=lambda: {"file": house.loaded.path, "values": show(house.loaded).splitlines()},
         changed=lambda change: _announce(house, change),
         broken=broken,
+    )
+
+
+def _channel_door(house: Assembly, name: str) -> ChannelDoor:
+    """Return the door of one channel; what a reload may exchange is looked up by name each time."""
+    section = house.loaded.config.channels[name]
+
+    def outlet() -> OutletDoor | None:
+        found = house.outlets.get(name)
+        if found is None:
+            return None
+        return OutletDoor(
+            api=found.api,
+            gate=house.store.channel_gates[name],
+            flow=found.flow,
+            polling=found.poll_flow,
+            wake=found.wake,
+        )
+
+    def terms() -> SellingTerms:
+        config = house.loaded.config
+        return terms_of(config.channels[name], config.pools[section.pool], published=name in house.apis)
+
+    return ChannelDoor(
+        name=name,
+        kind=section.kind,
+        pool=section.pool,
+        intake=house.intakes[name],
+        outlet=outlet,
+        terms=terms,
+        since_ms=lambda: cut_over_ms(house.loaded.config.channels[name].since),
     )
 
 

@@ -9,18 +9,22 @@ from typing import Any
 
 import msgspec
 
-from flashd.domain.flow import BackendSnapshot
+from flashd.domain.flow import BackendSnapshot, ChannelFlow, PollFlow
 from flashd.domain.order import Order
 from flashd.domain.routing import Choice
+from flashd.domain.terms import SellingTerms
 from flashd.ports import (
     BackendGate,
     Channel,
+    ChannelApi,
     Clock,
     Feed,
     GateStatus,
     Intake,
+    Listings,
     NativeChannel,
     OrderBook,
+    Sales,
     StockLedger,
     StoreHealth,
 )
@@ -30,11 +34,13 @@ from flashd.web.tokens import TokenTable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolDoor:
-    """One pool: its stock, its orders, its journal."""
+    """One pool: its stock, its orders, its journal, what its channels show, its sales."""
 
     ledger: StockLedger
     book: OrderBook
     feed: Feed
+    listings: Listings
+    sales: Sales
     safety_stock: int = 0  # of a SKU that is counted for the first time
     location: str = "main"
     hold_ttl_ms: int = 600_000
@@ -42,13 +48,35 @@ class PoolDoor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutletDoor:
+    """The way out to one sales channel: its own API, the gate before it, and how those do who use it."""
+
+    api: ChannelApi
+    gate: BackendGate  # pausing it stops publishing and polling, in all processes
+    flow: Callable[[], ChannelFlow]
+    polling: Callable[[], PollFlow | None]
+    wake: Callable[[], None]  # what it shows may be out of date: look now
+
+
+def _none() -> OutletDoor | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelDoor:
-    """One sales channel: who it is, whose stock it sells, and its way in."""
+    """
+    One sales channel: who it is, whose stock it sells, its way in and its way out.
+
+    What a reload may exchange is asked for anew each time.
+    """
 
     name: str
     kind: str
     pool: str
     intake: Intake
+    outlet: Callable[[], OutletDoor | None] = _none  # None: flashd calls no API of it
+    terms: Callable[[], SellingTerms] = SellingTerms
+    since_ms: Callable[[], int] = int  # the configured cut-over; 0: none
 
     @property
     def adapter(self) -> Channel | NativeChannel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import hmac
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import ClassVar
 import msgspec
 
 from flashd.domain.event import Event, Gap, Topic
-from flashd.domain.flow import BackendSnapshot
+from flashd.domain.flow import BackendSnapshot, ChannelFlow, PollFlow
 from flashd.domain.order import (
     AcceptCode,
     Accepted,
@@ -27,13 +28,18 @@ from flashd.domain.order import (
 from flashd.domain.reservation import HoldCode, HoldReply, HoldRequest, HoldState
 from flashd.domain.routing import Choice
 from flashd.domain.stock import StockLevel
+from flashd.domain.terms import SellingTerms
 from flashd.errors import Conflict, NotFound, Refused, Unauthenticated
 from flashd.ports import Quarantined, Receipt, StoreHealth, Unreadable, Unrelated
-from flashd.web.doors import Change, ChannelDoor, Doors, PoolDoor
+from flashd.web.doors import Change, ChannelDoor, Doors, OutletDoor, PoolDoor
 from flashd.web.metrics import Metrics
 from flashd.web.tokens import Caller, Scope, TokenTable
+from tests.fakes.channel_api import FakeChannelApi
 from tests.fakes.clock import FakeClock
 from tests.fakes.gate import FakeGate
+from tests.fakes.listings import FakeListings
+from tests.fakes.pool import FakePool
+from tests.fakes.sales import FakeSales
 
 KEY = b"the secret of the shop"
 SHOP_TOKEN = "token-of-the-shop-0001"
@@ -362,6 +368,24 @@ class DoorHouse:
         self.clock = FakeClock()
         self.pools = {name: DoorPool(name, self.clock) for name in ("main", "other")}
         self.main = self.pools["main"]
+        self.listings = {name: FakeListings(FakePool(name=name, clock=self.clock)) for name in self.pools}
+        self.sales = {name: FakeSales(pool=name, now_ms=self.clock.now_ms) for name in self.pools}
+        self.api = FakeChannelApi(clock=self.clock, name="shop")
+        self.channel_gate = FakeGate(clock=self.clock, backend="shop")
+        self.flow = ChannelFlow(name="shop", mode="mirror", leading=True, dirty=3, in_doubt=1)
+        self.polling = PollFlow(name="shop", polls=4, missed=2)
+        self.woken = 0
+        self.since_ms = 0
+        self.terms = {"shop": SellingTerms(mode="mirror")}
+        self.outlets = {
+            "shop": OutletDoor(
+                api=self.api,
+                gate=self.channel_gate,
+                flow=lambda: self.flow,
+                polling=lambda: self.polling,
+                wake=self._wake,
+            )
+        }
         self.health = StoreHealth(ok=True, server="valkey 9.1.2")
         self.snapshot = BackendSnapshot(name="erp", kind="http", rate="2/s", per_second=2.0, queued=10, oldest_ms=1)
         self.changes: list[Change] = []
@@ -379,10 +403,21 @@ class DoorHouse:
         self.doors = Doors(
             clock=self.clock,
             channels={
-                name: ChannelDoor(name=name, kind="fake", pool=intake.pool.pool, intake=intake)
+                name: ChannelDoor(
+                    name=name,
+                    kind="fake",
+                    pool=intake.pool.pool,
+                    intake=intake,
+                    outlet=functools.partial(self.outlets.get, name),
+                    terms=functools.partial(self._terms_of, name),
+                    since_ms=lambda: self.since_ms,
+                )
                 for name, intake in self.intakes.items()
             },
-            pools={name: PoolDoor(ledger=pool, book=pool, feed=pool) for name, pool in self.pools.items()},
+            pools={
+                name: PoolDoor(ledger=pool, book=pool, feed=pool, listings=self.listings[name], sales=self.sales[name])
+                for name, pool in self.pools.items()
+            },
             gates={"erp": self.gate},
             backends={"erp": lambda: self.snapshot},
             store_health=lambda: self.health,
@@ -398,6 +433,12 @@ class DoorHouse:
 
     def count(self, sku: str, units: int) -> None:
         self.main.stock[sku] = StockLevel(sku=sku, on_hand=units)
+
+    def _terms_of(self, channel: str) -> SellingTerms:
+        return self.terms.get(channel, SellingTerms())
+
+    def _wake(self) -> None:
+        self.woken += 1
 
     async def _audit(self) -> dict[str, object]:
         return dict(self.audited)
