@@ -100,6 +100,13 @@ def aims(record: SaleRecord, channel: str, now_ms: int) -> dict[str, Tag] | None
     return {one.sku: Tag(one.price, one.compare_at) for one in sale.products if one.price}
 
 
+def wants_push(row: PriceRow | None, asked: Tag) -> bool:
+    """Say whether there is something to do so that the platform asks *asked*."""
+    if row is None or row.state not in {PriceState.PUSHED, PriceState.KEPT}:
+        return True
+    return _is_new(row, asked)
+
+
 def push(row: PriceRow | None, seen: Tag, asked: Tag, *, sale: str, sku: str, now_ms: int) -> Step:
     """
     Say what to keep and to write so that the platform asks *asked*.
