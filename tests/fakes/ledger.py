@@ -293,6 +293,8 @@ class FakeLedger:
         moves: tuple[Move, ...] = ()
         if ref.kind is not Kind.CREATE:
             moves = units.give_back(self.state.levels, record.items)
+            if self.state.records[OrderRef(ref.channel, ref.id)].shipped_ms:
+                moves = tuple(replace(move, on_hand=move.sold) for move in moves)
             self._on.shift(moves)
             record = replace(record, items=units.emptied(record.items))
         record = delivered(self.state, replace(record, backend_ref=clean(backend_ref)))

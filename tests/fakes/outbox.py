@@ -148,7 +148,12 @@ class FakeOutbox:
         moves = []
         for move in change.moves:  # what a recount took out of sold already does not go back twice
             level = self.state.levels[move.sku, move.location]
-            moves.append(replace(move, sold=-min(-move.sold, level.sold)))
+            units = min(-move.sold, level.sold)
+            base = self.state.records.get(OrderRef(record.ref.channel, record.ref.id))
+            gone = (
+                base is not None and base.shipped_ms > 0
+            )  # shipped goods left the shelf: they do not come back by this
+            moves.append(replace(move, sold=-units, on_hand=-units if gone else 0))
             self.state.levels[move.sku, move.location] = level.moved(moves[-1])
             if moves[-1].sold:
                 self.state.dirty.setdefault(move.sku, self.state.clock.now_ms())

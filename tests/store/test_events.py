@@ -6,6 +6,7 @@ import jsonschema  # type: ignore[import-untyped]  # its stubs are a package of 
 import msgspec
 from redis.asyncio import Redis
 
+from flashd.domain.count import Count, CountKind
 from flashd.domain.event import Event, message_of
 from flashd.domain.event_schema import KINDS, json_schema
 from flashd.domain.sale import Sale, SaleProduct, SaleState
@@ -14,7 +15,7 @@ from flashd.store.client import Client
 from flashd.store.feed import RedisFeed
 from flashd.store.journal import RedisJournal
 from flashd.store.sales import RedisSales
-from tests.store.traffic import Traffic
+from tests.store.traffic import SKUS, Traffic
 
 BY_OTHERS = (
     "backend.",
@@ -29,6 +30,9 @@ async def test_what_the_scripts_say_keeps_to_the_schema_and_nothing_is_left_unsa
     await traffic.run(500)
     await traffic.ledger.recount(StockLevel(sku="A", on_hand=0, safety=2, seq=10**12))
     await RedisJournal(client, "main").purge(0)
+    seconds, _ = await client.time()
+    wishes = [Count(sku=sku, quantity=9, kind=CountKind.PHYSICAL, as_of_ms=int(seconds) * 1000) for sku in SKUS]
+    await traffic.stockroom.count(wishes, by="ann")
     await sell_out_of_window(RedisSales(client, "main"))
     events = await everything(client)
     validator = jsonschema.Draft202012Validator(json_schema())

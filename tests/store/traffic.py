@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from redis.asyncio import Redis
 
+from flashd.domain.count import Count, CountKind, Receipt
 from flashd.domain.delivery import ClaimCode, Result, ResultKind
 from flashd.domain.order import Effect, Incoming, Kind, Line, Order, OrderRef
 from flashd.domain.reservation import HoldRequest
@@ -15,6 +18,7 @@ from flashd.domain.stock import StockLevel
 from flashd.errors import Conflict, NotFound
 from flashd.store.ledger import RedisLedger
 from flashd.store.outbox import RedisOutbox
+from flashd.store.stockroom import RedisStockroom
 
 SKUS = ("A", "B/1", "c d")
 
@@ -25,9 +29,11 @@ class Traffic:
     def __init__(self, client: Redis, seed: int, *, lacking: bool = True) -> None:
         self.ledger = RedisLedger(client, "main", kinds={"erp": {Kind.CREATE, Kind.CANCEL}, "wms": {Kind.CREATE}})
         self.outboxes = {name: RedisOutbox(client, "main", name) for name in ("erp", "wms")}
+        self.stockroom = RedisStockroom(client, "main", margin_ms=0)
         self.did: Counter[str] = Counter()
         self.stopping = False
         self._random = random.Random(seed)
+        self._client: Any = client
         self._serial = seed * 100_000
         self._lacks = (0, 0, 1) if lacking else (0,)
         self._holds: list[str] = []
@@ -40,7 +46,8 @@ class Traffic:
     async def run(self, steps: int, *, pause_s: float = 0) -> None:
         steps_of = [
             (self._hold, 4), (self._accept, 8), (self._change, 4), (self._release, 1), (self._deliver, 5),
-            (self._command, 2), (self._apply, 1), (self._recount, 1),
+            (self._command, 2), (self._apply, 1), (self._recount, 1), (self._count, 1), (self._ship, 2),
+            (self._receive, 1), (self._triage, 2),
         ]  # fmt: skip
         names, weights = zip(*steps_of, strict=True)
         for _ in range(steps):
@@ -129,3 +136,46 @@ class Traffic:
         units = self._random.randint(5, 60)
         lacks = self._random.choice(self._lacks)
         await self.ledger.recount(StockLevel(sku=sku, on_hand=units, safety=2, seq=int(self._next_id())), lacks=lacks)
+
+    async def _count(self) -> None:
+        seconds, micros = await self._client.time()
+        wishes = [
+            Count(
+                sku=sku,
+                quantity=self._random.randint(5, 60),
+                kind=self._random.choice(list(CountKind)),
+                as_of_ms=int(seconds) * 1000 + int(micros) // 1000,
+                seq=int(self._next_id()),
+                source="erp",
+            )
+            for sku in self._random.sample(SKUS, self._random.randint(1, 3))
+        ]
+        await self.stockroom.count(wishes, by="ann")
+
+    async def _ship(self) -> None:
+        await self._about_one(lambda ref: self.stockroom.ship(ref, by="wms"))
+
+    async def _receive(self) -> None:
+        receipt = Receipt(id=self._next_id(), sku=self._random.choice(SKUS), units=self._random.randint(1, 5))
+        await self.stockroom.receive(receipt, by="ann")
+
+    async def _triage(self) -> None:
+        wait = self._random.random() < 0.7
+        if self._random.random() < 0.5:
+            await self._about_one(lambda ref: self.stockroom.backorder(ref, by="ann"), only="shortfall")
+        else:
+            await self._about_one(lambda ref: self.stockroom.split(ref, by="ann", wait=wait), only="shortfall")
+        await self.stockroom.serve()
+
+    async def _about_one(self, act: Callable[[OrderRef], Awaitable[object]], only: str = "") -> None:
+        """Do it to a random order, or to one that stands on the desk."""
+        ids = list(self._orders)
+        if only:
+            members = [member.decode() for member in await self._client.zrange("fd:{main}:desk", 0, -1)]
+            ids = [OrderRef.parse(member).id for member in members if "\x1f" not in member]
+        if not ids:
+            return
+        try:
+            await act(OrderRef("shop", self._random.choice(ids)))
+        except (Conflict, NotFound):
+            self.did["refused"] += 1

@@ -29,6 +29,7 @@
 -- @include units
 -- @include fence
 -- @include countable
+-- @include returning
 
 local epoch, backend = integer(ARGV[1]), ARGV[2]
 local indexes = {
@@ -58,9 +59,9 @@ local function say(key, head, kind, result, moves)
 end
 
 -- The units of what was cancelled or reduced travelled with the follow-up; the backend knows now, so they may be sold again.
-local function return_units(key)
+local function return_units(key, order)
   local items, moves = read_items(redis.call('HGET', key, 'i')), {}
-  give_all(KEYS[7], items, moves)
+  return_or_let_go(KEYS[7], order, items, moves)
   redis.call('HSET', key, 'i', pack_items(items))
   return moves
 end
@@ -75,7 +76,7 @@ end
 local write = {}
 
 function write.delivered(key, head, result)
-  local moves = head.kind ~= 'create' and return_units(key) or nil
+  local moves = head.kind ~= 'create' and return_units(key, result.order) or nil
   head.absences = 0
   redis.call('HDEL', key, 'b')
   if result.backend_ref ~= '' then

@@ -30,6 +30,7 @@
 -- @include order_event
 -- @include owing
 -- @include countable
+-- @include returning
 -- @include transition
 
 -- Read.
@@ -54,7 +55,7 @@ end
 local moves = {}
 if head.kind ~= 'create' then
   local items = read_items(redis.call('HGET', item, 'i'))
-  give_all(keys.stock, items, moves)
+  return_or_let_go(keys.stock, order, items, moves)
   write_items(item, items)
 end
 redis.call('HSET', item, 'r', ARGV[1])
