@@ -110,6 +110,9 @@ class Market:
             self.flashd = Flashd(self.folder, _CONFIG.format(socket=self._server.socket_path, channels=channels))
             stack.callback(self.flashd.close)
             entries = await self._fill()
+            client = Redis(unix_socket_path=self._server.socket_path)
+            await client.flushall()
+            await client.aclose()
             self.flashd.start()
             await self._map(entries)
             self._http = await stack.enter_async_context(
@@ -124,6 +127,7 @@ class Market:
                 rows.encode(),
                 {"Content-Type": "text/csv"},
                 port=self.flashd.admin,
+                timeout=120,
             )
             yield self
 
@@ -235,7 +239,7 @@ class Market:
 
     async def said(self) -> set[str]:
         """Return the kinds of all events so far."""
-        client = Redis(unix_socket_path=self._server.socket_path)
+        client: Any = Redis(unix_socket_path=self._server.socket_path)
         kinds = {fields[b"k"].decode() for _, fields in await client.xrange("fd:{main}:j")}
         await client.aclose()
         return kinds
