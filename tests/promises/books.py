@@ -9,12 +9,13 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from flashd.domain.listing import Listing, restock, sell, unsell
-from flashd.domain.order import AcceptCode, Effect, Incoming, Line, Order
+from flashd.domain.order import Effect, Incoming, Line, Order, OrderRef, OrderState
 from flashd.domain.reservation import HoldCode, HoldRequest
 from flashd.domain.stock import Move, StockLevel
 from flashd.domain.terms import SellingTerms
 from flashd.store.ledger import RedisLedger
 from flashd.store.listings import RedisListings
+from flashd.store.stockroom import RedisStockroom
 from tests.fakes.listings import FakeListings
 from tests.fakes.pool import FakePool
 from tests.promises.law import SKU
@@ -60,6 +61,17 @@ class DomainBooks:
                 row, taken = self._cancel(row, told.units, taken, shop), 0
             self.pool.listings[shop.name, SKU] = row
             self.known[told.order] = Known(told, taken)
+        self._serve()
+
+    def _serve(self) -> None:
+        """What is free goes first to paid orders that fell short, and what they still miss is nobody else's."""
+        level = replace(self._level, owed=0)
+        owing = [known for known in self.known.values() if not known.told.cancelled]
+        for known in owing:
+            units = min(known.told.units - known.taken, level.free)
+            known.taken += units
+            level = level.moved(Move(SKU, "main", sold=units))
+        self.pool.levels[PLACE] = replace(level, owed=sum(known.told.units - known.taken for known in owing))
 
     def _sell(self, row: Listing, told: Told) -> tuple[Listing, int]:
         backed = row.backed
@@ -67,7 +79,7 @@ class DomainBooks:
         if backed:
             self._move(exposed=-exposed, sold=exposed)
         had = exposed if backed else 0
-        free = min(told.units - had, self._level.free)
+        free = max(0, min(told.units - had, self._level.free))
         self._move(sold=free)
         return row, had + free
 
@@ -83,8 +95,10 @@ class DomainBooks:
     async def recount(self, on_hand: int, safety: int) -> None:
         was = self.pool.levels.get(PLACE, StockLevel(sku=SKU))
         self.pool.levels[PLACE] = replace(was, on_hand=on_hand, safety=safety)
+        self._serve()
 
     async def level(self) -> StockLevel:
+        self._serve()
         return self._level
 
     async def short(self) -> int:
@@ -114,25 +128,27 @@ class StoreBooks:
         terms = {shop.name: SellingTerms(mode=mode, restocks=shop.restocks) for shop in shops}  # type: ignore[arg-type]
         self.ledger = RedisLedger(client, "main", terms=terms)
         self.listings = RedisListings(client, "main", terms=terms)
-        self.shorts: dict[str, int] = {}
+        self.stockroom = RedisStockroom(client, "main")
 
     async def accept(self, shop: Shop, versions: Sequence[Told]) -> None:
         incoming = [_incoming(shop.name, told) for told in versions]
         replies = await self.ledger.accept(incoming, ["erp"] * len(incoming), since_ms=0)
         for told, reply in zip(versions, replies, strict=True):
-            if reply.code is AcceptCode.ACCEPTED:
-                self.shorts[told.order] = sum(units for _, units in reply.short)
-            elif reply.code is AcceptCode.UPDATED and told.cancelled:
-                self.shorts[told.order] = 0
+            if reply.state is OrderState.SHORTFALL:  # what is free goes first to paid orders that fell short
+                await self.stockroom.backorder(OrderRef(shop.name, told.order), by="rule")
 
     async def recount(self, on_hand: int, safety: int) -> None:
         await self.ledger.recount(StockLevel(sku=SKU, on_hand=on_hand, safety=safety))
 
     async def level(self) -> StockLevel:
-        return (await self.ledger.levels([SKU]))[0]
+        [level] = await self.ledger.levels([SKU])
+        if level.owed and level.atp > level.exposed:
+            await self.stockroom.serve()
+            [level] = await self.ledger.levels([SKU])
+        return level
 
     async def short(self) -> int:
-        return sum(self.shorts.values())
+        return (await self.level()).owed
 
     async def hold(self, hold: str, units: int) -> bool:
         request = HoldRequest(id=hold, lines=(Line(SKU, units),), ttl_ms=3_600_000, digest=str(units), channel="till")

@@ -21,7 +21,7 @@ SKU = "tee"
 START_MS = 1_790_000_000_000
 LATE_MS = 4000  # a request may land so long after it was sent
 PATIENCE_MS = 1500  # and is waited for so long
-STEPS = 120
+STEPS = 200
 ROUNDS = 80  # until all is settled at the end
 
 
@@ -47,8 +47,8 @@ class Step:
 
 
 VERBS = {
-    "buy": 30, "deliver": 18, "poll": 10, "publish": 14, "land": 12, "answer": 12, "look": 7, "pay": 5, "cancel": 4,
-    "edit": 3, "recount": 2, "hold": 3, "unhold": 2, "crash": 1,
+    "buy": 30, "deliver": 14, "poll": 14, "publish": 22, "land": 14, "answer": 20, "look": 3, "pay": 5, "cancel": 8,
+    "edit": 2, "recount": 2, "hold": 2, "unhold": 2, "crash": 1,
 }  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def draw(seed: int) -> Schedule:
         steps,
         humans=dice.random() < 0.25,
         recounts=dice.random() < 0.3,
-        on_hand=dice.randint(1, 25),
+        on_hand=dice.choice([dice.randint(1, 12), dice.randint(10, 30), dice.randint(30, 90)]),
         safety=dice.choice([0, 0, 0, 2]),
     )
 
@@ -165,7 +165,7 @@ class World:
         """Live through the schedule, checking after each step."""
         await self.start()
         for step in self.schedule.steps:
-            self.now_ms += step.dice.randint(0, 400)
+            self.now_ms += step.dice.choice([0, 10, 100, 300, 700])
             reading = await self.reading()
             self.highest = max(self.highest, reading)
             await getattr(self, step.verb)(self.shops[step.shop], step.dice)
@@ -231,7 +231,8 @@ class World:
         """List what changed; in a later step accept it, and only then settle."""
         if shop.name not in self.polls:
             self.polls[shop.name] = (shop.changed_since(self.cursors[shop.name]), shop.stamp(self.now_ms))
-            return
+            if dice.random() < 0.7 or self.calm:
+                return
         found, seen_ms = self.polls.pop(shop.name)
         if dice.random() < 0.1 and not self.calm:
             await self.books.accept(shop, found[: len(found) // 2])
@@ -256,13 +257,16 @@ class World:
                 applied, figure, at_ms = shop.take(row.to, row.key, row.was, self.now_ms)
                 if dice.random() < 0.7:
                     await self.end(shop, row.key, Outcome.APPLIED if applied else Outcome.REFUSED, figure, at_ms)
+        elif row.state is ListingState.SETTLING and self.backed:
+            await self.poll(shop, dice)
         elif row.state is ListingState.IN_DOUBT or (row.figure == UNKNOWN and row.state is ListingState.IDLE):
             await self.look(shop, dice)
         else:
             free = (await self.books.level()).free
             wanted = free
             if self.backed:
-                wanted = dice.choice([0, dice.randint(0, free + max(0, row.figure) + 2)])
+                most = free + max(0, row.figure) + 2
+                wanted = dice.choice([0, dice.randint(0, most), min(most, max(0, row.figure) + dice.randint(1, 4))])
             await self.write(shop, row, wanted, dice)
 
     async def write(self, shop: Shop, row: Listing, units: int, dice: random.Random | None = None) -> BeginCode:
@@ -278,6 +282,8 @@ class World:
                 begun.units, wish.key, was if shop.compares else None, until_ms, fate < 0.1, 0.1 < fate < 0.25
             )
             self.calls[shop.name] = Call(flying, self.now_ms)
+            if dice and dice.random() < 0.6:
+                shop.land(flying, self.now_ms)
         code: BeginCode = begun.code
         return code
 
