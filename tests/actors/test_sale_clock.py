@@ -306,7 +306,7 @@ async def test_a_price_that_another_process_took_in_hand_first_is_not_written(st
         sale="friday", sku="TEE", state=PriceState.PUSHING, before=Tag("19.90"), wish=Tag("9.00"), ours=(Tag("9.00"),)
     )
     await stage.book.change("shop", [(None, theirs)])
-    stage.book.rows = _nothing  # type: ignore[method-assign]  # as they stood before
+    stage.book.rows = _nothing  # type: ignore[assignment]  # as they stood before
     assert not await clock.keepers["shop"].look(await stage.sales.all(), stage.clock.now_ms())
     assert stage.shop.price_writes == []
     assert stage.book.kept["shop"]["friday", "TEE"] is theirs
