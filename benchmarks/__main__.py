@@ -1,5 +1,5 @@
 """
-`python -m benchmarks`: a run of under three minutes that prints ratios and writes RESULTS.md.
+`python -m benchmarks`: a run of about four minutes that prints ratios and writes RESULTS.md.
 
 Nothing here passes or fails: figures depend on the machine and on what else it does, ratios of one run much less.
 """
@@ -17,7 +17,7 @@ import structlog
 import uvloop
 from rich.console import Console
 
-from benchmarks import ceiling, intake, machine, outflow, report
+from benchmarks import ceiling, intake, machine, outflow, publishing, report
 from benchmarks.load import generator
 from benchmarks.results import RESULTS
 from benchmarks.site import OUTFLOW, Site
@@ -32,10 +32,13 @@ _BATCH = 5_000  # orders of one NDJSON batch
 @click.option("--seconds", default=3, type=click.IntRange(1, 10), show_default=True, help="Of load, each round.")
 @click.option("--connections", default=64, type=click.IntRange(1, 1024), show_default=True)
 @click.option("--outflow-s", default=15, type=click.IntRange(0, 60), show_default=True, help="0 leaves it out.")
+@click.option("--publishing-s", default=15, type=click.IntRange(0, 120), show_default=True, help="0 leaves it out.")
 @click.option("--note", default="", help="A sentence for RESULTS.md, such as what else the machine did.")
 @click.option("--write/--no-write", default=True, help="Write benchmarks/RESULTS.md.")
-def main(*, rounds: int, seconds: int, connections: int, outflow_s: int, note: str, write: bool) -> None:
-    """Measure intake, holds, the script's ceiling and outflow, side by side."""
+def main(
+    *, rounds: int, seconds: int, connections: int, outflow_s: int, publishing_s: int, note: str, write: bool
+) -> None:
+    """Measure intake, holds, the script's ceiling, outflow and publishing, side by side."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     console = Console(width=None if sys.stdout.isatty() else 160)
     began_s, company = time.monotonic(), machine.Company()
@@ -51,6 +54,9 @@ def main(*, rounds: int, seconds: int, connections: int, outflow_s: int, note: s
                 found.outflows.append(outflow.measure(site, rate, seconds=outflow_s))
         finally:
             site.close()
+    if publishing_s:
+        console.print(f"publishing to three shops, {publishing.PER_S} sales/s", style="dim")
+        found.published.append(publishing.measure(publishing_s))
     found.took_s, found.company = time.monotonic() - began_s, company.share()
     report.show(found, console)
     if write:
@@ -63,7 +69,7 @@ def _measure(
     """Let all that is compared take turns, and turn the order about from round to round."""
     cases = intake.cases(site)
     how = f"{generator()} with {connections} connections, {seconds} s each"
-    found = report.Results(seen, how, 0.0, 0.0, cases, [], [], [])
+    found = report.Results(seen, how, 0.0, 0.0, cases, [], [], [], [])
     expected = [intake.warm_up(site, case, connections=connections) for case in cases]
     order = Kind(name="", target="", body=native_order(), headers=bearer(""))
     for number in range(rounds):

@@ -12,6 +12,7 @@ from benchmarks.ceiling import Ceiling
 from benchmarks.intake import Case
 from benchmarks.machine import Machine
 from benchmarks.outflow import Outflow
+from benchmarks.publishing import Published
 from benchmarks.results import put, table
 from benchmarks.spread import Spread
 
@@ -20,6 +21,16 @@ Rows = list[tuple[str, ...]]
 INTAKE_HEAD = ("intake", "body", "flashd /s", "bare /s", "ratio", "p50 ms", "p99 ms", "bare p99 ms")
 STORE_HEAD = ("for each order or hold", "script calls", "server time in scripts, us", "commands, inner ones too", "new")
 CEILING_HEAD = ("no HTTP, batches of 256 native orders", "orders/s")
+PUBLISHING_HEAD = (
+    "three shops, 200 SKUs",
+    "sales /s",
+    "sold to published, p50 ms",
+    "p99 ms",
+    "zero, p50 ms",
+    "zero, p99 ms",
+    "requests",
+    "per sale and shop",
+)
 OUTFLOW_HEAD = ("outflow", "average /s", "share", "busiest second", "sent twice")
 
 
@@ -34,6 +45,7 @@ class Results(msgspec.Struct):
     ceilings: list[Ceiling]
     batches: list[float]  # NDJSON orders a second
     outflows: list[Outflow]
+    published: list[Published]
 
     def tables(self) -> list[tuple[tuple[str, ...], Rows]]:
         found = [
@@ -41,6 +53,7 @@ class Results(msgspec.Struct):
             (STORE_HEAD, [_store(case) for case in self.cases]),
             (CEILING_HEAD, self._ceiling()),
             (OUTFLOW_HEAD, [_outflow(one) for one in self.outflows]),
+            (PUBLISHING_HEAD, [_published(one) for one in self.published]),
         ]
         return [(head, rows) for head, rows in found if rows]
 
@@ -99,6 +112,18 @@ def _store(case: Case) -> tuple[str, ...]:
 def _outflow(one: Outflow) -> tuple[str, ...]:
     name = f"{one.rate}/s for {one.seconds} s"
     return name, f"{one.average:.1f}", f"{one.share:.3f}", str(one.busiest), str(one.twice)
+
+
+def _published(one: Published) -> tuple[str, ...]:
+    name = f"{one.sales:,} sales at a till in {one.seconds:.0f} s, {one.zeros} zeros, {one.missing} never published"
+    lags = (*one.lags_ms, *one.zero_ms)
+    return (
+        name,
+        f"{one.per_s:.0f}",
+        *(f"{lag:,.0f}" for lag in lags),
+        f"{one.requests:,}",
+        f"{one.requests / max(1, 3 * one.sales):.3f}",
+    )
 
 
 def show(results: Results, console: Console) -> None:
