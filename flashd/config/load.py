@@ -20,7 +20,7 @@ from flashd.errors import ConfigError
 S = TypeVar("S", bound=msgspec.Struct)
 Kinds = Mapping[str, type[S]]
 
-_PLAIN = ("store", "intake", "admin", "logs", "alerts")
+_PLAIN = ("store", "intake", "admin", "logs", "alerts", "triage")
 
 
 def load(

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from flashd.config.secret import Secret
 from flashd.domain.publication import PublishMode, Threshold
+from flashd.domain.triage import TriageRule
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -81,6 +82,7 @@ class PoolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     location: str = "main"
     hold_ttl_s: PositiveInt = 600
     hold_max_s: PositiveInt = 1800
+    count_margin_s: Annotated[float, Meta(ge=0, le=3600)] = 2.0  # so near to a count an order is not yet in it
     customer_key: Secret | None = None  # keys the hash that limits count a customer by, over all channels of the pool
 
 
@@ -153,6 +155,13 @@ class AlertsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     in_doubt_s: Annotated[float, Meta(gt=0)] = 300.0  # an order in doubt for longer is told
 
 
+class TriageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What becomes of paid orders that cannot be covered; what no rule decides, a human does."""
+
+    rules: tuple[TriageRule, ...] = ()  # the first that matches decides
+    substitutes: dict[str, tuple[str, ...]] = {}  # SKU = what may go instead, the best first
+
+
 class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How much is said."""
 
@@ -167,6 +176,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     admin: AdminConfig = AdminConfig()
     logs: LogConfig = LogConfig()
     alerts: AlertsConfig = AlertsConfig()
+    triage: TriageConfig = TriageConfig()
     pools: dict[str, PoolConfig] = {}
     channels: dict[str, ChannelConfig] = {}
     backends: dict[str, BackendConfig] = {}

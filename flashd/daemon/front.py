@@ -43,6 +43,7 @@ def open_doors(house: Assembly, lag: LoopLag, broken: Callable[[BaseException], 
                 feed=pool.feed,
                 listings=pool.listings,
                 sales=pool.sales,
+                stockroom=pool.stockroom,
                 safety_stock=pool.config.safety_stock,
                 location=pool.config.location,
                 hold_ttl_ms=pool.config.hold_ttl_s * 1000,
@@ -57,6 +58,7 @@ def open_doors(house: Assembly, lag: LoopLag, broken: Callable[[BaseException], 
         admin_tokens=house.admin_tokens,
         metrics=metrics_of(house, lag),
         explain_route=house.router.explain,
+        substitutes=config.triage.substitutes,
         audit=lambda: _audit(house),
         status=lambda: _status(house, lag),
         config=lambda: {"file": house.loaded.path, "values": show(house.loaded).splitlines()},
@@ -93,6 +95,7 @@ def _channel_door(house: Assembly, name: str) -> ChannelDoor:
         outlet=outlet,
         terms=terms,
         since_ms=lambda: cut_over_ms(house.loaded.config.channels[name].since),
+        last_event_ms=lambda: house.intakes[name].last_event_ms,
     )
 
 
@@ -133,11 +136,12 @@ async def _status(house: Assembly, lag: LoopLag) -> Mapping[str, Any]:
 
 
 async def _announce(house: Assembly, change: Change) -> None:
-    """Let a human's change of a backend be heard by subscribers; those of orders and stock their scripts announce."""
-    if not change.what.startswith("backend."):
+    """Let a human's change of a backend or channel be heard; those of orders, stock and maps their scripts announce."""
+    what = change.what.partition(".")[0]
+    if what != "backend" and change.what not in ("channel.paused", "channel.resumed"):
         return
-    data = {"backend": change.subject, "by": change.who, "before": change.before, "after": change.after}
-    for pool in house.store.pools:
+    data = {what: change.subject, "by": change.who, "before": change.before, "after": change.after}
+    for pool in house.store.pools if what == "backend" else (change.pool,):
         try:
             await house.store.announcer.announce(pool, change.what, msgspec.to_builtins(data))
         except StoreUnavailable as error:

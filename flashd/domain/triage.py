@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -41,7 +41,7 @@ class Way(StrEnum):
 class TriageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When an order falls short and all of this holds, *do* this; what is left out holds always."""
 
-    do: Way
+    do: Literal["backorder", "split", "reduce", "substitute", "cancel"]  # a Way
     channel: str = ""
     sku: str = ""  # a shell pattern; holds if every short SKU matches it
     max_units: Annotated[int, Meta(ge=0)] = 0  # at most so many units short; 0: any number
@@ -253,7 +253,7 @@ def choose(record: OrderRecord, found: Sequence[Option], rules: Sequence[TriageR
     if record.state is not OrderState.SHORTFALL or record.order is None or doubt_of(record.reason):
         return None
     rule = next((rule for rule in rules if _matches(rule, record, record.order)), None)
-    return next((option for option in found if rule is not None and option.way is rule.do), None)
+    return next((option for option in found if rule is not None and option.way == rule.do), None)
 
 
 def _matches(rule: TriageRule, record: OrderRecord, order: Order) -> bool:

@@ -35,6 +35,7 @@ from flashd.store.listings import RedisListings
 from flashd.store.orderbook import RedisOrderBook
 from flashd.store.outbox import RedisOutbox
 from flashd.store.sales import RedisSales
+from flashd.store.stockroom import RedisStockroom
 from flashd.store.watch import RedisWatch
 
 log = structlog.get_logger()
@@ -53,6 +54,7 @@ class PoolStore:
     book: RedisOrderBook
     feed: RedisFeed
     journal: RedisJournal
+    stockroom: RedisStockroom
     sales: RedisSales
     listings: RedisListings
     channel_book: RedisChannelBook
@@ -154,6 +156,7 @@ def _open_pool(name: str, pool: PoolConfig, client: Redis, listener: Redis, kind
         book=RedisOrderBook(client, name),
         feed=RedisFeed(client, listener, name),
         journal=RedisJournal(client, name),
+        stockroom=RedisStockroom(client, name, margin_ms=round(pool.count_margin_s * 1000), safety=pool.safety_stock),
         sales=RedisSales(client, name),
         listings=RedisListings(client, name, location=pool.location),
         channel_book=RedisChannelBook(client, name),

@@ -26,6 +26,7 @@ from flashd.ports import (
     OrderBook,
     Sales,
     StockLedger,
+    Stockroom,
     StoreHealth,
 )
 from flashd.web.metrics import Metrics
@@ -41,6 +42,7 @@ class PoolDoor:
     feed: Feed
     listings: Listings
     sales: Sales
+    stockroom: Stockroom
     safety_stock: int = 0  # of a SKU that is counted for the first time
     location: str = "main"
     hold_ttl_ms: int = 600_000
@@ -77,6 +79,7 @@ class ChannelDoor:
     outlet: Callable[[], OutletDoor | None] = _none  # None: flashd calls no API of it
     terms: Callable[[], SellingTerms] = SellingTerms
     since_ms: Callable[[], int] = int  # the configured cut-over; 0: none
+    last_event_ms: Callable[[], int] = int  # the last proven webhook; 0: none since the start
 
     @property
     def adapter(self) -> Channel | NativeChannel:
@@ -122,6 +125,7 @@ class Doors:
     admin_tokens: TokenTable
     metrics: Metrics
     explain_route: Callable[[Order], Choice]
+    substitutes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what may go instead of a SKU
     audit: Callable[[], Awaitable[Mapping[str, Any]]] = _nothing  # {"ok": bool, ...}
     status: Callable[[], Awaitable[Mapping[str, Any]]] = _nothing  # merged into GET /admin/v1/status
     config: Callable[[], Mapping[str, Any]] = dict  # effective, secrets as ***

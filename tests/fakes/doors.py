@@ -40,6 +40,7 @@ from tests.fakes.gate import FakeGate
 from tests.fakes.listings import FakeListings
 from tests.fakes.pool import FakePool
 from tests.fakes.sales import FakeSales
+from tests.fakes.stockroom import FakeStockroom
 
 KEY = b"the secret of the shop"
 SHOP_TOKEN = "token-of-the-shop-0001"
@@ -369,6 +370,7 @@ class DoorHouse:
         self.pools = {name: DoorPool(name, self.clock) for name in ("main", "other")}
         self.main = self.pools["main"]
         self.listings = {name: FakeListings(FakePool(name=name, clock=self.clock)) for name in self.pools}
+        self.stockrooms = {name: FakeStockroom(FakePool(name=name, clock=self.clock)) for name in self.pools}
         self.sales = {name: FakeSales(pool=name, now_ms=self.clock.now_ms) for name in self.pools}
         self.api = FakeChannelApi(clock=self.clock, name="shop")
         self.channel_gate = FakeGate(clock=self.clock, backend="shop")
@@ -415,7 +417,14 @@ class DoorHouse:
                 for name, intake in self.intakes.items()
             },
             pools={
-                name: PoolDoor(ledger=pool, book=pool, feed=pool, listings=self.listings[name], sales=self.sales[name])
+                name: PoolDoor(
+                    ledger=pool,
+                    book=pool,
+                    feed=pool,
+                    listings=self.listings[name],
+                    sales=self.sales[name],
+                    stockroom=self.stockrooms[name],
+                )
                 for name, pool in self.pools.items()
             },
             gates={"erp": self.gate},
