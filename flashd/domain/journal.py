@@ -14,6 +14,7 @@ from flashd.domain.event import Event
 from flashd.domain.stock import Move
 
 RECOUNTED = "stock.recounted"
+DRIFTED = "stock.drifted"
 
 
 class Tally(msgspec.Struct):

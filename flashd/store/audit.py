@@ -18,10 +18,11 @@ import msgspec
 from redis.asyncio import Redis
 
 from flashd.domain.event import Event
-from flashd.domain.journal import RECOUNTED, Tallies, Tally, fold, moves_of
+from flashd.domain.journal import DRIFTED, RECOUNTED, Tallies, Tally, fold, moves_of
 from flashd.domain.order import OrderRef
 from flashd.errors import StoreUnavailable
 from flashd.store.census import Census, Difference, Disturbed, Place, Report, Units, entries
+from flashd.store.exposures import backed_units
 from flashd.store.faults import store_faults
 from flashd.store.keys import generation_key, order_key, pool_key
 
@@ -30,6 +31,7 @@ _BATCH = 500
 _LEVEL = re.compile(r"^(-?\d+) (\d+) (\d+) (\d+) (\d+) (\d+)(?: \d+)?$")
 _PURGED = "\x1d"
 _COUNTERS = ("on_hand", "held", "sold", "exposed", "safety")
+_MIRROR = "let the channel mirror for a while: that gives back all that backs its listings"
 _RECOUNT = "count again: flashd stock set SKU COUNT (the journal says what should be there)"
 
 
@@ -43,8 +45,8 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
     events: int = 0
     orders: int = 0
     live_holds: int = 0
-    oversold: int = 0  # units that were promised and were not there, but by a recount
-    deficits: tuple[str, ...] = ()  # a recount found fewer than were promised: known and told, not a difference
+    oversold: int = 0  # units that were promised and were not there, but by a recount or a human's edit on a channel
+    deficits: tuple[str, ...] = ()  # fewer than were promised, by one of these: known and told, not a difference
     differences: tuple[Difference, ...] = ()
     total: int = 0  # of all differences, also those not listed
 
@@ -75,6 +77,7 @@ class _Audit:
         self._report = Report()
         self._missing: set[tuple[str, str]] = set()  # orders that the journal knows and that have no record
         self._floors: dict[Place, float] = {}  # how far below zero the last recount left a SKU
+        self._backed: Units = {}  # by backed listings
         self._events = 0
         self._oversold = 0
 
@@ -85,7 +88,7 @@ class _Audit:
         Raises:
             Disturbed: Entries were trimmed before they were read, or orders with units were purged.
         """
-        levels, checkpoint, backends, last = await self._snapshot()
+        levels, checkpoint, backends, last = await self._snapshot_with_shelves()
         upto = checkpoint.pop("upto", "0-0")
         tallies, purged = _read_checkpoint(checkpoint)
         self._floors = {place: -math.inf for place, tally in tallies.items() if tally.spare < 0}
@@ -115,13 +118,29 @@ class _Audit:
             total=self._report.count,
         )
 
-    async def _snapshot(self) -> tuple[dict[Place, Tally], dict[str, str], list[str], str]:
+    async def _snapshot_with_shelves(self) -> tuple[dict[Place, Tally], dict[str, str], list[str], str]:
+        """Read all in one transaction; a shelf that came up meanwhile lets it begin again."""
+        while True:
+            shelves = await self._find_shelves()
+            found = await self._snapshot(shelves)
+            if await self._find_shelves() == shelves:
+                return found
+
+    async def _find_shelves(self) -> list[bytes]:
+        pattern = pool_key(self._pool, "exp:*")
+        return sorted({key async for key in self._client.scan_iter(match=pattern, count=1000)})
+
+    async def _snapshot(self, shelves: list[bytes]) -> tuple[dict[Place, Tally], dict[str, str], list[str], str]:
         async with self._client.pipeline(transaction=True) as pipe:
             pipe.hgetall(pool_key(self._pool, "stock"))
             pipe.hgetall(pool_key(self._pool, "checkpoint"))
             pipe.hget(generation_key(self._pool), "backends")
             pipe.xrevrange(pool_key(self._pool, "j"), count=1)
-            stock, checkpoint, backends, newest = await pipe.execute()
+            pipe.hgetall(pool_key(self._pool, "kit"))
+            for shelf in shelves:
+                pipe.hgetall(shelf)
+            stock, checkpoint, backends, newest, kits, *rows = await pipe.execute()
+        self._backed = backed_units(kits, dict(zip(shelves, rows, strict=True)), self._report)
         known = {field.decode(): value.decode() for field, value in checkpoint.items()}
         levels: dict[Place, Tally] = {}
         for field, packed in stock.items():
@@ -163,16 +182,16 @@ class _Audit:
                 self._missing.add(name)
 
     def _check_promises(self, event: Event, tallies: Tallies) -> None:
-        """No order and no hold may take more than there is; below zero, only a recount leads."""
+        """No order, hold or grant may take more than there is; below zero, only counts and human edits lead."""
         for place in {(move.sku, move.location) for move in moves_of(event)}:
             spare = tallies[place].spare
-            if event.kind == RECOUNTED:
+            if event.kind in (RECOUNTED, DRIFTED):
                 self._floors[place] = min(0, spare)
             elif spare < self._floors.get(place, 0):
                 self._oversold += round(self._floors.get(place, 0) - spare)
                 self._floors[place] = spare
                 what, mend = "more was promised than there was", f"look at {event.id} in the journal: {event.kind}"
-                self._report.add(what, _name(place), "nothing below zero but by a recount", str(spare), mend)
+                self._report.add(what, _name(place), "nothing below zero but by a count or an edit", str(spare), mend)
 
     def _compare_counters(self, levels: dict[Place, Tally], tallies: Tallies) -> None:
         for place in sorted(levels.keys() | tallies.keys()):
@@ -184,8 +203,13 @@ class _Audit:
                     self._report.add(what, _name(place), str(expected), str(found), _RECOUNT)
 
     def _compare_sums(self, levels: dict[Place, Tally], tallies: Tallies, census: Census, purged: Units) -> None:
-        for place in sorted(levels.keys() | census.taken.keys() | census.held.keys() | purged.keys()):
+        for place in sorted(
+            levels.keys() | census.taken.keys() | census.held.keys() | purged.keys() | self._backed.keys()
+        ):
             level, lacked = levels.get(place, Tally()), tallies.get(place, Tally()).lacked
+            if (backed := self._backed.get(place, 0)) != level.exposed:
+                what = "exposed is not the sum of the backed listings"
+                self._report.add(what, _name(place), str(backed), str(level.exposed), _MIRROR)
             held, taken = census.held.get(place, 0), census.taken.get(place, 0) + purged.get(place, 0)
             if held != level.held:
                 self._report.add(
