@@ -192,7 +192,7 @@ class RedisListings:
             shelves = [key async for key in self._client.scan_iter(match=pattern, count=1000)]
         places = dict.fromkeys((self._location, *(place for places in self._places.values() for place in places)))
         args: list[str | bytes | int] = [clean(by), _FIELD.join(places)]
-        for kit in kits:
+        for kit in {kit.sku: kit for kit in kits}.values():
             args += [kit.sku, pack_parts(kit.components)]
         code, sku = await self._call("put_kits", [*self._keys("kit", "stock", "j", "dirty"), *sorted(shelves)], args)
         if code != b"put":

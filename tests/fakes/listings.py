@@ -213,10 +213,9 @@ class FakeListings:
 
     async def put_kits(self, kits: Sequence[Kit], *, by: str) -> None:
         self._begin("put_kits")
-        wanted = dict(self.state.kits)
-        for kit in kits:
-            wanted[kit.sku] = kit
-        changes = [kit for kit in kits if self.state.kits.get(kit.sku, Kit(kit.sku, ())) != kit]
+        last = {kit.sku: kit for kit in kits}
+        wanted = self.state.kits | last
+        changes = [kit for kit in last.values() if self.state.kits.get(kit.sku, Kit(kit.sku, ())) != kit]
         wanted = {sku: kit for sku, kit in wanted.items() if kit.components}
         used = {part.sku for kit in wanted.values() for part in kit.components}
         for kit in changes:
