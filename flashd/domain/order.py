@@ -214,6 +214,7 @@ class OrderRecord(msgspec.Struct, frozen=True, kw_only=True):
     revoked: bool = False  # its platform cancelled it after delivery, and put its units on sale again where it does
     items: tuple[Item, ...] = ()
     bundles: tuple[Bundle, ...] = ()  # the kits among what was ordered, as they were taken apart
+    uses: dict[str, int] = {}  # what it counts for in sales, see domain.allowance
     order: Order | None = None
     backend_ref: str = ""
     reason: str = ""

@@ -29,6 +29,8 @@ class HoldCode(StrEnum):
     )
     CONFLICT = "conflict"  # the same id, another request
     SHORT = "short"
+    LIMIT = "limit"  # the customer has, or would have, more than a sale allows
+    CLOSED = "closed"  # its sale is not open now, or is stopped
     UNKNOWN_SKU = "unknown_sku"
     GONE = "gone"  # extend or release: there is no such hold, or it is no longer held
 
@@ -52,6 +54,12 @@ class HoldReply(msgspec.Struct, frozen=True, kw_only=True):
     state: HoldState | None = None
     expires_ms: int = 0
     left: tuple[tuple[str, int], ...] = ()  # SHORT: (SKU, units free); UNKNOWN_SKU: (SKU, 0)
+    sale: str = ""  # LIMIT and CLOSED: which
+    sku: str = ""  # LIMIT and CLOSED: of which SKU, as it was ordered
+    had: int = 0  # LIMIT: units that the customer has, held and ordered on all channels
+    may: int = 0  # LIMIT: units that a customer may have
+    start_ms: int = 0  # CLOSED
+    end_ms: int = 0
 
 
 class Reservation(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,9 +72,11 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     expires_ms: int
     ended_ms: int = 0
     channel: str = ""
+    customer: str = ""
     order: str = ""  # SOLD: to which order
     items: tuple[Item, ...] = ()
     bundles: tuple[Bundle, ...] = ()  # the kits among what is held, as they were taken apart
+    uses: dict[str, int] = {}  # what it counts for, see domain.allowance
 
 
 def extended(hold: Reservation, *, now_ms: int, ttl_ms: int, max_total_ms: int) -> int:

@@ -21,7 +21,7 @@ from flashd.domain.event import Event
 from flashd.domain.journal import DRIFTED, RECOUNTED, Tallies, Tally, fold, moves_of
 from flashd.domain.order import OrderRef
 from flashd.errors import StoreUnavailable
-from flashd.store.census import Census, Difference, Disturbed, Place, Report, Units, entries
+from flashd.store.census import Census, Difference, Disturbed, Place, Report, Units, Uses, entries
 from flashd.store.exposures import backed_units
 from flashd.store.faults import store_faults
 from flashd.store.keys import generation_key, order_key, pool_key
@@ -29,7 +29,7 @@ from flashd.store.keys import generation_key, order_key, pool_key
 _ATTEMPTS = 5
 _BATCH = 500
 _LEVEL = re.compile(r"^(-?\d+) (\d+) (\d+) (\d+) (\d+) (\d+)(?: \d+)?$")
-_PURGED = "\x1d"
+_PURGED, _PURGED_USE = "\x1d", "\x1c"
 _COUNTERS = ("on_hand", "held", "sold", "exposed", "safety")
 _MIRROR = "let the channel mirror for a while: that gives back all that backs its listings"
 _RECOUNT = "count again: flashd stock set SKU COUNT (the journal says what should be there)"
@@ -80,6 +80,7 @@ class _Audit:
         self._backed: Units = {}  # by backed listings
         self._events = 0
         self._oversold = 0
+        self._uses: Uses = {}  # as counted
 
     async def run(self) -> AuditReport:
         """
@@ -89,6 +90,7 @@ class _Audit:
             Disturbed: Entries were trimmed before they were read, or orders with units were purged.
         """
         levels, checkpoint, backends, last = await self._snapshot_with_shelves()
+        purged_uses = _take_purged_uses(checkpoint)
         upto = checkpoint.pop("upto", "0-0")
         tallies, purged = _read_checkpoint(checkpoint)
         self._floors = {place: -math.inf for place, tally in tallies.items() if tally.spare < 0}
@@ -97,10 +99,11 @@ class _Audit:
         await census.take()
         now = await self._client.hgetall(pool_key(self._pool, "checkpoint"))
         fields = {field.decode(): value.decode() for field, value in now.items() if field != b"upto"}
-        if _read_checkpoint(fields)[1] != purged:
+        if _take_purged_uses(fields) != purged_uses or _read_checkpoint(fields)[1] != purged:
             raise Disturbed
         self._compare_counters(levels, tallies)
         self._compare_sums(levels, tallies, census, purged)
+        self._compare_uses(census.uses, purged_uses)
         for channel, order_id in sorted(self._missing - census.tail.purged):
             mend = "restore the record from a backup, or ask the channel for the order again"
             self._report.add("order without a record", f"{channel}:{order_id}", "a record", "none", mend)
@@ -135,11 +138,13 @@ class _Audit:
             pipe.hgetall(pool_key(self._pool, "stock"))
             pipe.hgetall(pool_key(self._pool, "checkpoint"))
             pipe.hget(generation_key(self._pool), "backends")
+            pipe.hgetall(pool_key(self._pool, "use"))
             pipe.xrevrange(pool_key(self._pool, "j"), count=1)
             pipe.hgetall(pool_key(self._pool, "kit"))
             for shelf in shelves:
                 pipe.hgetall(shelf)
-            stock, checkpoint, backends, newest, kits, *rows = await pipe.execute()
+            stock, checkpoint, backends, uses, newest, kits, *rows = await pipe.execute()
+        self._uses = {field.decode(): int(units) for field, units in uses.items()}
         self._backed = backed_units(kits, dict(zip(shelves, rows, strict=True)), self._report)
         known = {field.decode(): value.decode() for field, value in checkpoint.items()}
         levels: dict[Place, Tally] = {}
@@ -219,6 +224,21 @@ class _Audit:
             if not level.sold <= taken <= level.sold + lacked:
                 expected = str(taken) if not lacked else f"{max(0, taken - lacked)} to {taken}"
                 self._report.add("sold is not what the orders took", _name(place), expected, str(level.sold), _RECOUNT)
+
+    def _compare_uses(self, carried: Uses, purged: Uses) -> None:
+        """What counts against quotas and limits is what holds and orders carry."""
+        for field in sorted(self._uses.keys() | carried.keys() | purged.keys()):
+            expected, found = carried.get(field, 0) + purged.get(field, 0), self._uses.get(field, 0)
+            if expected != found:
+                what, where = "a use is not what holds and orders carry", field.replace("\x1f", "/")
+                mend = f"HINCRBY {pool_key(self._pool, 'use')} {field!r} {expected - found}"
+                self._report.add(what, where, str(expected), str(found), mend)
+
+
+def _take_purged_uses(fields: dict[str, str]) -> Uses:
+    """Take what purged orders count for out of the checkpoint's fields."""
+    names = [field for field in fields if field.startswith(_PURGED_USE)]
+    return {field.removeprefix(_PURGED_USE): int(fields.pop(field)) for field in names}
 
 
 def _read_checkpoint(fields: dict[str, str]) -> tuple[Tallies, Units]:

@@ -23,7 +23,7 @@ from flashd.domain.order import Kind, OrderRef
 from flashd.store.generation import stream_id
 from flashd.store.journal import read_entry
 from flashd.store.keys import order_key, pool_key
-from flashd.store.packing import unpack_items
+from flashd.store.packing import unpack_items, unpack_uses
 
 _PAGE = 500
 _INDEX = {
@@ -44,6 +44,7 @@ _PLAIN = ("wait", "desk", "dead", "backorder", "done")
 
 Place = tuple[str, str]  # SKU and location
 Units = dict[Place, int]
+Uses = dict[str, int]  # what counts against quotas and limits, by field
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +66,8 @@ class Tail:
         self._after = after
         self.orders: dict[tuple[str, str], Units] = {}
         self.holds: dict[str, Units] = {}
+        self.order_uses: dict[tuple[str, str], Uses] = {}
+        self.hold_uses: dict[str, Uses] = {}
         self.purged: set[tuple[str, str]] = set()
 
     async def read_to(self, last: str) -> None:
@@ -73,6 +76,12 @@ class Tail:
             self._after = event.id
             if event.kind == "order.purged":
                 self.purged.add((event.data["order"]["channel"], event.data["order"]["id"]))
+            for field, change in event.data.get("uses", ()):
+                if event.topic is Topic.HOLD:
+                    bag = self.hold_uses.setdefault(event.data["hold"], {})
+                else:
+                    bag = self.order_uses.setdefault((event.data["order"]["channel"], event.data["order"]["id"]), {})
+                bag[field] = bag.get(field, 0) + change
             for move in moves_of(event):
                 place = (move.sku, move.location)
                 if event.topic is Topic.HOLD:  # it may also name the order that it was sold to
@@ -88,6 +97,7 @@ class Census:
     def __init__(self, client: Redis, pool: str, backends: Iterable[str], after: str, report: Report) -> None:
         self.taken: Units = {}
         self.held: Units = {}
+        self.uses: Uses = {}  # what live holds and orders count for
         self.orders = self.live_holds = 0
         self._client: Any = client
         self._pool = pool
@@ -136,7 +146,7 @@ class Census:
                     pipe.hmget(order_key(self._pool, ref), "s", "n")
                     for kind in Kind:
                         pipe.hget(order_key(self._pool, OrderRef(ref.channel, ref.id, kind)), "i")
-                    pipe.exists(order_key(self._pool, OrderRef(ref.channel, ref.id)))
+                    pipe.hmget(order_key(self._pool, OrderRef(ref.channel, ref.id)), "s", "u")
                 for index in indexes:
                     pipe.zmscore(pool_key(self._pool, index), members)
                 pipe.xrevrange(pool_key(self._pool, "j"), count=1)
@@ -150,12 +160,12 @@ class Census:
             await self.tail.read_to(rows[-1][0][0].decode())
         scores = dict(zip(indexes, rows[width * len(members) : -1], strict=True))
         for at, member in enumerate(members):
-            (head, waiting), *items, has_base = rows[at * width : (at + 1) * width]
+            (head, waiting), *items, (base, uses) = rows[at * width : (at + 1) * width]
             if head is None and waiting is None and not any(items):
                 continue  # it left between SCAN and now
             stands = [index for index in indexes if scores[index][at] is not None]
             self._judge(member, head, has_next=waiting is not None, stands=stands)
-            self._sum(OrderRef.parse(member), items, has_base=bool(has_base))
+            self._sum(OrderRef.parse(member), items, uses or b"", has_base=base is not None)
 
     def _judge(self, member: str, head: bytes | None, *, has_next: bool, stands: list[str]) -> None:
         where = member.replace("\x1f", "/")
@@ -183,7 +193,7 @@ class Census:
                 f"ZADD {pool_key(self._pool, 'pending')} 0 {member!r}" if has_next else "ZREM it from pending",
             )
 
-    def _sum(self, ref: OrderRef, items: Sequence[bytes | None], *, has_base: bool) -> None:
+    def _sum(self, ref: OrderRef, items: Sequence[bytes | None], uses: bytes, *, has_base: bool) -> None:
         if ref.kind is not Kind.CREATE:
             if not has_base:
                 said = "look in the journal for what became of the order"
@@ -195,6 +205,7 @@ class Census:
                 _add(self.taken, (item.sku, item.location), item.taken)
         for place, units in self.tail.orders.get((ref.channel, ref.id), {}).items():
             _add(self.taken, place, -units)
+        self._count_uses(unpack_uses(uses), self.tail.order_uses.get((ref.channel, ref.id), {}))
 
     async def _walk_index(self, name: str) -> None:
         key = pool_key(self._pool, name)
@@ -258,8 +269,16 @@ class Census:
             self.live_holds += 1
             for item in unpack_items(parts[9].encode()):
                 _add(self.held, (item.sku, item.location), item.quantity)
+        uses = unpack_uses(parts[11].encode()) if live and len(parts) > 11 else {}
+        self._count_uses(uses, self.tail.hold_uses.get(name, {}))
         for place, units in self.tail.holds.get(name, {}).items():
             _add(self.held, place, -units)
+
+    def _count_uses(self, uses: Uses, since: Uses) -> None:
+        """Add what something counts for, but for what changed since the census began."""
+        for sign, bag in ((1, uses), (-1, since)):
+            for field, units in bag.items():
+                self.uses[field] = self.uses.get(field, 0) + sign * units
 
 
 class Report:

@@ -16,7 +16,7 @@ stock                 HASH    ``<sku> 0x1f <location>`` -> ``on_hand held sold e
 hold                  HASH    hold id -> packed reservation, see includes/reservation.lua; terminal = tombstone
 hold:due              ZSET    live hold id -> deadline ms
 hold:end              ZSET    ended hold id -> when its tombstone may go, ms
-ord:<ch>:<id>         HASH    one outbox item, see includes/record.lua: s i o b n t x r h w d p k
+ord:<ch>:<id>         HASH    one outbox item, see includes/record.lua: s i o b n t x r h w d p k u
 wait                  ZSET    waiting orders -> accepted ms
 q:<backend>           ZSET    queued orders -> not before ms
 fl:<backend>          ZSET    sending -> end of the in-flight lease ms; in doubt -> next look-up ms

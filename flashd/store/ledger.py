@@ -31,8 +31,8 @@ from flashd.store.scripts import load
 
 _AGAIN = b"again"
 _ROUNDS = 200
-_HOLDS = ("stock", "hold", "hold:due", "hold:end", "j", "dirty")
-_HOLD = (*_HOLDS, "kit")
+_HOLDS = ("stock", "hold", "hold:due", "hold:end", "j", "dirty", "use")
+_HOLD = (*_HOLDS, "kit", "rule")
 _ORDERS = (
     "stock",
     "hold",
@@ -174,7 +174,7 @@ class RedisLedger:
         """Make orders durable and take their stock."""
 
         async def ask(left: list[int]) -> list[Any]:
-            keys, args = self._keys(_ORDERS) + self._queues(), self._routes()
+            keys, args = self._keys((*_ORDERS, "rule", "use")) + self._queues(), self._routes()
             for index in left:
                 keys += self._records(orders[index].ref)
                 args += self._entry(orders[index], backends[index], since_ms)
@@ -202,6 +202,7 @@ class RedisLedger:
             pack_raw(incoming.raw),
             max(0, order.placed_ms),
             self._packed_terms(order.channel),
+            incoming.customer,
         ]
 
     async def apply_next(self, limit: int = 100) -> int:
@@ -220,7 +221,7 @@ class RedisLedger:
 
     async def _apply(self, refs: Sequence[OrderRef]) -> list[bytes]:
         async def ask(left: list[int]) -> list[Any]:
-            keys, args = self._keys(_ORDERS) + self._queues(), self._routes()
+            keys, args = self._keys((*_ORDERS, "rule", "use")) + self._queues(), self._routes()
             for index in left:
                 keys += self._records(refs[index])
                 args += [refs[index].kind, self._packed_terms(refs[index].channel)]
@@ -234,7 +235,7 @@ class RedisLedger:
         records = self._item_and_order(ref)
 
         async def ask(_left: list[int]) -> list[Any]:
-            keys = self._keys(_COMMANDS) + records + self._queues()
+            keys = self._keys((*_COMMANDS, "use")) + records + self._queues()
             return [await self._call("cancel", keys, [" ".join(self._names), clean(by), clean(reason)])]
 
         return commanded(ref, "cancel", (await self._until_covered(1, (), ask))[0])
@@ -246,7 +247,7 @@ class RedisLedger:
         content = pack_order(order) if order else b""
 
         async def ask(_left: list[int]) -> list[Any]:
-            keys = [*self._keys(_ORDERS), order_key(self.pool, ref), *self._queues()]
+            keys = [*self._keys((*_ORDERS, "use")), order_key(self.pool, ref), *self._queues()]
             args: list[str | bytes | int] = [
                 " ".join(self._names),
                 clean(by),
@@ -330,6 +331,12 @@ def _pairs(values: Sequence[bytes]) -> tuple[tuple[str, int], ...]:
 
 def _hold_reply(reply: Sequence[bytes]) -> HoldReply:
     state = HoldState(reply[1].decode()) if reply[1] else None
+    if reply[0] in (b"limit", b"closed"):
+        _, _, _, sale, first, second, sku = reply
+        refusal = HoldReply(code=HoldCode(reply[0].decode()), sale=sale.decode(), sku=sku.decode())
+        if refusal.code is HoldCode.LIMIT:
+            return replace(refusal, had=int(first), may=int(second))
+        return replace(refusal, start_ms=int(first), end_ms=int(second))
     return HoldReply(code=HoldCode(reply[0].decode()), state=state, expires_ms=int(reply[2]), left=_pairs(reply[3:]))
 
 

@@ -14,7 +14,7 @@ from flashd.domain.stock import StockLevel
 from flashd.domain.terms import SellingTerms
 from flashd.errors import InvariantBroken
 
-RECORD_FIELDS = ("s", "i", "o", "t", "x", "r", "h", "d", "p", "k")
+RECORD_FIELDS = ("s", "i", "o", "t", "x", "r", "h", "d", "p", "k", "u")
 """The fields that `unpack_record` wants, in this order; b (raw body) and n (a waiting version) are asked for apart."""
 
 _ITEM, _FIELD = "\x1e", "\x1f"
@@ -77,6 +77,12 @@ def unpack_bundles(packed: bytes) -> tuple[Bundle, ...]:
     return tuple(bundles)
 
 
+def unpack_uses(packed: bytes) -> dict[str, int]:
+    """Read what includes/uses.lua wrote."""
+    parts = packed.decode().split(_ITEM) if packed else []
+    return {field: int(units) for field, units in zip(parts[::2], parts[1::2], strict=True)}
+
+
 def items_of(lines: Iterable[Line], location: str) -> tuple[Item, ...]:
     """Sum lines to items: one per SKU, in the order of their first line; lines of no units want nothing."""
     wanted: dict[str, int] = {}
@@ -120,7 +126,7 @@ def unpack_record(ref: OrderRef, values: Sequence[bytes | None], *, has_next: bo
     Raises:
         InvariantBroken: The head is damaged.
     """
-    head, items, order, timeline, reason, backend_ref, hold_id, delivered_ms, shipped_ms, bundles = values
+    head, items, order, timeline, reason, backend_ref, hold_id, delivered_ms, shipped_ms, bundles, uses = values
     if head is None:
         return None
     parts = head.decode().split(" ")
@@ -146,6 +152,7 @@ def unpack_record(ref: OrderRef, values: Sequence[bytes | None], *, has_next: bo
         revoked="v" in parts[12],
         items=unpack_items(items or b""),
         bundles=unpack_bundles(bundles or b""),
+        uses=unpack_uses(uses or b""),
         order=unpack_order(order) if order else None,
         backend_ref=(backend_ref or b"").decode(),
         reason=(reason or b"").decode(),

@@ -19,6 +19,7 @@ from flashd.domain.delivery import Result, ResultKind
 from flashd.domain.listing import Listing
 from flashd.domain.order import Accepted, Effect, Incoming, Kind, Line, Order, OrderRecord, OrderRef
 from flashd.domain.reservation import HoldRequest
+from flashd.domain.sale import Rule
 from flashd.domain.stock import Move, StockLevel
 from flashd.domain.terms import SellingTerms
 from flashd.ports import OrderBook, Outbox, StockLedger, Stockroom
@@ -112,9 +113,27 @@ class Bench:
             return self.fake.listings[channel, sku]
         assert self.client is not None
         shelf: Any = pool_key("main", f"exp:{channel}")
-        found = unpack_listing(sku, await self.client.hget(shelf, sku))
+        packed: Any = await self.client.hget(shelf, sku)
+        found = unpack_listing(sku, packed)
         assert found is not None
         return found
+
+    async def put_rules(self, sku: str, *rules: Rule) -> None:
+        if self.fake is not None:
+            self.fake.rules[sku] = rules
+            return
+        assert self.client is not None
+        key: Any = pool_key("main", "rule")
+        await self.client.hset(key, sku, "\x1e".join(map(_pack_rule, rules)))
+
+    async def uses(self) -> dict[str, int]:
+        """What counts against quotas and limits."""
+        if self.fake is not None:
+            return dict(self.fake.uses)
+        assert self.client is not None
+        key: Any = pool_key("main", "use")
+        found: Any = await self.client.hgetall(key)
+        return {field.decode(): int(units) for field, units in found.items()}
 
     async def now_ms(self) -> int:
         """The store's time."""
@@ -136,6 +155,12 @@ class Bench:
         await self.outbox.claim([ref], epoch=1, lease_ms=HOUR_MS)
         if kind is not None:
             await self.outbox.finish([Result(ref=ref, kind=kind, backend_ref=backend_ref)], epoch=1)
+
+
+def _pack_rule(rule: Rule) -> str:
+    times = (rule.start_ms, rule.end_ms, rule.quota, rule.limit, rule.sale_limit)
+    parts = (rule.sale, rule.state.value, *map(str, times), " ".join(rule.channels), str(int(rule.closed_outside)))
+    return "\x1f".join(parts)
 
 
 async def _outlast(ms: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -216,7 +217,7 @@ async def test_a_kit_that_was_unknown_is_taken_apart_by_a_retry(bench: Bench) ->
 # ------------------------------------------------------------------------------------------------------------ listings
 
 
-async def expose(bench: Bench, units: int = 6, of: int = 10, sku: str = "tee", **more: int) -> Listing:
+async def expose(bench: Bench, units: int = 6, of: int = 10, sku: str = "tee", **more: Any) -> Listing:
     """A backed listing of *units*, taken out of *of* on hand by the listing's own protocol."""
     await stock(bench, of, sku)
     listing = Listing(sku=sku, backed=True, exposed=units, figure=units, **more)
@@ -225,7 +226,7 @@ async def expose(bench: Bench, units: int = 6, of: int = 10, sku: str = "tee", *
         bench.fake.levels[sku, "main"] = replace(bench.fake.levels[sku, "main"], exposed=units)
     else:
         assert bench.client is not None
-        await bench.client.hset("fd:{main}:stock", f"{sku}\x1fmain", f"{of} 0 0 {units} 0 0")  # type: ignore[misc]
+        await bench.client.hset("fd:{main}:stock", f"{sku}\x1fmain", f"{of} 0 0 {units} 0 0")
     return listing
 
 

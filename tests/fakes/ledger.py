@@ -20,7 +20,8 @@ from flashd.domain.acceptance import (
     decide,
     explain,
 )
-from flashd.domain.catalogue import added, ordered_of, take_apart
+from flashd.domain.allowance import Count, Purchase, breaches, count, judged_again
+from flashd.domain.catalogue import Component, added, ordered_of, take_apart
 from flashd.domain.draw import Demand, Drawn, is_supplied
 from flashd.domain.order import AcceptCode, Accepted, Incoming, Item, Kind, Order, OrderRecord, OrderRef, OrderState
 from flashd.domain.picking import is_known, pick, short_of
@@ -79,12 +80,27 @@ class FakeLedger:
         if unknown:
             return HoldReply(code=HoldCode.UNKNOWN_SKU, left=tuple((sku, 0) for sku in unknown))
 
-        def short() -> tuple[tuple[str, int], ...]:
-            return short_of(self.state.levels, ordered, wants, bundles, terms)
-
-        if not self._cover(lambda: not short()):
-            return HoldReply(code=HoldCode.SHORT, left=short())
         now = self.state.clock.now_ms()
+        purchase = Purchase(ordered=ordered, channel=request.channel, at_ms=now, customer=request.customer)
+        counted = count(self.state.rules, purchase)
+        if counted.barred:
+            sku, _, rule = counted.barred[0]
+            return HoldReply(code=HoldCode.CLOSED, sale=rule.sale, sku=sku, start_ms=rule.start_ms, end_ms=rule.end_ms)
+
+        def refusal() -> HoldReply | None:
+            passed = breaches(counted, {}, self.state.uses, all_of_them=False)
+            for breach in passed:
+                if not breach.quota:
+                    return HoldReply(
+                        code=HoldCode.LIMIT, sale=breach.sale, sku=breach.sku, had=breach.had, may=breach.may
+                    )
+            short = tuple((breach.sku, max(0, breach.may - breach.had)) for breach in passed)
+            short = short or short_of(self.state.levels, ordered, wants, bundles, terms)
+            return HoldReply(code=HoldCode.SHORT, left=short) if short else None
+
+        self._cover(lambda: refusal() is None)
+        if refused := refusal():
+            return refused
         items = tuple(Item(*parcel) for parcel in pick(self.state.levels, wants, terms))
         moves = tuple(Move(item.sku, item.location, held=item.quantity) for item in items)
         hold = Reservation(
@@ -96,7 +112,10 @@ class FakeLedger:
             channel=request.channel,
             items=items,
             bundles=bundles,
+            customer=request.customer,
+            uses=counted.uses,
         )
+        self._on.change_uses({}, counted.uses)
         self._on.shift(moves)
         self.state.holds[request.id] = hold
         self._on.say("hold.held", {"hold": hold.id}, moves)
@@ -203,7 +222,44 @@ class FakeLedger:
             placed_ms=incoming.order.placed_ms,
             travels=verdict in {Verdict.AMEND, Verdict.REVOKE},
         )
-        return Plan(demand, lines, bundles)
+        if verdict not in _TAKES:
+            return Plan(demand, lines, bundles, known.uses if known else {}, Count({}, {}))
+        return self._count(Plan(demand, lines, bundles, {}, Count({}, {})), incoming, ordered, before, known, hold)
+
+    def _count(
+        self,
+        plan: Plan,
+        incoming: Incoming,
+        ordered: dict[str, int],
+        had: dict[str, int],
+        known: OrderRecord | None,
+        hold: Reservation | None,
+    ) -> Plan:
+        counted_before = hold.uses if hold else known.uses if known else {}
+        had = ordered_of(units.wants_of(hold.items), hold.bundles) if hold else had
+        record = self.state.records.get(incoming.ref)
+        parked = record is not None and record.state is OrderState.PARKED and not record.released
+        purchase = Purchase(
+            ordered=ordered,
+            channel=incoming.order.channel,
+            at_ms=incoming.order.placed_ms or self.state.clock.now_ms(),
+            customer=incoming.customer or (hold.customer if hold else ""),
+            had=judged_again(had, counted_before) if parked else had,
+            before=counted_before,
+        )
+        counted = count(self.state.rules, purchase)
+        made_of = {bundle.sku: bundle.components for bundle in plan.bundles}
+        blocked: dict[str, int] = {}
+        for sku, some in counted.blocked.items():
+            for part in made_of.get(sku, (Component(sku, 1),)):
+                blocked[part.sku] = blocked.get(part.sku, 0) + some * part.quantity
+        return replace(
+            plan,
+            demand=replace(plan.demand, blocked=blocked),
+            counted_before=counted_before,
+            count=counted,
+            parked=parked,
+        )
 
     async def apply_next(self, limit: int = 100) -> int:
         self._begin("apply_next")
@@ -236,6 +292,8 @@ class FakeLedger:
             if ref.kind is Kind.CREATE:
                 moves = units.give_back(self.state.levels, record.items)
                 self._on.shift(moves)
+                self._on.change_uses(record.uses, {})
+                record = replace(record, uses={})
             else:
                 order = self.state.records[OrderRef(ref.channel, ref.id)]
                 self.state.records[order.ref] = replace(order, items=units.hand_over(record.items, order.items))
@@ -263,6 +321,12 @@ class FakeLedger:
                 ordered = units.wants_of(items_of(order.lines, ""))
             wants, bundles = take_apart(ordered, self.state.kits, record.bundles)
             demand = Demand(wants=wants, terms=terms, old=record.items)
+            if mended:
+                had = ordered_of(units.wants_of(record.items), record.bundles)
+                purchase = Purchase(ordered=ordered, channel="", at_ms=0, had=had, before=record.uses)
+                counted = count({}, purchase)
+                self._on.change_uses(record.uses, counted.uses)
+                record = replace(record, uses=counted.uses)
             self._cover(lambda: is_supplied(self.state.levels, {}, demand))
             drawn = self._on.draw("", demand)
         owing = OrderState.BACKORDER if record.state is OrderState.BACKORDER else OrderState.SHORTFALL

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from flashd.domain import units
 from flashd.domain.acceptance import IN_FLIGHT, SETTLED, Verdict, explain, place
+from flashd.domain.allowance import Count, Uses, breaches
 from flashd.domain.catalogue import Bundle
 from flashd.domain.draw import Demand, Drawn, draw
 from flashd.domain.event import Event
@@ -39,6 +40,9 @@ class Plan(msgspec.Struct, frozen=True):
     demand: Demand
     lines: tuple[Item, ...]  # as they were ordered
     bundles: tuple[Bundle, ...]
+    counted_before: Uses
+    count: Count
+    parked: bool = False
 
 
 class Transitions:
@@ -94,6 +98,17 @@ class Transitions:
         self._pool.listings.update({(channel, sku): listing for sku, listing in drawn.listings.items()})
         return drawn
 
+    def change_uses(self, before: Uses, after: Uses) -> None:
+        for field in {**before, **after}:
+            self._pool.uses[field] = self._pool.uses.get(field, 0) + after.get(field, 0) - before.get(field, 0)
+            if self._pool.uses[field] <= 0:
+                del self._pool.uses[field]
+
+    def review(self, incoming: Incoming, plan: Plan) -> str:
+        found = breaches(plan.count, plan.counted_before, self._pool.uses, all_of_them=plan.parked)
+        reasons = (clean(incoming.reason), *plan.count.reasons, *(breach.reason for breach in found))
+        return "; ".join(reason for reason in reasons if reason)
+
     def listings(self, channel: str, terms: SellingTerms) -> dict[str, Listing]:
         there = self._pool.listings.items() if terms.mode != "none" else ()
         return {sku: listing for (name, sku), listing in there if name == channel}
@@ -103,6 +118,9 @@ class Transitions:
         self.shift(moves)
         now = self._pool.clock.now_ms()
         self._pool.holds[hold.id] = replace(hold, state=state, ended_ms=now, order=order, items=(), bundles=())
+        if state is not HoldState.SOLD:
+            self.change_uses(hold.uses, {})
+        self._pool.holds[hold.id] = replace(self._pool.holds[hold.id], uses={})
         self.say(f"hold.{state}", {"hold": hold.id}, moves)
 
     # ------------------------------------------------------------------------------------------------------ records
@@ -186,7 +204,8 @@ class Transitions:
             return Accepted(code, state)
         if verdict is Verdict.CANCEL:
             drawn = self.draw(incoming.order.channel, plan.demand)
-            bare = replace(bare, bundles=())
+            self.change_uses(known.uses, {})
+            bare = replace(bare, bundles=(), uses={})
             self.enter(bare, OrderState.CANCELLED, clean(incoming.reason), drawn.moves)
             return Accepted(code, OrderState.CANCELLED)
         return self._take(verdict, incoming, plan, bare, hold, code)
@@ -215,12 +234,14 @@ class Transitions:
         hold: Reservation | None,
         code: AcceptCode,
     ) -> Accepted:
+        reason = self.review(incoming, plan)
         if hold is not None:
             self.end_hold(hold, HoldState.SOLD, str(known.ref))
             known = replace(known, hold_id=hold.id)
         drawn = self.draw(incoming.order.channel, plan.demand)
-        why = explain(clean(incoming.reason), drawn.short, drawn.unknown)
-        record = replace(known, items=drawn.items, bundles=plan.bundles)
+        why = explain(reason, drawn.short, drawn.unknown)
+        self.change_uses(plan.counted_before, plan.count.uses)
+        record = replace(known, items=drawn.items, bundles=plan.bundles, uses=plan.count.uses)
         state = place(
             short=bool(drawn.short),
             doubtful=bool(why),
@@ -282,7 +303,8 @@ class Transitions:
             return Accepted(AcceptCode.UPDATED, record.state)
         drawn = self.draw(incoming.order.channel, plan.demand)
         spare = units.gather(follow.items if follow else (), drawn.spare, self._overtake(record))
-        self._note_order(incoming, replace(record, items=units.emptied(record.items), revoked=True))
+        self.change_uses(record.uses, {})
+        self._note_order(incoming, replace(record, items=units.emptied(record.items), revoked=True, uses={}))
         self._follow_up(incoming, ref, follow, spare, drawn.moves, "", record.backend)
         return Accepted(AcceptCode.UPDATED, record.state)
 
@@ -310,12 +332,14 @@ class Transitions:
             self._note_order(incoming, record)
             self._pool.waiting.pop(ref, None)
             return Accepted(AcceptCode.UPDATED, record.state)
+        reason = self.review(incoming, plan)
         drawn = self.draw(incoming.order.channel, plan.demand)
-        record = replace(record, items=drawn.items, bundles=plan.bundles, revoked=False)
+        self.change_uses(plan.counted_before, plan.count.uses)
+        record = replace(record, items=drawn.items, bundles=plan.bundles, revoked=False, uses=plan.count.uses)
         if drawn.moves:  # until the amend is delivered, the backend does not know of these units
             record = replace(record, delivered_ms=0, shipped_ms=0)
         self._note_order(incoming, record)
-        why = explain(clean(incoming.reason), drawn.short, drawn.unknown)
+        why = explain(reason, drawn.short, drawn.unknown)
         self._follow_up(incoming, ref, follow, drawn.spare, drawn.moves, why, record.backend)
         return Accepted(AcceptCode.UPDATED, record.state, drawn.short)
 

@@ -13,7 +13,9 @@
 -- KEYS[12] backorder ZSET orders that wait for goods
 -- KEYS[13] owing ZSET who waits for which SKU, first come first
 -- KEYS[14] kit HASH what kits are made of
--- KEYS[15..] rest MIXED q:<backend> of every backend that was ever used, then per item its order's record, those of cancel and
+-- KEYS[15] rule HASH rules of sales by SKU
+-- KEYS[16] use HASH what counts against quotas and limits
+-- KEYS[17..] rest MIXED q:<backend> of every backend that was ever used, then per item its order's record, those of cancel and
 --   amend, and exp:<channel>
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] kinds which follow-ups the backends take: " erp/cancel erp/amend "
@@ -26,8 +28,11 @@
 -- @include clock
 -- @include journal
 -- @include record
+-- @include sale
 -- @include stock
 -- @include kit
+-- @include uses
+-- @include allowance
 -- @include units
 -- @include pick
 -- @include listing
@@ -49,7 +54,7 @@
 local keys = {
   stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], wait = KEYS[5], desk = KEYS[6], dead = KEYS[7],
   done = KEYS[8], pending = KEYS[9], journal = KEYS[10], dirty = KEYS[11], backorder = KEYS[12],
-  owing = KEYS[13], kit = KEYS[14], q = {},
+  owing = KEYS[13], kit = KEYS[14], rule = KEYS[15], use = KEYS[16], q = {},
 }
 
 local function apply(order_key, cancel_key, amend_key, shelf, kind, terms)
@@ -85,7 +90,7 @@ local function apply(order_key, cancel_key, amend_key, shelf, kind, terms)
   return 'applied'
 end
 
-local first = 15
+local first = 17
 for name in string.gmatch(ARGV[1], '%S+') do
   keys.q[name], first = KEYS[first], first + 1
 end

@@ -9,9 +9,10 @@
 -- KEYS[8] dirty ZSET SKUs whose stock changed
 -- KEYS[9] backorder ZSET orders that wait for goods
 -- KEYS[10] owing ZSET who waits for which SKU, first come first
--- KEYS[11] item HASH the record
--- KEYS[12] order HASH the record of the order that it follows; the same for an order
--- KEYS[13..] queues ZSET q:<backend> of every backend that was ever used
+-- KEYS[11] use HASH what counts against quotas and limits
+-- KEYS[12] item HASH the record
+-- KEYS[13] order HASH the record of the order that it follows; the same for an order
+-- KEYS[14..] queues ZSET q:<backend> of every backend that was ever used
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] by whom
 -- ARGV[3] reason why
@@ -25,6 +26,7 @@
 -- @include record
 -- @include stock
 -- @include kit
+-- @include uses
 -- @include units
 -- @include waiting
 -- @include order_event
@@ -34,13 +36,13 @@
 -- Read.
 local keys = {
   stock = KEYS[1], wait = KEYS[2], desk = KEYS[3], dead = KEYS[4], done = KEYS[5], pending = KEYS[6], journal = KEYS[7],
-  dirty = KEYS[8], backorder = KEYS[9], owing = KEYS[10], q = {},
+  dirty = KEYS[8], backorder = KEYS[9], owing = KEYS[10], use = KEYS[11], q = {},
 }
-local next_key = 13
+local next_key = 14
 for name in string.gmatch(ARGV[1], '%S+') do
   keys.q[name], next_key = KEYS[next_key], next_key + 1
 end
-local item, order = KEYS[11], KEYS[12]
+local item, order = KEYS[12], KEYS[13]
 local head, newer = read_head(item), read_next(item)
 local MAY = {
   waiting = true, queued = true, shortfall = true, backorder = true, parked = true, dead = true, manual = true, cancelled = true,
@@ -61,8 +63,12 @@ if not keys.q[head.backend] then
 end
 
 -- Write.
-local items, moves = read_items(redis.call('HGET', item, 'i')), {}
+local items, moves, told = read_items(redis.call('HGET', item, 'i')), {}, ''
 if item == order then
+  local uses = read_uses(redis.call('HGET', item, 'u'))
+  change_uses(keys, uses, new_bag())
+  redis.call('HDEL', item, 'u')
+  told = tell_uses(uses, new_bag())
   give_all(keys.stock, items, moves)
 else
   local theirs = read_items(redis.call('HGET', order, 'i'))
@@ -75,6 +81,6 @@ if newer then
   drop_next(keys, item)
 end
 head.final = true
-enter(keys, item, head, 'cancelled', ARGV[3] .. ' (by ' .. ARGV[2] .. ')', moves, 'order.cancelled')
+enter(keys, item, head, 'cancelled', ARGV[3] .. ' (by ' .. ARGV[2] .. ')', moves, 'order.cancelled', told)
 write_levels(keys.stock, keys.journal, keys.dirty)
 return { 'done', head.state }

@@ -5,6 +5,7 @@
 -- KEYS[4] hold_end ZSET ended holds, not touched
 -- KEYS[5] journal STREAM j
 -- KEYS[6] dirty ZSET SKUs whose stock changed, not touched
+-- KEYS[7] use HASH what counts against quotas and limits, not touched
 -- ARGV[1] id hold id
 -- ARGV[2] ttl_ms from now
 -- ARGV[3] max_total_ms since it began
@@ -18,6 +19,7 @@
 -- @include record
 -- @include stock
 -- @include kit
+-- @include uses
 -- @include reservation
 
 -- Read.

@@ -5,10 +5,12 @@
 -- KEYS[4] hold_end ZSET ended holds by the time they may go
 -- KEYS[5] journal STREAM j
 -- KEYS[6] dirty ZSET SKUs whose stock changed
--- KEYS[7] kit HASH what kits are made of
+-- KEYS[7] use HASH what counts against quotas and limits
+-- KEYS[8] kit HASH what kits are made of
+-- KEYS[9] rule HASH rules of sales by SKU
 -- ARGV[1..] requests for each: id, digest, ttl_ms, channel, customer, items, terms, thresholds
 -- RETURNS per request {code, state, deadline ms, SKU, units left ...}: `held`, `repeat`, `conflict`, `short`, `unknown_sku`,
---   or `again` (nothing written: overdue holds are left to sweep)
+--   {`closed`, .., sale, start ms, end ms, SKU}, {`limit`, .., sale, what the customer has, may have, SKU}, or `again` (nothing written: overdue holds are left to sweep)
 -- KEEPS on hand = atp + held + sold + safety, none below zero; refusals are not stored
 -- CLOCK server
 
@@ -16,15 +18,19 @@
 -- @include clock
 -- @include journal
 -- @include record
+-- @include sale
 -- @include stock
 -- @include kit
+-- @include uses
+-- @include allowance
 -- @include units
 -- @include pick
 -- @include threshold
 -- @include reservation
 
 local keys = {
-  stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], journal = KEYS[5], dirty = KEYS[6], kit = KEYS[7],
+  stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], journal = KEYS[5], dirty = KEYS[6], use = KEYS[7],
+  kit = KEYS[8], rule = KEYS[9],
 }
 
 local function left_of(code, pairs_left)
@@ -91,6 +97,19 @@ local function short_of(wish)
   return short
 end
 
+-- Returns the first limit that is passed, and what is left of quotas that are.
+local function breach_of(count, before)
+  local left = {}
+  for _, breach in ipairs(breaches_of(keys, count, before, false)) do
+    if not breach.quota then
+      return breach, left
+    end
+    left[#left + 1] = breach.sku
+    left[#left + 1] = whole(math.max(0, breach.may - breach.had))
+  end
+  return nil, left
+end
+
 local function hold_one(wish)
   -- Read.
   local known = read_hold(keys, wish.id)
@@ -104,14 +123,27 @@ local function hold_one(wish)
   if #unknown > 0 then
     return left_of('unknown_sku', unknown)
   end
-  local short
+  local none = new_bag()
+  local count = count_uses(keys, {
+    ordered = wish.ordered, had = none, before = none, channel = wish.channel, customer = wish.customer, at = now_ms,
+  })
+  if #count.barred > 0 then
+    local rule = count.barred[1].rule
+    return { 'closed', '', '0', rule.sale, whole(rule.from), whole(rule.past), count.barred[1].sku }
+  end
+  local limit, short
   local function granted()
-    short = short_of(wish)
-    return #short == 0
+    limit, short = breach_of(count, none)
+    if not limit and #short == 0 then
+      short = short_of(wish)
+    end
+    return not limit and #short == 0
   end
   local covered = cover(keys, granted)
   if covered == 'again' then
     return { 'again', '', '0' }
+  elseif limit then
+    return { 'limit', '', '0', limit.sale, whole(limit.had), whole(limit.may), limit.sku }
   elseif covered == 'short' then
     return left_of('short', short)
   end
@@ -124,9 +156,11 @@ local function hold_one(wish)
     wish.items[index] = { sku = parcel.sku, location = parcel.location, quantity = parcel.units, taken = 0, counted = 0 }
   end
   wish.state, wish.began, wish.expires, wish.ended = 'held', now_ms, now_ms + wish.ttl, 0
+  wish.uses = count.uses
+  change_uses(keys, none, wish.uses)
   write_hold(keys, wish)
   redis.call('ZADD', keys.hold_due, whole(wish.expires), wish.id)
-  announce_hold(keys, wish, moves, ',"expires_ms":' .. whole(wish.expires))
+  announce_hold(keys, wish, moves, ',"expires_ms":' .. whole(wish.expires) .. tell_uses(none, wish.uses))
   return { 'held', 'held', whole(wish.expires) }
 end
 

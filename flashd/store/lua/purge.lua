@@ -52,6 +52,9 @@ local function purge(family)
         redis.call('HINCRBY', checkpoint, '\029' .. item.sku .. '\031' .. item.location, whole(item.taken))
       end
     end
+    for field, units in string.gmatch(redis.call('HGET', key, 'u') or '', '([^\030]+)\030(%d+)') do
+      redis.call('HINCRBY', checkpoint, '\028' .. field, units)
+    end
     redis.call('DEL', key)
     redis.call('ZREM', done, member_of(key))
   end

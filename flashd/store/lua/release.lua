@@ -6,6 +6,7 @@
 -- KEYS[4] hold_end ZSET ended holds by the time they may go
 -- KEYS[5] journal STREAM j
 -- KEYS[6] dirty ZSET SKUs whose stock changed
+-- KEYS[7] use HASH what counts against quotas and limits
 -- ARGV[1] id hold id
 -- ARGV[2] reason for the journal
 -- RETURNS {code, state, deadline ms}: `released`, `repeat` (it was released before), or `gone`
@@ -18,10 +19,14 @@
 -- @include record
 -- @include stock
 -- @include kit
+-- @include uses
 -- @include reservation
 
 -- Read.
-local keys = { stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], journal = KEYS[5], dirty = KEYS[6] }
+local keys = {
+  stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], journal = KEYS[5], dirty = KEYS[6],
+  use = KEYS[7],
+}
 local hold = read_hold(keys, ARGV[1])
 
 -- Refuse.

@@ -13,8 +13,9 @@
 -- KEYS[12] backorder ZSET orders that wait for goods
 -- KEYS[13] owing ZSET who waits for which SKU, first come first
 -- KEYS[14] kit HASH what kits are made of
--- KEYS[15] item HASH the record
--- KEYS[16..] queues ZSET q:<backend> of every backend that was ever used
+-- KEYS[15] use HASH what counts against quotas and limits
+-- KEYS[16] item HASH the record
+-- KEYS[17..] queues ZSET q:<backend> of every backend that was ever used
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] by whom
 -- ARGV[3] items of the mended content
@@ -29,8 +30,11 @@
 -- @include clock
 -- @include journal
 -- @include record
+-- @include sale
 -- @include stock
 -- @include kit
+-- @include uses
+-- @include allowance
 -- @include units
 -- @include pick
 -- @include listing
@@ -46,13 +50,13 @@
 local keys = {
   stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], wait = KEYS[5], desk = KEYS[6], dead = KEYS[7],
   done = KEYS[8], pending = KEYS[9], journal = KEYS[10], dirty = KEYS[11], backorder = KEYS[12],
-  owing = KEYS[13], kit = KEYS[14], q = {},
+  owing = KEYS[13], kit = KEYS[14], use = KEYS[15], q = {},
 }
-local next_key = 16
+local next_key = 17
 for name in string.gmatch(ARGV[1], '%S+') do
   keys.q[name], next_key = KEYS[next_key], next_key + 1
 end
-local item, head = KEYS[15], read_head(KEYS[15])
+local item, head = KEYS[16], read_head(KEYS[16])
 local MAY = { waiting = true, shortfall = true, backorder = true, parked = true, dead = true, manual = true }
 local mended = ARGV[4] ~= '' and ARGV[4] ~= redis.call('HGET', item, 'o')
 local items = read_items(redis.call('HGET', item, 'i'))
@@ -89,7 +93,14 @@ if takes and cover(keys, supplied) == 'again' then
 end
 
 -- Write.
-local moves, short, unknown = {}, {}, {}
+local moves, short, unknown, told = {}, {}, {}, ''
+if takes and mended then -- what it counts for goes along; nothing new is judged
+  local before = read_uses(redis.call('HGET', item, 'u'))
+  local count = count_uses(keys, { ordered = ordered, had = ordered_of(items, bundles), before = before, fixed = true })
+  change_uses(keys, before, count.uses)
+  redis.call('HSET', item, 'u', pack_uses(count.uses))
+  told = tell_uses(before, count.uses)
+end
 if takes then
   items, short, unknown = draw(demand, moves)
   write_items(item, items)
@@ -103,7 +114,7 @@ head.backend, head.refusals, head.absences = backend, 0, 0
 local state = #short == 0 and 'queued' or head.state == 'backorder' and 'backorder' or 'shortfall'
 head.released = head.released or state == 'queued'
 local why = explain('', short, unknown)
-enter(keys, item, head, state, why, moves, state == 'queued' and 'order.requeued' or nil)
+enter(keys, item, head, state, why, moves, state == 'queued' and 'order.requeued' or nil, told)
 remember(item, (mended and 'mended by ' or 'retried by ') .. ARGV[2])
 write_levels(keys.stock, keys.journal, keys.dirty)
 return { 'done', head.state }

@@ -6,6 +6,7 @@
 -- KEYS[4] hold_end ZSET ended holds by the time they may go
 -- KEYS[5] journal STREAM j
 -- KEYS[6] dirty ZSET SKUs whose stock changed
+-- KEYS[7] use HASH what counts against quotas and limits
 -- ARGV[1] limit how many of each
 -- RETURNS how many holds ended
 -- KEEPS on hand = atp + held + sold + safety; a hold leaves HELD once
@@ -17,10 +18,14 @@
 -- @include record
 -- @include stock
 -- @include kit
+-- @include uses
 -- @include reservation
 
 -- Read.
-local keys = { stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], journal = KEYS[5], dirty = KEYS[6] }
+local keys = {
+  stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], journal = KEYS[5], dirty = KEYS[6],
+  use = KEYS[7],
+}
 local limit = integer(ARGV[1])
 
 -- Refuse.

@@ -15,7 +15,7 @@ function write.amend(c)
   if not c.demand then
     plan(c, 'amend')
   end
-  local moves = {}
+  local moves, reason = {}, review(c)
   local items, short, unknown, spare = draw(c.demand, moves)
   c.head.revoked = false
   if #moves > 0 then -- until the amend is delivered, the backend does not know of these units
@@ -23,6 +23,7 @@ function write.amend(c)
   end
   note_order(c, items)
   write_bundles(c.key, c.bundles, c.had_bundles)
-  write_follow_up(c, 'amend', c.amend_key, follow, spare, moves, explain(c.entry.reason, short, unknown))
+  local why, uses = explain(reason, short, unknown), write_uses(c, c.count.uses)
+  write_follow_up(c, 'amend', c.amend_key, follow, spare, moves, why, uses)
   return 'updated', short
 end

@@ -17,7 +17,7 @@ local function can_wait(follow)
   return follow and (follow.state == 'sending' or follow.state == 'in_doubt')
 end
 
-local function write_follow_up(c, kind, key, follow, spare, moves, why)
+local function write_follow_up(c, kind, key, follow, spare, moves, why, uses)
   local over = not follow or SETTLED[follow.state]
   local head = follow or new_head(c.entry, kind, c.head.backend)
   if over then
@@ -36,5 +36,5 @@ local function write_follow_up(c, kind, key, follow, spare, moves, why)
   write_content(key, c.entry)
   write_items(key, list_of(spare))
   drop_next(c.keys, key)
-  enter(c.keys, key, head, state, reason, moves, over and 'order.followed_up' or nil)
+  enter(c.keys, key, head, state, reason, moves, over and 'order.followed_up' or nil, uses)
 end

@@ -1,9 +1,11 @@
 -- What a version of an order demands of stock (see draw.lua), before anything is written. *c* is what accept_one.lua
--- makes; its hold, if any, must be live still. Needs kit.lua, pick.lua, record.lua.
+-- makes; its hold, if any, must be live still. Needs kit.lua, pick.lua, record.lua, allowance.lua.
 
 -- What an order has now: its items and kits, and what was ordered as its platform knows it.
 local function read_wanted(c)
-  local items, bundles = read_items(redis.call('HGET', c.key, 'i')), read_bundles(redis.call('HGET', c.key, 'k'))
+  local found = redis.call('HMGET', c.key, 'i', 'k', 'u')
+  local items, bundles = read_items(found[1]), read_bundles(found[2])
+  c.uses_before = read_uses(found[3])
   return items, bundles, c.head.revoked and new_bag() or ordered_of(items, bundles)
 end
 
@@ -23,8 +25,57 @@ local function compare_ordered(c, d, old, new)
   end
 end
 
+-- What the version counts for in sales, and the units that a stopped one keeps back.
+local function count_for_sales(c, d, ordered, had)
+  local before, customer = c.uses_before, c.entry.customer or ''
+  if c.hold then
+    before, had, customer = c.hold.uses, ordered_of(c.hold.items, c.hold.bundles), customer ~= '' and customer or c.hold.customer
+  end
+  c.parked = c.head and c.head.state == 'parked' and not c.head.released
+  if c.parked then -- it is judged again, but for what counts already
+    local sales, counted = known_sales(before), new_bag()
+    for _, sku in ipairs(had.order) do
+      put(counted, sku, sales[sku] and had.units[sku] or 0)
+    end
+    had = counted
+  end
+  c.counted_before = before
+  c.count = count_uses(c.keys, {
+    ordered = ordered, had = had, before = before, channel = string.match(member_of(c.key), '^([^:]*)'), customer = customer,
+    at = c.entry.placed > 0 and c.entry.placed or now_ms,
+  })
+  local made_of = parts_by_sku(c.bundles)
+  for sku, units in pairs(c.count.blocked) do
+    for _, part in ipairs(made_of[sku] or { { sku = sku, quantity = 1 } }) do
+      d.blocked[part.sku] = (d.blocked[part.sku] or 0) + units * part.quantity
+    end
+  end
+end
+
+-- The channel's reason, and what a sale says against the order.
+local function review(c)
+  local reasons = reasons_of(c.count, breaches_of(c.keys, c.count, c.counted_before, c.parked))
+  if c.entry.reason ~= '' then
+    table.insert(reasons, 1, c.entry.reason)
+  end
+  return table.concat(reasons, '; ')
+end
+
+-- What it counts for stands in the record from now on. Returns that as member of its event.
+local function write_uses(c, uses)
+  local before = c.uses_before or new_bag()
+  change_uses(c.keys, c.counted_before or before, uses)
+  if #uses.order > 0 then
+    redis.call('HSET', c.key, 'u', pack_uses(uses))
+  elseif #before.order > 0 then
+    redis.call('HDEL', c.key, 'u')
+  end
+  return tell_uses(before, uses)
+end
+
 local function plan(c, verdict)
   local old, known, ordered_before = {}, {}, new_bag()
+  c.uses_before = new_bag()
   if verdict ~= 'take' then
     old, known, ordered_before = read_wanted(c)
   end
@@ -40,6 +91,7 @@ local function plan(c, verdict)
   d.held, d.travels = c.hold and c.hold.items or {}, verdict == 'amend'
   compare_ordered(c, d, ordered_before, ordered)
   c.demand, c.bundles = d, bundles
+  count_for_sales(c, d, ordered, ordered_before)
 end
 
 -- Nothing is wanted any more. *travels* as in draw.lua.

@@ -1,6 +1,7 @@
 -- One outbox item: HASH with s (head, packed), i (items), o (canonical order), b (raw body), n (a newer version that
 -- waits, cmsgpack), t (timeline, "ms text" lines), x (reason), r (backend's own id), h (hold id), w (what a backorder claims),
--- d (delivered ms), p (shipped ms), k (kits among the items, see kit.lua).
+-- d (delivered ms), p (shipped ms), k (kits among the items, see kit.lua), u (what it
+-- counts for, see uses.lua).
 -- Needs integer.lua, clock.lua.
 local HEAD = '^(%S+) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+) (%S+)$'
 

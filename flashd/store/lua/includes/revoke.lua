@@ -34,6 +34,6 @@ function write.revoke(c)
   overtake_amend(c, spare)
   c.head.revoked = true
   note_order(c, emptied(items))
-  write_follow_up(c, 'cancel', c.cancel_key, follow, spare, moves, '')
+  write_follow_up(c, 'cancel', c.cancel_key, follow, spare, moves, '', write_uses(c, new_bag()))
   return 'updated', {}
 end

@@ -4,32 +4,35 @@
 function write.take(c)
   local code = c.head and 'updated' or 'accepted'
   local head, moves = c.head or new_head(c.entry, 'create', c.entry.backend), {}
+  local reason = review(c)
   if c.hold then -- its units leave held, and the order draws on them
     c.hold.order = member_of(c.key)
     end_hold(c.keys, c.hold, 'sold', ',' .. name_order(c.hold.order))
     redis.call('HSET', c.key, 'h', c.hold.id)
   end
   local items, short, unknown = draw(c.demand, moves)
-  local why = explain(c.entry.reason, short, unknown)
+  local why = explain(reason, short, unknown)
   apply_entry(c, head)
   write_items(c.key, items)
   write_bundles(c.key, c.bundles, c.had_bundles)
   head.revoked = false
   local state = place(head, short, why)
-  enter(c.keys, c.key, head, state, why, moves, PAST[state] or 'order.accepted')
+  local uses = write_uses(c, c.count.uses)
+  enter(c.keys, c.key, head, state, why, moves, PAST[state] or 'order.accepted', uses)
   c.head = head
   return code, short
 end
 
 -- What the version reduced goes back, what it added is taken. *state* where it does not move.
 local function rewrite(c, state)
-  local moves = {}
+  local moves, reason = {}, review(c)
   local items, short, unknown = draw(c.demand, moves)
-  local why = explain(c.entry.reason, short, unknown)
+  local why = explain(reason, short, unknown)
   apply_entry(c, c.head)
   write_items(c.key, items)
   write_bundles(c.key, c.bundles, c.had_bundles)
-  enter(c.keys, c.key, c.head, state or place(c.head, short, why), why, moves)
+  local uses = write_uses(c, c.count.uses)
+  enter(c.keys, c.key, c.head, state or place(c.head, short, why), why, moves, nil, uses)
   return 'updated', short
 end
 
@@ -47,6 +50,6 @@ function write.cancel(c)
   apply_entry(c, c.head)
   write_items(c.key, read_items(c.entry.items))
   write_bundles(c.key, {}, c.had_bundles)
-  enter(c.keys, c.key, c.head, 'cancelled', c.entry.reason, moves)
+  enter(c.keys, c.key, c.head, 'cancelled', c.entry.reason, moves, nil, write_uses(c, new_bag()))
   return 'updated', {}
 end
