@@ -24,6 +24,7 @@ _SALE = ("sale", "version", "state", "by")
 _PRICES = ("sale", "channel", "skus")
 _EXPOSURES = ("channel", "exposures")
 _HOLD = ("hold", "channel", "moves")
+_ALERT = ("alert_id", "trouble", "subject", "severity", "text", "mend", "since_ms", "facts")
 
 KINDS: dict[str, Fact] = {
     "stock.changed": Fact("The counters of a SKU are these now.", _LEVEL),
@@ -89,12 +90,18 @@ KINDS: dict[str, Fact] = {
     "channel.webhooks_returned": Fact("A channel's webhooks come again.", ("channel",)),
     "channel.went_away": Fact("A channel's own API does not answer, or refuses us.", ("channel", "reason")),
     "channel.came_back": Fact("A channel's own API answers again.", ("channel",)),
+    "channel.paused": Fact(
+        "A human paused publishing to a channel and polling it.", ("channel", "by", "before", "after")
+    ),
+    "channel.resumed": Fact("A human let publishing and polling go on.", ("channel", "by", "before", "after")),
     "backend.throttled": Fact("A backend asked for a pause.", ("backend", "reason", "wait_ms")),
     "backend.went_away": Fact("A backend does not answer, or refuses us.", ("backend", "reason", "alert")),
     "backend.came_back": Fact("A backend answers again.", ("backend",)),
     "backend.paused": Fact("A human paused a backend.", ("backend", "by", "before", "after")),
     "backend.resumed": Fact("A human let a backend go on.", ("backend", "by", "before", "after")),
     "backend.rate_set": Fact("A human changed a backend's rate.", ("backend", "by", "before", "after")),
+    "alert.raised": Fact("A human must see to something.", _ALERT),
+    "alert.cleared": Fact("It is over.", _ALERT),
 }
 
 _TEXT = {"type": "string"}
@@ -148,6 +155,14 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "quarantine": _TEXT | {"description": "id of the quarantined body"},
     "wait_ms": _COUNT | {"description": "how long it is left alone"},
     "alert": {"type": "boolean", "description": "whether a human must mend something"},
+    "alert_id": _TEXT | {"description": "the same from an alert's beginning to its end"},
+    "trouble": _TEXT | {"description": "what is wrong, in one word; see docs/alerts.md"},
+    "subject": _TEXT | {"description": "what it is about: a backend, a channel, a SKU, a pool ..."},
+    "severity": {"enum": ["critical", "warning"], "description": "how soon somebody should look"},
+    "text": _TEXT | {"description": "what is wrong, in words"},
+    "mend": _TEXT | {"description": "what to do"},
+    "since_ms": _COUNT | {"description": "since when, ms since 1970"},
+    "facts": {"type": "object", "description": "what more is known of it"},
     "before": {"description": "what it was"},
     "after": {"description": "what it is"},
     "uses": {

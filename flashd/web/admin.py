@@ -14,11 +14,18 @@ from aiohttp.typedefs import Handler, Middleware
 from flashd.config import AdminConfig, IntakeConfig
 from flashd.errors import Forbidden
 from flashd.web.admin_backends import AdminBackends
+from flashd.web.admin_channels import AdminChannels
 from flashd.web.admin_dead import AdminDead
 from flashd.web.admin_desk import AdminDesk
+from flashd.web.admin_exposure import AdminExposure
+from flashd.web.admin_kits import AdminKits
+from flashd.web.admin_map import AdminMap
 from flashd.web.admin_orders import AdminOrders
 from flashd.web.admin_quarantine import AdminQuarantine
+from flashd.web.admin_sales import AdminSales
 from flashd.web.admin_stock import AdminStock
+from flashd.web.admin_stockroom import AdminStockroom
+from flashd.web.admin_triage import AdminTriage
 from flashd.web.admin_watch import AdminWatch
 from flashd.web.doors import Doors
 from flashd.web.endpoint import CALLER, Endpoint, bounded, find, mount
@@ -52,6 +59,13 @@ def admin_endpoints(doors: Doors, streams: Streams) -> list[Endpoint]:
         *healthy.endpoints(),
         *AdminWatch(desk, healthy, backends, streams).endpoints(),
         *AdminStock(desk).endpoints(),
+        *AdminStockroom(desk).endpoints(),
+        *AdminTriage(desk).endpoints(),
+        *AdminExposure(desk).endpoints(),
+        *AdminKits(desk).endpoints(),
+        *AdminChannels(desk).endpoints(),
+        *AdminMap(desk).endpoints(),
+        *AdminSales(desk).endpoints(),
         *orders.endpoints(),
         *AdminDead(desk, orders).endpoints(),
         *AdminQuarantine(desk).endpoints(),

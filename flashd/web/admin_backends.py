@@ -1,4 +1,4 @@
-"""Backends and sales channels, as an operator steers them."""
+"""Backends, as an operator steers them."""
 
 from __future__ import annotations
 
@@ -47,23 +47,8 @@ class BackendList(msgspec.Struct, frozen=True):
     backends: tuple[BackendView, ...]
 
 
-class ChannelView(msgspec.Struct, frozen=True, kw_only=True):
-    """One sales channel."""
-
-    name: str
-    kind: str
-    pool: str
-    webhook: str
-
-
-class ChannelList(msgspec.Struct, frozen=True):
-    """All sales channels."""
-
-    channels: tuple[ChannelView, ...]
-
-
 class AdminBackends:
-    """``/admin/v1/backends`` and ``/admin/v1/channels``."""
+    """``/admin/v1/backends``."""
 
     def __init__(self, desk: AdminDesk) -> None:
         self._desk = desk
@@ -104,14 +89,6 @@ class AdminBackends:
             verb("pause", "Let nothing out", Pause),
             verb("resume", "Let it flow again", None),
             verb("rate", "Override the configured rate for all processes", NewRate),
-            Endpoint(
-                method="GET",
-                path="/admin/v1/channels",
-                name="list_channels",
-                summary="All sales channels and their webhook paths",
-                handler=self.channels,
-                answers={200: ChannelList},
-            ),
         ]
 
     async def list_(self, _: web.Request) -> web.Response:
@@ -155,15 +132,6 @@ class AdminBackends:
         before = await gate.status()
         await gate.set_rate(wish.rate, by=self._desk.caller(request).name)
         return await self._changed(request, "backend.rate_set", name, gate, before)
-
-    async def channels(self, _: web.Request) -> web.Response:
-        """Show all sales channels."""
-        doors = sorted(self._desk.doors.channels.values(), key=lambda door: door.name)
-        shown = tuple(
-            ChannelView(name=door.name, kind=door.kind, pool=door.pool, webhook=f"/webhooks/{door.name}")
-            for door in doors
-        )
-        return encode(200, ChannelList(shown))
 
     def _gate(self, request: web.Request) -> tuple[str, BackendGate]:
         name = request.match_info["name"]

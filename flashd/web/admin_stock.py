@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Annotated
 
 import msgspec
@@ -13,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from flashd.domain.stock import StockLevel
 from flashd.errors import NotFound
 from flashd.web.admin_desk import IMPORT_BYTES, AdminDesk
+from flashd.web.csv_rows import ROWS, read_rows
 from flashd.web.doors import PoolDoor
 from flashd.web.endpoint import Endpoint, flag
 from flashd.web.native import checked_id
@@ -20,7 +19,6 @@ from flashd.web.problem import Malformed, encode
 from flashd.web.tokens import Scope
 from flashd.web.view import Sku, Units
 
-ROWS = 20_000
 Location = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 
 
@@ -191,6 +189,8 @@ class AdminStock:
                 )
         else:
             after = await pool.ledger.recount(wish, lacks=row.lacks, by=self._desk.caller(request).name)
+            if after.owed:
+                await pool.stockroom.serve()
         counted = Counted(
             before=LevelView.of(before) if before is not None else None,
             after=LevelView.of(after),
@@ -205,33 +205,26 @@ class AdminStock:
 
 
 def _read_csv(body: bytes) -> list[Row]:
+    known = set(Row.__struct_fields__)
+    rows = read_rows(
+        body,
+        fits=lambda names: {"sku", "on_hand"} <= names <= known,
+        header="sku,on_hand and, where wanted, location,safety,seq,lacks",
+    )
+    return [_row(line, fields) for line, fields in rows]
+
+
+def _row(line: int, fields: dict[str, str]) -> Row:
     """
-    Read rows under a header line.
+    Read one row.
 
     Raises:
-        Malformed: A row is not what it should be; the message names its line.
+        Malformed: It is not what it should be; the message names its line.
     """
     try:
-        reader = csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
-    except UnicodeDecodeError as error:
-        raise Malformed("the file is not UTF-8: save it as CSV in UTF-8") from error
-    rows: list[Row] = []
-    try:
-        names = {name.strip() for name in reader.fieldnames or ()}
-        if not {"sku", "on_hand"} <= names <= set(Row.__struct_fields__):
-            raise Malformed(
-                "line 1: write sku,on_hand and, where wanted, location,safety,seq,lacks, with commas between"
-            )
-        for fields in reader:
-            if None in fields or None in fields.values():
-                raise Malformed(f"line {reader.line_num}: it has another number of fields than the header")
-            given = {name.strip(): text.strip() for name, text in fields.items() if text.strip()}
-            rows.append(msgspec.convert(given, Row, strict=False))
+        return msgspec.convert(fields, Row, strict=False)
     except msgspec.ValidationError as error:
-        raise Malformed(f"line {reader.line_num}: {error}") from error
-    except csv.Error as error:
-        raise Malformed(f"line {reader.line_num}: it is not valid CSV") from error
-    return rows
+        raise Malformed(f"line {line}: {error}") from error
 
 
 def _check_rows(rows: list[Row], default_location: str) -> None:
