@@ -19,6 +19,7 @@ from flashd.cli.session import (
     print_table,
     remote,
 )
+from flashd.cli.stockroom import ship, triage
 from flashd.cli.terminal import say
 from flashd.domain.order import OrderState
 
@@ -61,6 +62,10 @@ def _print_change(answer: dict[str, Any], *, as_json: bool) -> None:
 @click.group()
 def orders() -> None:
     """List, show and mend orders. KEY is <channel>:<order id>, such as shop:1001."""
+
+
+orders.add_command(ship)
+orders.add_command(triage)
 
 
 @orders.command("list")

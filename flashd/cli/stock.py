@@ -10,12 +10,17 @@ import click
 
 from flashd.cli.client import AdminClient
 from flashd.cli.session import json_option, pool_option, print_json, print_table, remote
+from flashd.cli.stockroom import receive, recount
 from flashd.cli.terminal import say
 
 
 @click.group()
 def stock() -> None:
     """Show and set stock."""
+
+
+stock.add_command(recount)
+stock.add_command(receive)
 
 
 @stock.command("show")
