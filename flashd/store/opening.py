@@ -29,11 +29,12 @@ from flashd.store.faults import store_faults
 from flashd.store.feed import RedisAnnouncer, RedisFeed
 from flashd.store.gate import RedisBackendGate
 from flashd.store.journal import RedisJournal
-from flashd.store.keys import channel_key, generation_key, pool_key
+from flashd.store.keys import channel_key, generation_key, pool_key, sale_key
 from flashd.store.ledger import RedisLedger
 from flashd.store.listings import RedisListings
 from flashd.store.orderbook import RedisOrderBook
 from flashd.store.outbox import RedisOutbox
+from flashd.store.prices import RedisPriceBook
 from flashd.store.sales import RedisSales
 from flashd.store.stockroom import RedisStockroom
 from flashd.store.watch import RedisWatch
@@ -56,6 +57,8 @@ class PoolStore:
     journal: RedisJournal
     stockroom: RedisStockroom
     sales: RedisSales
+    prices: RedisPriceBook
+    sale_gate: RedisBackendGate  # who looks after its sales
     listings: RedisListings
     channel_book: RedisChannelBook
     outboxes: dict[str, RedisOutbox]  # by backend
@@ -143,13 +146,13 @@ async def open_store(
         contract=contract,
         watch=RedisWatch(client, config.store, contract, clock),
         announcer=RedisAnnouncer(client),
-        pools={name: _open_pool(name, pool, client, listener, kinds) for name, pool in config.pools.items()},
+        pools={name: _open_pool(name, pool, client, listener, kinds, clock) for name, pool in config.pools.items()},
         gates={name: RedisBackendGate(client, name, clock) for name in kinds},
         channel_gates={name: RedisBackendGate(client, name, clock, key=channel_key) for name in config.channels},
     )
 
 
-def _open_pool(name: str, pool: PoolConfig, client: Redis, listener: Redis, kinds: Kinds) -> PoolStore:
+def _open_pool(name: str, pool: PoolConfig, client: Redis, listener: Redis, kinds: Kinds, clock: Clock) -> PoolStore:
     return PoolStore(
         config=pool,
         ledger=RedisLedger(client, name, location=pool.location, kinds=kinds),
@@ -158,6 +161,8 @@ def _open_pool(name: str, pool: PoolConfig, client: Redis, listener: Redis, kind
         journal=RedisJournal(client, name),
         stockroom=RedisStockroom(client, name, margin_ms=round(pool.count_margin_s * 1000), safety=pool.safety_stock),
         sales=RedisSales(client, name),
+        prices=RedisPriceBook(client, name),
+        sale_gate=RedisBackendGate(client, name, clock, key=sale_key),
         listings=RedisListings(client, name, location=pool.location),
         channel_book=RedisChannelBook(client, name),
         outboxes={backend: RedisOutbox(client, name, backend) for backend in kinds},

@@ -24,6 +24,7 @@ from flashd.ports import (
     Listings,
     NativeChannel,
     OrderBook,
+    PriceBook,
     Sales,
     StockLedger,
     Stockroom,
@@ -31,6 +32,10 @@ from flashd.ports import (
 )
 from flashd.web.metrics import Metrics
 from flashd.web.tokens import TokenTable
+
+
+def _idle() -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +47,9 @@ class PoolDoor:
     feed: Feed
     listings: Listings
     sales: Sales
+    prices: PriceBook
     stockroom: Stockroom
+    wake_sales: Callable[[], None] = _idle  # a sale was changed: look now
     safety_stock: int = 0  # of a SKU that is counted for the first time
     location: str = "main"
     hold_ttl_ms: int = 600_000

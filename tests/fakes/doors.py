@@ -39,7 +39,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.gate import FakeGate
 from tests.fakes.listings import FakeListings
 from tests.fakes.pool import FakePool
-from tests.fakes.sales import FakeSales
+from tests.fakes.sales import FakePriceBook, FakeSales
 from tests.fakes.stockroom import FakeStockroom
 
 KEY = b"the secret of the shop"
@@ -372,6 +372,7 @@ class DoorHouse:
         self.listings = {name: FakeListings(FakePool(name=name, clock=self.clock)) for name in self.pools}
         self.stockrooms = {name: FakeStockroom(FakePool(name=name, clock=self.clock)) for name in self.pools}
         self.sales = {name: FakeSales(pool=name, now_ms=self.clock.now_ms) for name in self.pools}
+        self.prices = {name: FakePriceBook(pool=name) for name in self.pools}
         self.api = FakeChannelApi(clock=self.clock, name="shop")
         self.channel_gate = FakeGate(clock=self.clock, backend="shop")
         self.flow = ChannelFlow(name="shop", mode="mirror", leading=True, dirty=3, in_doubt=1)
@@ -423,6 +424,8 @@ class DoorHouse:
                     feed=pool,
                     listings=self.listings[name],
                     sales=self.sales[name],
+                    prices=self.prices[name],
+                    wake_sales=self._wake,
                     stockroom=self.stockrooms[name],
                 )
                 for name, pool in self.pools.items()
