@@ -254,6 +254,7 @@ class World:
             await self.end(shop, row.key, Outcome.UNKNOWN)
         elif row.state is ListingState.IN_DOUBT and shop.honours_keys:
             if dice.random() < 0.7:
+                self.looks.pop(shop.name, None)  # what was read before a repeat says nothing of what it did
                 applied, figure, at_ms = shop.take(row.to, row.key, row.was, self.now_ms)
                 if dice.random() < 0.7:
                     await self.end(shop, row.key, Outcome.APPLIED if applied else Outcome.REFUSED, figure, at_ms)
