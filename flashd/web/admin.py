@@ -23,7 +23,6 @@ from flashd.web.admin_map import AdminMap
 from flashd.web.admin_orders import AdminOrders
 from flashd.web.admin_quarantine import AdminQuarantine
 from flashd.web.admin_sales import AdminSales
-from flashd.web.admin_sales import AdminSales
 from flashd.web.admin_stock import AdminStock
 from flashd.web.admin_stockroom import AdminStockroom
 from flashd.web.admin_triage import AdminTriage
@@ -60,7 +59,6 @@ def admin_endpoints(doors: Doors, streams: Streams) -> list[Endpoint]:
         *healthy.endpoints(),
         *AdminWatch(desk, healthy, backends, streams).endpoints(),
         *AdminStock(desk).endpoints(),
-        *AdminSales(desk).endpoints(),
         *AdminStockroom(desk).endpoints(),
         *AdminTriage(desk).endpoints(),
         *AdminExposure(desk).endpoints(),
