@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from flashd.domain.listing import Listing
 from flashd.domain.pace import SellRate
 
@@ -16,7 +14,7 @@ class Pulse:
         self.first_s = now_s
         self._stamp: tuple[object, ...] | None = None
         self._seen = 0
-        self._given_s = -math.inf
+        self._given_s = now_s
         self._shown_s = now_s
 
     def note(self, row: Listing, now_s: float) -> int:

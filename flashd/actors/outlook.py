@@ -32,14 +32,15 @@ class Aim:
     entry: Entry | None
     listing: Listing
     figure: int
+    unbacked: bool = False  # it is to be backed from now on, and is not yet
     hungry: bool = False  # it should be given more than is free
     patient: bool = False  # it shows none, and others have some: its turn may come by time alone
     changed_s: float = 0.0  # since when *figure* is wanted
 
     @property
     def right(self) -> bool:
-        """Whether the platform shows it already, as far as is known."""
-        return self.listing.figure == self.figure
+        """Whether the platform shows it already, as far as is known, and free stock backs it where it must."""
+        return self.listing.figure == self.figure and not self.unbacked
 
     @property
     def crosses(self) -> bool:
@@ -168,6 +169,7 @@ class Outlook:
                 entry=books.entries.get(sku),
                 listing=listing,
                 figure=figure,
+                unbacked=own.mode == "escrow" and listing.exposed > 0 and not listing.backed,
                 hungry=hungry,
                 patient=patient,
                 changed_s=self._wanted[sku][1],

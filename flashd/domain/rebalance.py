@@ -98,14 +98,20 @@ class _Table:
         if seat.window and seat.idle_s < self._patience.probe_s:
             return (2, float(seat.window), seat.zero_s)
         if not seat.figure and not seat.exposed and seat.zero_s >= self._patience.probe_s:
-            return (1, 1.0, seat.zero_s)  # nobody can buy what is not shown: it is given one to try
+            # Nobody can buy what is not shown: it is given one to try. Processes that look differ by moments in who
+            # waited longer; after twice the time nobody asks, and the name decides, so that they agree.
+            return (1, 1.0, min(seat.zero_s, 2 * self._patience.probe_s))
         return (0, 1.0, float(seat.exposed))  # what lies where nobody sells may as well stay there
 
     # ------------------------------------------------------------------------------------------------ taking back
 
     def take_back(self) -> None:
-        """Lower who must not show so much: it is closed, or more is out than may be, the idle first."""
-        for seat in sorted(self._seats, key=lambda seat: (-min(seat.idle_s, 1e9), seat.channel)):
+        """
+        Lower who must not show so much: it is closed, or more is out than may be, who has most first.
+
+        The order follows from the store alone, so that several processes never each wait for the other's channel.
+        """
+        for seat in sorted(self._seats, key=lambda seat: (-seat.exposed, seat.channel)):
             out = sum(self._exposed.values())
             over = max(out - min(seat.allowed, max(0, self._total)), self.figures[seat.channel] - seat.cap, 0)
             if seat.allowed <= 0:
@@ -144,9 +150,9 @@ class _Table:
         return seat.exposed - due if idle or seat.exposed >= 4 * (due + 1) else 0
 
     def _donors(self) -> Iterator[Seat]:
-        """The idle first, then who has most beyond its due; nobody who is hungry himself."""
+        """Who has most beyond its due first, in an order that all processes agree on; nobody who is hungry himself."""
         able = [seat for seat in self._seats if self._surplus(seat) > 0 and seat.channel not in self.hungry]
-        yield from sorted(able, key=lambda seat: (-min(seat.idle_s, 1e9), -self._surplus(seat), seat.channel))
+        yield from sorted(able, key=lambda seat: (-self._surplus(seat), seat.channel))
 
     # ------------------------------------------------------------------------------------------------- two movements
 

@@ -151,7 +151,7 @@ class World:
         """Put actors beside a shop."""
         line = owner_line or shop.line
         table = tuple(one.display for one in self.shops.values() if one.display.mode != "none")
-        rules["poll_s"] = rules.pop("poll_s_of_looks", 0.1)
+        rules["poll_s"] = rules.pop("poll_s_of_looks", 0.2)
         known = PublisherRules(**{"display": shop.display, "table": table, "polled": poll_s > 0, **rules})
         books = PoolBooks(listings=self.listings, ledger=self.ledger, sales=self.sales, book=self.book)
         asked: list[Callable[[int], None]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -147,6 +148,25 @@ async def test_what_a_human_took_away_comes_back_to_free_stock(make: Make) -> No
     await world.clock.advance(120)
     assert world.level().exposed == shop.shows()
     assert "channel.figure_edited" in world.announcer.kinds
+
+
+@pytest.mark.parametrize("write", MODES)
+async def test_mirrored_figures_become_backed_ones_without_being_sold_twice(make: Make, write: WriteMode) -> None:
+    world = make(tee=12)
+    shops = [world.shop(name, "mirror", write) for name in "ab"]
+    await world.run(15)
+    assert [shop.shows() for shop in shops] == [12, 12]
+    for shop in shops:
+        shop.display = replace(shop.display, mode="escrow")
+    table = tuple(shop.display for shop in shops)
+    for shop in shops:
+        shop.publisher.rules = replace(shop.publisher.rules, display=shop.display, table=table)
+        await world.listings.mark(shop.name, ["tee"])
+    await world.clock.advance(30)
+    assert 0 < sum(shop.shows() for shop in shops) <= 12
+    assert all(shop.row().backed for shop in shops)
+    assert world.level().exposed == sum(shop.row().exposed for shop in shops)
+    assert world.lawful()
 
 
 # ------------------------------------------------------------------------------------------------------------ sales

@@ -88,7 +88,7 @@ async def test_an_absolute_channel_that_polls_all_the_time_notices_silence_too(m
 async def test_a_subscription_that_the_platform_switched_off_is_told_by_its_reason(make: Make) -> None:
     world = make(tee=30)
     shop = world.shop()
-    await world.run(5)
+    await world.run(5, poll_s_of_looks=1.0)
     [alive] = shop.api.hooks
     shop.api.hooks = [replace(alive, alive=False, reason="disabled after 5 failures")]
     await world.clock.advance(300)
