@@ -23,6 +23,9 @@ from flashd.domain.units import wants_of
 REST = "+rest"
 """Behind the id of an order, the id of what was split off it."""
 
+SPLIT_OF = "split-of-"
+"""Begins a tag of the rest: behind it stands the digest of the order that it was split off."""
+
 DAY_MS = 86_400_000
 _SHORT = re.compile(r"(^|; )short: \d+ of ")
 _UNKNOWN = re.compile(r"unknown SKU: .*$", re.DOTALL)
@@ -142,6 +145,7 @@ def _two(record: OrderRecord, order: Order, first: list[Line], rest: list[Line])
             id=order.id + REST,
             number=order.number and order.number + REST,
             lines=tuple(rest),
+            tags=(*order.tags, SPLIT_OF + record.digest),
             shipping=0,
             discount=0,
             tax=0,

@@ -43,6 +43,9 @@ class Stockroom(Protocol):
     async def serve(self) -> list[OrderRef]:
         """Give whatever became free to those who wait for it; return the orders that are covered now."""
 
+    async def rests(self) -> list[OrderRef]:
+        """Return what was split off orders in the last 30 days."""
+
     async def backorder(self, ref: OrderRef, *, by: str) -> OrderState:
         """
         Let a shortfall wait for goods; what is free by now it takes.

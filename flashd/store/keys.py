@@ -2,7 +2,8 @@
 Every key name of flashd, its type and what it holds.
 
 All keys of a pool carry the hash tag ``{<pool>}`` and so stand in one slot; those of a backend carry ``{b:<backend>}``,
-those of a channel's own API ``{c:<channel>}``, those of whoever leads the sales of a pool ``{s:<pool>}``.
+those of a channel's own API ``{c:<channel>}``, those of whoever leads the sales of a pool ``{s:<pool>}``, those of
+whoever tells alerts ``{a:<pool>}``, by the first pool of the configuration.
 Pool, channel and backend names are ``[a-z0-9_-]+``; ids and SKUs may hold anything from 0x20 up, so 0x1d to 0x1f
 separate what is packed into one value.
 
@@ -25,6 +26,7 @@ backorder             ZSET    orders that wait for goods -> accepted ms
 owing                 ZSET    who waits for which SKU and location, first come first; see includes/owing.lua
 countable             ZSET    delivered orders whose units a count may lack, by place; see includes/countable.lua
 counts                HASH    ``<sku> 0x1f <location>`` -> the last count: ``kind as_of source``
+splits                ZSET    what was split off orders -> ms, kept 30 days
 receipts              ZSET    receipt id -> ms when it came, kept 30 days
 dead                  ZSET    dead letters -> since ms
 done                  ZSET    delivered, cancelled, ignored -> since ms
@@ -46,6 +48,10 @@ sale:told             HASH    ``<sale> 0x1f opened|over 0x1f <its instant ms>`` 
 price:<channel>       HASH    ``<sale> 0x1f <sku>`` -> what is kept of a pushed price, JSON, see domain/price.py
 use                   HASH    units held or sold: ``q 0x1f <sale> 0x1f <sku>`` (quota), ``c 0x1f <sale> 0x1f <sku> 0x1f
                               <customer>`` and ``t 0x1f <sale> 0x1f <customer>`` (limits)
+alert                 HASH    what a human must see to: ``<kind>:<subject>`` -> a standing alert, JSON, see
+                              domain/alert.py
+alert:mark            HASH    ``cursor`` (up to which entry of j alerts were made), ``epoch``, ``token`` of the last
+                              step, ``quota`` (when messages left lately)
 j                     STREAM  journal and change feed: fields k (kind), d (JSON members)
 checkpoint            HASH    ``upto``: id of the last entry trimmed from j; ``<sku> 0x1f <location>`` -> sums of the
                               trimmed moves, ``on_hand held sold exposed safety lacked``; with 0x1d before it -> units
@@ -85,6 +91,11 @@ def channel_key(channel: str, name: str) -> str:
 def sale_key(pool: str, name: str) -> str:
     """Return the key *name* of the sales of *pool*, led by one process: lease or epoch."""
     return f"fd:{{s:{pool}}}:{name}"
+
+
+def alert_key(pool: str, name: str) -> str:
+    """Return the key *name* of the alerts of a deployment, told by one process: lease or epoch."""
+    return f"fd:{{a:{pool}}}:{name}"
 
 
 def event_channel(pool: str, topic: str) -> str:

@@ -296,6 +296,12 @@ class RedisStockroom:
 
     # ---------------------------------------------------------------------------------------------- what fell short
 
+    async def rests(self) -> list[OrderRef]:
+        """Return what was split off orders in the last 30 days."""
+        with store_faults("rests"):
+            members = await self._client.zrange(pool_key(self.pool, "splits"), 0, -1)
+        return [OrderRef.parse(member.decode()) for member in members]
+
     async def backorder(self, ref: OrderRef, *, by: str) -> OrderState:
         """Let a shortfall wait for goods."""
         for _ in range(_ROUNDS):
@@ -320,7 +326,8 @@ class RedisStockroom:
                 raise Conflict(
                     f"{ref} cannot be split: nothing is covered, or nothing is short", state=record.state.value
                 )
-            keys = [*self._keys(_SERVE), order_key(self.pool, ref), order_key(self.pool, rest_of(ref))]
+            keys = self._keys((*_SERVE, "splits"))
+            keys += [order_key(self.pool, ref), order_key(self.pool, rest_of(ref))]
             args = [" ".join(names), clean(by), values[1], pack_items(parts.first_items), pack_order(parts.first)]
             args += [pack_items(parts.rest_items) if wait else "", pack_order(parts.rest), parts.rest.digest]
             args += [pack_bundles(parts.first_bundles), pack_bundles(parts.rest_bundles)]

@@ -11,7 +11,7 @@ from flashd.domain.acceptance import explain, place
 from flashd.domain.count import MARGIN_MS, Count, CountCode, Counted, Receipt, Received, is_contained, net
 from flashd.domain.order import Item, Kind, OrderRecord, OrderRef, OrderState
 from flashd.domain.stock import Move, StockLevel
-from flashd.domain.triage import doubt_of, rest_of, short_of, split
+from flashd.domain.triage import REST, doubt_of, rest_of, short_of, split
 from flashd.errors import Conflict, NotFound, StoreUnavailable
 from flashd.store.packing import clean
 from tests.fakes.pool import FakePool
@@ -178,6 +178,10 @@ class FakeStockroom:
         return state
 
     # ---------------------------------------------------------------------------------------------- what fell short
+
+    async def rests(self) -> list[OrderRef]:
+        self._begin("rests")
+        return [ref for ref in self.state.records if ref.id.endswith(REST) and ref.kind is Kind.CREATE]
 
     async def backorder(self, ref: OrderRef, *, by: str) -> OrderState:
         self._begin("backorder")

@@ -6,9 +6,10 @@
 -- KEYS[5] owing ZSET who waits for which SKU, first come first
 -- KEYS[6] journal STREAM j
 -- KEYS[7] dirty ZSET SKUs whose stock changed
--- KEYS[8] item HASH the record
--- KEYS[9] rest HASH the record of the rest
--- KEYS[10..] queues ZSET q:<backend> of every backend that was ever used
+-- KEYS[8] splits ZSET rests -> ms when they were split off, kept 30 days
+-- KEYS[9] item HASH the record
+-- KEYS[10] rest HASH the record of the rest
+-- KEYS[11..] queues ZSET q:<backend> of every backend that was ever used
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] by whom
 -- ARGV[3] seen the items that the split was made of
@@ -41,11 +42,11 @@
 local keys = {
   stock = KEYS[1], wait = KEYS[2], desk = KEYS[3], backorder = KEYS[4], owing = KEYS[5], journal = KEYS[6], dirty = KEYS[7], q = {},
 }
-local next_key = 10
+local splits, next_key = KEYS[8], 11
 for name in string.gmatch(ARGV[1], '%S+') do
   keys.q[name], next_key = KEYS[next_key], next_key + 1
 end
-local item, rest, head = KEYS[8], KEYS[9], read_head(KEYS[8])
+local item, rest, head = KEYS[9], KEYS[10], read_head(KEYS[9])
 local items, first, others = redis.call('HGET', item, 'i'), read_items(ARGV[4]), read_items(ARGV[6])
 
 -- Refuse.
@@ -96,6 +97,8 @@ if #others > 0 then
   local new = new_head({ version = head.version, digest = ARGV[8] }, 'create', head.backend)
   new.accepted, new.waits, new.released = head.accepted, head.waits, head.released
   redis.call('HSET', rest, 'o', ARGV[7])
+  redis.call('ZREMRANGEBYSCORE', splits, '-inf', whole(now_ms - 30 * 86400000))
+  redis.call('ZADD', splits, whole(now_ms), member_of(rest))
   write_items(rest, others)
   write_bundles(rest, read_bundles(ARGV[10]), false)
   enter(keys, rest, new, 'backorder', explain(doubt, missing_of(others), {}), rest_moves)
