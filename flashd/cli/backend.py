@@ -1,4 +1,4 @@
-"""`flashd backend` and `flashd channel`: the two sides."""
+"""`flashd backend`: what must get every order."""
 
 from __future__ import annotations
 
@@ -94,24 +94,3 @@ def rate(admin: AdminClient, name: str, rate: str) -> None:
     wanted = "" if rate == "default" else rate
     admin.call("POST", f"/admin/v1/backends/{quote(name, safe='')}/rate", {"rate": wanted})
     say(f"{name}: {wanted or 'the configured rate'}")
-
-
-@click.group()
-def channel() -> None:
-    """List sales channels."""
-
-
-@channel.command("list")
-@json_option
-@remote
-def list_channels(admin: AdminClient, *, as_json: bool) -> None:
-    """Show every sales channel and where it calls flashd: its webhook's path, or the native API."""
-    answer = admin.get("/admin/v1/channels")
-    if as_json:
-        print_json(answer)
-        return
-    rows = [
-        (one["name"], one["kind"], one["pool"], "/v1" if one["kind"] == "native" else one["webhook"])
-        for one in answer["channels"]
-    ]
-    print_table(("CHANNEL", "KIND", "POOL", "CALLED AT"), rows, empty="no channels")

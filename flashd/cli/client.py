@@ -37,6 +37,9 @@ _LISTS = {  # where one sees what there is
     "quarantine": "flashd quarantine list",
     "backends": "flashd backend list",
     "stock": "flashd stock show",
+    "channels": "flashd channel list",
+    "kits": "flashd stock kits",
+    "sales": "flashd sale list",
 }
 
 
@@ -106,11 +109,21 @@ class AdminClient:
                 raise ApiError(answer.status, _decoded(data), path)
             return _decoded(data) if data else None
 
-    def lines(self, path: str, *, query: dict[str, object] | None = None, last_event_id: str = "") -> Iterator[str]:
-        """Hand out the lines of an answer as they come: NDJSON exports and event streams."""
+    def lines(
+        self,
+        path: str,
+        *,
+        query: dict[str, object] | None = None,
+        last_event_id: str = "",
+        method: str = "GET",
+        body: bytes | None = None,
+        media: str = "",
+    ) -> Iterator[str]:
+        """Hand out the lines of an answer as they come: NDJSON exports, event streams, long work that tells how far."""
         with closing(self._open(None)) as connection:
             headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
-            answer = self._send(connection, "GET", _target(path, query), None, headers)
+            headers |= {"Content-Type": media} if media else {}
+            answer = self._send(connection, method, _target(path, query), body, headers)
             if answer.status >= 400:
                 raise ApiError(answer.status, _decoded(answer.read()), path)
             for raw in answer:

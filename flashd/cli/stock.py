@@ -9,6 +9,7 @@ from urllib.parse import quote
 import click
 
 from flashd.cli.client import AdminClient
+from flashd.cli.kit import kit, kits
 from flashd.cli.session import json_option, pool_option, print_json, print_table, remote
 from flashd.cli.stockroom import receive, recount
 from flashd.cli.terminal import say
@@ -16,7 +17,11 @@ from flashd.cli.terminal import say
 
 @click.group()
 def stock() -> None:
-    """Show and set stock."""
+    """Show and set stock, kits, and what channels may have sold of it."""
+
+
+stock.add_command(kits)
+stock.add_command(kit)
 
 
 stock.add_command(recount)
@@ -35,13 +40,53 @@ def show(admin: AdminClient, sku: tuple[str, ...], pool: str | None, *, as_json:
         print_json(answer)
         return
     print_table(
-        ("SKU", "LOCATION", "#ON HAND", "#HELD", "#SOLD", "#SAFETY", "#FREE"),
+        ("SKU", "LOCATION", "#ON HAND", "#HELD", "#SOLD", "#EXPOSED", "#SAFETY", "#FREE"),
         [
-            (row["sku"], row["location"], row["on_hand"], row["held"], row["sold"], row["safety"], row["free"])
+            tuple(row[name] for name in ("sku", "location", "on_hand", "held", "sold", "exposed", "safety", "free"))
             for row in answer["levels"]
         ],
         empty="no such SKU" if sku else "no stock yet: flashd stock set SKU COUNT, or flashd stock import FILE.csv",
     )
+
+
+@stock.command("exposure")
+@click.argument("sku", nargs=-1)
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many SKUs at most.")
+@json_option
+@pool_option
+@remote
+def exposure(admin: AdminClient, sku: tuple[str, ...], pool: str | None, limit: int, *, as_json: bool) -> None:
+    """Show what each channel may have sold unseen or may still sell, and how many units could be sold twice."""
+    answer = admin.get("/admin/v1/stock/exposure", pool=pool, sku=sku, limit=limit)
+    if as_json:
+        print_json(answer)
+        return
+    print_table(
+        ("SKU", "#ON HAND", "#HELD", "#SOLD", "#SAFETY", "#FREE", "#TWICE", "CHANNELS"),
+        [
+            (
+                *(row[name] for name in ("sku", "on_hand", "held", "sold", "safety", "free", "twice")),
+                ", ".join(_share(name, share) for name, share in sorted(row["channels"].items())),
+            )
+            for row in answer["skus"]
+        ],
+        empty="no stock yet",
+    )
+    total = answer["total"]
+    say(
+        f"total: {total['backed']} units lie with escrow channels, {total['unbacked']} are shown by mirrors,"
+        f" {total['twice']} could be sold twice"
+    )
+    if answer["next_offset"] is not None:
+        say(f"only the first {len(answer['skus'])} SKUs are shown; see --limit")
+
+
+def _share(channel: str, share: dict[str, Any]) -> str:
+    """Say what one channel shows: `shop 5`, and what more it may have sold unseen."""
+    words = f"{channel} {'?' if share['figure'] is None else share['figure']}"
+    if share["exposed"] != share["figure"]:
+        words += f" (exposed {share['exposed']})"
+    return words + (" of its own" if share["backed"] else "")
 
 
 @stock.command("set")

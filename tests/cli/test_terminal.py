@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from flashd.cli import audit, cli
+from flashd.cli import audit, channel, cli
 from flashd.cli.client import ApiError
 from flashd.cli.session import print_json, print_table
 from flashd.store.audit import AuditReport
@@ -21,6 +21,29 @@ HOSTILE = "A" + "".join(STEERING) + "ä \u4e2d"
 
 def steers(text: str) -> list[str]:
     return [mark[0] for mark in STEERING if mark[0] in text]
+
+
+def _of_channels() -> dict[str, Any]:
+    entry = {"sku": HOSTILE, "ids": {HOSTILE: HOSTILE}, "title": HOSTILE, "source": "import", "figure": 1, "exposed": 1}
+    gaps: dict[str, list[str]] = {kind: [HOSTILE] for kind in channel._GAPS}
+    plan = {"places": [entry], "unchanged": 0, "counts": [], "kept": {HOSTILE: HOSTILE}, "gaps": gaps}
+    row = dict.fromkeys(("on_hand", "held", "sold", "safety", "free", "twice"), 0)
+    share = {"figure": 1, "exposed": 2, "backed": True}
+    return {
+        "entries": [entry],
+        "gaps": gaps,
+        "next_offset": None,
+        "plan": plan,
+        "products": 1,
+        "source": "platform",
+        "dry_run": True,
+        "oversells": True,
+        "channel": "shop",
+        "cut_over": {"ok": False, "said": HOSTILE},
+        "kits": [{"sku": HOSTILE, "available": 1, "components": {HOSTILE: 2}, "unknown": [HOSTILE]}],
+        "skus": [row | {"sku": HOSTILE, "channels": {HOSTILE: share}}],
+        "total": {"backed": 0, "unbacked": 0, "twice": 0},
+    }
 
 
 def test_json_stays_the_same_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,7 +63,19 @@ def test_a_table_and_a_refusal_show_what_would_steer(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    "command", [("quarantine", "show", "1"), ("events",), ("events", "--json"), ("orders", "export"), ("status",)]
+    "command",
+    [
+        ("quarantine", "show", "1"),
+        ("events",),
+        ("events", "--json"),
+        ("orders", "export"),
+        ("status",),
+        ("channel", "map", "shop"),
+        ("channel", "import", "shop", "--dry-run"),
+        ("stock", "kits"),
+        ("stock", "exposure"),
+    ],
+    ids=" ".join,
 )
 def test_what_a_daemon_answers_steers_nothing(command: tuple[str, ...]) -> None:
     class Daemon(BaseHTTPRequestHandler):
@@ -56,12 +91,15 @@ def test_what_a_daemon_answers_steers_nothing(command: tuple[str, ...]) -> None:
             }
             store = {"ok": True, "server": HOSTILE, "durability": "fsync"}
             known |= {"store": store, "ready": True, "version": "1", "pools": {}, "backends": [], "draining": False}
-            known |= {"more": {"stranded": {HOSTILE: 1}}}
+            known |= {"more": {"stranded": {HOSTILE: 1}}, "channels": []}
+            known |= _of_channels()
             data = json.dumps(known, ensure_ascii=False).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
+
+        do_POST = do_GET  # noqa: N815  # as its class calls it
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

@@ -231,7 +231,8 @@ async def test_a_kit_is_defined_shown_and_taken_apart(admin: Served, house: Door
 
 async def test_a_kit_that_cannot_be_one_is_refused(admin: Served, house: DoorHouse) -> None:
     path = "/admin/v1/kits/SET?pool=main"
-    for body in ({"components": {}}, {"components": {"TEE": 0}}, {"components": {"TEE": -1}}, {}):
+    bodies: list[dict[str, Any]] = [{"components": {}}, {"components": {"TEE": 0}}, {"components": {"TEE": -1}}, {}]
+    for body in bodies:
         assert (await admin.call("PUT", path, json=body, token=OPERATE)).status == 422, body
     house.listings["main"].state.levels["SET", "main"] = StockLevel(sku="SET", on_hand=3)
     refused = await admin.call("PUT", path, json={"components": {"TEE": 1}}, token=OPERATE)
