@@ -5,6 +5,7 @@ A port's conformance suite stands in tests/conformance, and the fakes of the tes
 `StoreWatch` have one implementation each, held by tests of their own rooms.
 """
 
+from flashd.ports.alerts import AlertBook, AlertChange, AlertPage, Messenger, Sent, SentCode
 from flashd.ports.backend import Backend
 from flashd.ports.channel import Channel, Intake, NativeChannel, Receipt, Unreadable, Unrelated
 from flashd.ports.channel_api import (
@@ -30,6 +31,9 @@ from flashd.ports.sales import PriceBook, Sales
 from flashd.ports.stockroom import Stockroom
 
 __all__ = [
+    "AlertBook",
+    "AlertChange",
+    "AlertPage",
     "Announcer",
     "ApiTraits",
     "Backend",
@@ -48,6 +52,7 @@ __all__ = [
     "GateStatus",
     "Intake",
     "Listings",
+    "Messenger",
     "NativeChannel",
     "OrderBook",
     "OrderPage",
@@ -60,6 +65,8 @@ __all__ = [
     "Quarantined",
     "Receipt",
     "Sales",
+    "Sent",
+    "SentCode",
     "StockLedger",
     "Stockroom",
     "StoreHealth",

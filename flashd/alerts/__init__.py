@@ -1,0 +1,1 @@
+"""How a message reaches a person: a file for each way out, behind the port `Messenger`."""
