@@ -17,10 +17,11 @@ from flashd.actors.backend import BackendActor
 from flashd.actors.backend_rules import BackendRules, Wake
 from flashd.actors.intake import ChannelIntake, IntakeRules, cut_over_ms
 from flashd.actors.reaper import Reaper
+from flashd.actors.sale_clock import SaleClock
 from flashd.actors.sentry import StoreSentry
 from flashd.config import BackendConfig, ChannelConfig, Config, Loaded, Token
 from flashd.daemon.adapters import connect_channel, reveal_of
-from flashd.daemon.outlet import Outlet, build_outlet
+from flashd.daemon.outlet import Outlet, build_outlet, build_sale_clock
 from flashd.daemon.terms import terms_in
 from flashd.domain.identity import buyer_of, customer_hash
 from flashd.domain.order import Kind, Order
@@ -82,6 +83,7 @@ class Assembly:
     admin_tokens: TokenTable = field(default_factory=TokenTable)
     intakes: dict[str, ChannelIntake] = field(default_factory=dict)
     outlets: dict[str, Outlet] = field(default_factory=dict)  # of channels with an API of their own
+    sale_clocks: dict[str, SaleClock] = field(default_factory=dict)  # by pool
     backends: dict[str, BackendActor] = field(default_factory=dict)
     reapers: dict[str, Reaper] = field(default_factory=dict)
 
@@ -102,6 +104,11 @@ class Assembly:
         for name, outlet in self.outlets.items():
             if self.loaded.config.channels[name].pool == pool:
                 outlet.wake()
+
+    def wake_sales(self, pool: str) -> None:
+        """Tell a pool's clock and publishers that a sale was changed."""
+        self.sale_clocks[pool].wake()
+        self.wake_outlets(pool)
 
     def rules_of(self, config: ChannelConfig) -> IntakeRules:
         """Return what a channel's intake goes by. Raises ConfigError."""
@@ -178,6 +185,8 @@ def assemble(
         )
     for name in apis:
         house.outlets[name] = outlet_of(house, name)
+    for name in store.pools:
+        house.sale_clocks[name] = sale_clock_of(house, name)
     return house
 
 
@@ -185,6 +194,12 @@ def outlet_of(house: Assembly, name: str) -> Outlet:
     """Return the actors around one channel's API, not started."""
     intake, config = house.intakes[name], house.loaded.config
     return build_outlet(name, config, house.store, house.apis, intake, clock=house.clock, owner=owner())
+
+
+def sale_clock_of(house: Assembly, pool: str) -> SaleClock:
+    """Return the clock of a pool's sales, not started."""
+    config, store = house.loaded.config, house.store
+    return build_sale_clock(pool, config, store, house.apis, house.outlets, clock=house.clock, owner=owner())
 
 
 async def trim(pool: PoolStore, config: Config) -> int:

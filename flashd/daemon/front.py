@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -45,6 +46,7 @@ def open_doors(house: Assembly, lag: LoopLag, broken: Callable[[BaseException], 
                 sales=pool.sales,
                 prices=pool.prices,
                 stockroom=pool.stockroom,
+                wake_sales=functools.partial(house.wake_sales, name),
                 safety_stock=pool.config.safety_stock,
                 location=pool.config.location,
                 hold_ttl_ms=pool.config.hold_ttl_s * 1000,

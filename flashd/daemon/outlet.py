@@ -15,6 +15,7 @@ from flashd.actors.channel_rules import Display, PollerRules, PoolBooks, Publish
 from flashd.actors.intake import ChannelIntake, cut_over_ms
 from flashd.actors.poller import Poller
 from flashd.actors.publisher import Publisher
+from flashd.actors.sale_clock import SaleBooks, SaleClock
 from flashd.config import ChannelConfig, Config, Loaded
 from flashd.daemon.adapters import connect_api
 from flashd.domain.flow import ChannelFlow, PollFlow
@@ -128,3 +129,30 @@ def build_outlet(
             seen=publisher.seen,
         )
     return Outlet(api=api, line=line, publisher=publisher, poller=poller)
+
+
+def build_sale_clock(
+    pool: str,
+    config: Config,
+    store: Store,
+    apis: Mapping[str, ChannelApi],
+    outlets: Mapping[str, Outlet],
+    *,
+    clock: Clock,
+    owner: str,
+) -> SaleClock:
+    """Return the clock of a pool's sales; it asks the channels at the pace of their lines. Nothing is started."""
+    opened = store.pools[pool]
+
+    async def ready_to_send(channel: str) -> None:
+        await outlets[channel].line.ready_to_send()
+
+    return SaleClock(
+        SaleBooks(sales=opened.sales, prices=opened.prices, listings=opened.listings),
+        {name: api for name, api in apis.items() if config.channels[name].pool == pool},
+        clock=clock,
+        gate=opened.sale_gate,
+        owner=owner,
+        announcer=store.announcer,
+        ready_to_send=ready_to_send,
+    )

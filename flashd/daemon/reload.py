@@ -16,7 +16,7 @@ import structlog
 from flashd import logs
 from flashd.config import BackendConfig, ChannelConfig, Config, Loaded
 from flashd.daemon.adapters import connect_backend, connect_channel
-from flashd.daemon.assembly import Assembly, build_backend, outlet_of
+from flashd.daemon.assembly import Assembly, build_backend, outlet_of, sale_clock_of
 from flashd.daemon.outlet import connect_apis, publisher_rules
 from flashd.errors import ConfigError
 from flashd.ports import Backend, Channel, ChannelApi
@@ -91,6 +91,11 @@ async def _exchange_outlets(house: Assembly, supervisor: Supervisor, old: Config
         await _exchange_outlet(house, supervisor, name)
     for name, outlet in house.outlets.items():
         outlet.publisher.rules = publisher_rules(config, house.apis, name)
+    for pool, clock in house.sale_clocks.items():
+        if any(config.channels[name].pool == pool for name in changed):
+            await clock.stop(_STOP_S)
+            house.sale_clocks[pool] = sale_clock_of(house, pool)
+            await supervisor.replace(clock, house.sale_clocks[pool])
     await _close(former)
 
 
