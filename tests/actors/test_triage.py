@@ -1,4 +1,4 @@
-"""Triage of a pool: rules decide, who waits is served, rests follow their orders, and an absent store is asked again."""
+"""Triage of a pool: rules decide, who waits is served, rests follow their orders; an absent store is asked again."""
 
 from __future__ import annotations
 

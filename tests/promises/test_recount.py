@@ -295,7 +295,7 @@ async def play(client: Redis, seed: int, steps: int) -> World:
     return world
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [2])
 async def test_counting_while_selling_is_exact(client: Redis, seed: int) -> None:
     world = await play(client, seed, 300)
     assert min(world.did[name] for name in ("stale", "tell", "tell_again", "ship", "answer", "cancel")) > 0
