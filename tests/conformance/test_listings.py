@@ -52,7 +52,7 @@ class Shelf:
         return await self.row(sku)
 
     async def begin(self, units: int, key: str = "k1", was: int = 0, sku: str = "tee", **more: Any) -> Begun:
-        wish = Wish(sku=sku, units=units, key=key, was=was, **({"mode": COMPARE, "backed": True} | more))
+        wish = replace(Wish(sku=sku, units=units, key=key, was=was, mode=COMPARE, backed=True), **more)
         return (await self.port.begin("shop", [wish]))[0]
 
     async def end(self, outcome: Outcome, key: str = "k1", at_ms: int = T, sku: str = "tee", **more: Any) -> Listing:

@@ -6,14 +6,18 @@ import jsonschema  # type: ignore[import-untyped]  # its stubs are a package of 
 import msgspec
 from redis.asyncio import Redis
 
+from flashd.domain.catalogue import Component, Entry, Kit
 from flashd.domain.count import Count, CountKind
 from flashd.domain.event import Event, message_of
 from flashd.domain.event_schema import KINDS, json_schema
+from flashd.domain.listing import Ended, Outcome, Wish, WriteMode
 from flashd.domain.sale import Sale, SaleProduct, SaleState
 from flashd.domain.stock import StockLevel
 from flashd.store.client import Client
 from flashd.store.feed import RedisFeed
 from flashd.store.journal import RedisJournal
+from flashd.store.ledger import RedisLedger
+from flashd.store.listings import RedisListings
 from flashd.store.sales import RedisSales
 from tests.store.traffic import SKUS, Traffic
 
@@ -34,6 +38,7 @@ async def test_what_the_scripts_say_keeps_to_the_schema_and_nothing_is_left_unsa
     wishes = [Count(sku=sku, quantity=9, kind=CountKind.PHYSICAL, as_of_ms=int(seconds) * 1000) for sku in SKUS]
     await traffic.stockroom.count(wishes, by="ann")
     await sell_out_of_window(RedisSales(client, "main"))
+    await show_and_take_back(traffic.ledger, RedisListings(client, "main"))
     events = await everything(client)
     validator = jsonschema.Draft202012Validator(json_schema())
     for event in events:
@@ -43,6 +48,21 @@ async def test_what_the_scripts_say_keeps_to_the_schema_and_nothing_is_left_unsa
     unsaid = KINDS.keys() - {event.kind for event in events}
     rare = {"hold.extended", "order.ignored"}
     assert {kind for kind in unsaid if not kind.startswith(BY_OTHERS)} <= rare
+
+
+async def show_and_take_back(ledger: RedisLedger, listings: RedisListings) -> None:
+    await ledger.recount(StockLevel(sku="part", on_hand=9))
+    await listings.place("shop", [Entry(sku="kit", ids={"id": "1"})], by="ann")
+    await listings.displace("shop", ["kit"], by="ann")
+    await listings.put_kits([Kit("kit", (Component("part", 2),))], by="ann")
+    for figure in (3, 1, 5):  # the first look, a sale that went by, a human's edit
+        [known] = await listings.get("shop", ["kit"])
+        await listings.observe("shop", known, figure, at_ms=known.written_ms + 10)
+        await listings.settle("shop", seen_ms=known.written_ms + 20)
+        if figure == 3:
+            wish = Wish(sku="kit", units=2, mode=WriteMode.COMPARE, key="k", was=3, backed=True)
+            await listings.begin("shop", [wish])
+            await listings.end("shop", [Ended(sku="kit", key="k", outcome=Outcome.APPLIED)])
 
 
 async def sell_out_of_window(sales: RedisSales) -> None:
