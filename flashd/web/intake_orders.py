@@ -10,8 +10,9 @@ from flashd.web.doors import ChannelDoor, PoolDoor
 from flashd.web.endpoint import Endpoint
 from flashd.web.intake_holds import UnknownSku
 from flashd.web.native import Native, adapter_of, checked_id, own_channel
+from flashd.web.offers import Offers
 from flashd.web.problem import Malformed, encode
-from flashd.web.view import NewOrder, OrderReceipt, OrderStatus, StockList, StockView, order_status, stock_views
+from flashd.web.view import NewOrder, OrderReceipt, OrderStatus, StockList, StockView, order_status
 
 SKUS_AT_ONCE = 200
 
@@ -49,6 +50,7 @@ class Orders:
 
     def __init__(self, native: Native) -> None:
         self._native = native
+        self._offers = {name: Offers(native.doors, name) for name in native.doors.pools}
 
     def endpoints(self) -> list[Endpoint]:
         """List the routes."""
@@ -84,7 +86,7 @@ class Orders:
                 method="GET",
                 path="/v1/stock/{sku}",
                 name="stock_of",
-                summary="What of one SKU may be sold",
+                summary="What of one SKU, or kit, may be sold, per channel",
                 handler=self.stock,
                 answers={200: StockView},
             ),
@@ -92,7 +94,7 @@ class Orders:
                 method="GET",
                 path="/v1/stock",
                 name="stock",
-                summary="What of several SKUs may be sold",
+                summary="What of several SKUs may be sold, per channel",
                 handler=self.stocks,
                 answers={200: StockList},
                 query={"sku": f"give it once for each SKU, up to {SKUS_AT_ONCE} times"},
@@ -132,20 +134,20 @@ class Orders:
 
     async def stock(self, request: web.Request) -> web.Response:
         """Show one SKU, or 404 unknown_sku."""
-        _, pool = self._native.seat(request)
+        channel, _ = self._native.seat(request)
         sku = checked_id(request.match_info["sku"], "the SKU")
-        views = stock_views(await pool.ledger.levels([sku]))
+        views = await self._offers[channel.pool].views([sku])
         if sku not in views:
             raise UnknownSku(f"the pool does not have {sku}", skus=[sku])
         return encode(200, views[sku])
 
     async def stocks(self, request: web.Request) -> web.Response:
         """Show several SKUs; those that are unknown are named, and no error."""
-        _, pool = self._native.seat(request)
+        channel, _ = self._native.seat(request)
         skus = list(dict.fromkeys(checked_id(sku, "the SKU") for sku in request.query.getall("sku", [])))
         if not 1 <= len(skus) <= SKUS_AT_ONCE:
             raise Malformed(f"ask for 1 to {SKUS_AT_ONCE} SKUs: ?sku=a&sku=b")
-        views = stock_views(await pool.ledger.levels(skus))
+        views = await self._offers[channel.pool].views(skus)
         unknown = tuple(sku for sku in skus if sku not in views)
         return encode(200, StockList(stock=tuple(views.values()), unknown=unknown))
 

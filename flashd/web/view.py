@@ -11,7 +11,6 @@ from flashd.domain.event import rfc3339
 from flashd.domain.order import Accepted, Address, Customer, Incoming, Item, Line, Order, OrderRecord, OrderState
 from flashd.domain.reservation import HoldReply, HoldState
 from flashd.domain.routing import Choice
-from flashd.domain.stock import StockLevel
 
 Sku = Annotated[str, Meta(min_length=1, max_length=255)]
 Units = Annotated[int, Meta(ge=0, le=10**12)]
@@ -149,19 +148,12 @@ def order_status(record: OrderRecord, position: int | None, eta_s: float | None)
 
 
 class StockView(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a SKU may be sold now."""
+    """What of a SKU may be sold now; of a kit, how many can be put together."""
 
     sku: str
-    available: int
+    available: int  # free over all locations, before any threshold
     locations: dict[str, int]
-
-
-def stock_views(levels: list[StockLevel]) -> dict[str, StockView]:
-    """Sum the locations of each SKU, in the order given."""
-    by_sku: dict[str, dict[str, int]] = {}
-    for level in levels:
-        by_sku.setdefault(level.sku, {})[level.location] = level.free
-    return {sku: StockView(sku=sku, available=sum(at_.values()), locations=at_) for sku, at_ in by_sku.items()}
+    channels: dict[str, int] = {}  # what each channel of the pool may sell of it: thresholds, sales and grants applied
 
 
 class StockList(msgspec.Struct, frozen=True, kw_only=True):
