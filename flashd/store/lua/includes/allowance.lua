@@ -2,12 +2,16 @@
 -- flashd/domain/allowance.py is the specification. *keys* has rule and use. Needs sale.lua, uses.lua.
 local rules_there, rules_by_sku = nil, {}
 
--- The rules of a SKU; whether a pool has rules at all is asked once a call.
-local function rules_for(keys, sku)
+-- Whether a pool has rules at all is asked once a call.
+local function has_rules(keys)
   if rules_there == nil then
     rules_there = redis.call('HLEN', keys.rule) > 0
   end
-  if rules_there and not rules_by_sku[sku] then
+  return rules_there
+end
+
+local function rules_for(keys, sku)
+  if has_rules(keys) and not rules_by_sku[sku] then
     local list = {}
     for index, part in ipairs(rules_of(keys.rule, sku)) do
       list[index] = {

@@ -74,8 +74,36 @@ local function restock_listed(d, moves)
   end
 end
 
+-- Whether all that *d* wants is to come from free stock at one location: most orders of most pools.
+local function is_plain(d)
+  return #d.terms.locations == 1 and #d.old + #d.held + #d.sold + #d.returned == 0 and not next(d.blocked)
+end
+
+-- The same as draw, where it is that simple.
+local function draw_plain(d, moves)
+  local location, items, short, unknown = d.terms.locations[1], {}, {}, {}
+  for index, sku in ipairs(d.wants.order) do
+    local units, level = d.wants.units[sku], level_of(d.stock, sku, location)
+    local got = level and math.min(units, free_of(level)) or 0
+    if got > 0 then
+      moves[#moves + 1] = shift(level, 0, 0, got, 0, 0)
+    end
+    if not level then
+      unknown[#unknown + 1] = sku
+    elseif got < units then
+      short[#short + 1] = sku
+      short[#short + 1] = whole(units - got)
+    end
+    items[index] = { sku = sku, location = location, quantity = units, taken = got, counted = 0 }
+  end
+  return items, short, unknown, {}
+end
+
 -- Returns the items, what is short ({sku, units, sku, units ...}), the unknown SKUs, and what is left over and travels.
 local function draw(d, moves)
+  if is_plain(d) then
+    return draw_plain(d, moves)
+  end
   d.parcels, d.spare = keep_units(d.wants, d.old)
   d.missing = new_bag()
   for _, sku in ipairs(d.wants.order) do
@@ -113,6 +141,15 @@ end
 
 -- Says whether nothing would be short: asked before overdue holds are swept for it.
 local function is_supplied(d)
+  if is_plain(d) then
+    for _, sku in ipairs(d.wants.order) do
+      local level = level_of(d.stock, sku, d.terms.locations[1])
+      if level and d.wants.units[sku] > free_of(level) then
+        return false
+      end
+    end
+    return true
+  end
   local rest = new_bag()
   for _, sku in ipairs(d.wants.order) do
     put(rest, sku, d.wants.units[sku] - (d.blocked[sku] or 0))

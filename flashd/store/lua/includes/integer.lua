@@ -8,5 +8,8 @@ end
 
 -- Adding 0 turns the -0 of a negated nothing into 0.
 local function whole(number)
+  if number == 0 then
+    return '0'
+  end
   return string.format('%.0f', number + 0)
 end

@@ -28,6 +28,10 @@ end
 -- What the version counts for in sales, and the units that a stopped one keeps back.
 local function count_for_sales(c, d, ordered, had)
   local before, customer = c.uses_before, c.entry.customer or ''
+  if not c.hold and #before.order == 0 and not has_rules(c.keys) then
+    c.count, c.counted_before = { uses = before, bounds = {}, barred = {}, blocked = {} }, before
+    return
+  end
   if c.hold then
     before, had, customer = c.hold.uses, ordered_of(c.hold.items, c.hold.bundles), customer ~= '' and customer or c.hold.customer
   end
@@ -66,7 +70,7 @@ local function write_uses(c, uses)
   local before = c.uses_before or new_bag()
   change_uses(c.keys, c.counted_before or before, uses)
   if #uses.order > 0 then
-    redis.call('HSET', c.key, 'u', pack_uses(uses))
+    write_field(c.key, 'u', pack_uses(uses))
   elseif #before.order > 0 then
     redis.call('HDEL', c.key, 'u')
   end

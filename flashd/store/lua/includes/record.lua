@@ -60,6 +60,33 @@ local function pack_items(items)
   return table.concat(packed, '\030')
 end
 
+-- Fields of a record are written one by one, but those of a new one all at once, by write_staged.
+local staged = nil
+
+local function stage(key)
+  staged = { key = key, fields = {} }
+end
+
+local function write_field(key, field, value)
+  if staged and staged.key == key then
+    staged.fields[#staged.fields + 1] = field
+    staged.fields[#staged.fields + 1] = value
+  else
+    redis.call('HSET', key, field, value)
+  end
+end
+
+local function drop_field(key, field)
+  if not (staged and staged.key == key) then -- a new one has none to drop
+    redis.call('HDEL', key, field)
+  end
+end
+
+local function write_staged()
+  redis.call('HSET', staged.key, unpack(staged.fields))
+  staged = nil
+end
+
 -- Which index a state stands in; *keys* maps wait, desk, dead, done to keys, and q and fl to tables by backend.
 local INDEX = {
   waiting = 'wait', queued = 'q', sending = 'fl', in_doubt = 'fl', dead = 'dead', manual = 'desk', parked = 'desk',
@@ -86,9 +113,9 @@ end
 
 -- Adds a line to the timeline; one that grew beyond 8 kB loses its older half, behind its first line.
 local function remember(key, text)
-  local old = redis.call('HGET', key, 't') or ''
+  local old = not (staged and staged.key == key) and redis.call('HGET', key, 't') or ''
   if #old > 8192 then
     old = (string.match(old, '^[^\n]*\n') or '') .. (string.match(old, '\n(.*)$', 4096) or '')
   end
-  redis.call('HSET', key, 't', old .. whole(now_ms) .. ' ' .. text .. '\n')
+  write_field(key, 't', old .. whole(now_ms) .. ' ' .. text .. '\n')
 end

@@ -15,28 +15,28 @@ end
 
 local function write_head(key, head)
   head.changed = now_ms
-  redis.call('HSET', key, 's', pack_head(head))
+  write_field(key, 's', pack_head(head))
 end
 
 local function write_items(key, items)
-  redis.call('HSET', key, 'i', pack_items(items))
+  write_field(key, 'i', pack_items(items))
 end
 
 -- The kits among the items; *had* says whether some may stand there.
 local function write_bundles(key, bundles, had)
   if #bundles > 0 then
-    redis.call('HSET', key, 'k', pack_bundles(bundles))
+    write_field(key, 'k', pack_bundles(bundles))
   elseif had then
-    redis.call('HDEL', key, 'k')
+    drop_field(key, 'k')
   end
 end
 
 local function write_content(key, entry)
-  redis.call('HSET', key, 'o', entry.content)
+  write_field(key, 'o', entry.content)
   if entry.raw == '' then
-    redis.call('HDEL', key, 'b')
+    drop_field(key, 'b')
   else
-    redis.call('HSET', key, 'b', entry.raw)
+    write_field(key, 'b', entry.raw)
   end
 end
 
@@ -46,9 +46,9 @@ local function enter(keys, key, head, state, reason, moves, event, more)
   head.state = state
   write_head(key, head)
   if reason == '' then
-    redis.call('HDEL', key, 'x')
+    drop_field(key, 'x')
   else
-    redis.call('HSET', key, 'x', reason)
+    write_field(key, 'x', reason)
   end
   if old == 'backorder' or state == 'backorder' then
     owe(keys, key, head)

@@ -4,11 +4,14 @@
 function write.take(c)
   local code = c.head and 'updated' or 'accepted'
   local head, moves = c.head or new_head(c.entry, 'create', c.entry.backend), {}
+  if not c.head then
+    stage(c.key)
+  end
   local reason = review(c)
   if c.hold then -- its units leave held, and the order draws on them
     c.hold.order = member_of(c.key)
     end_hold(c.keys, c.hold, 'sold', ',' .. name_order(c.hold.order))
-    redis.call('HSET', c.key, 'h', c.hold.id)
+    write_field(c.key, 'h', c.hold.id)
   end
   local items, short, unknown = draw(c.demand, moves)
   local why = explain(reason, short, unknown)
@@ -19,6 +22,9 @@ function write.take(c)
   local state = place(head, short, why)
   local uses = write_uses(c, c.count.uses)
   enter(c.keys, c.key, head, state, why, moves, PAST[state] or 'order.accepted', uses)
+  if not c.head then
+    write_staged()
+  end
   c.head = head
   return code, short
 end
