@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -41,6 +42,7 @@ class Server:
 
     kind: str
     settings: dict[str, str] = field(default_factory=dict)
+    environ: dict[str, str] = field(default_factory=dict)
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="fd-")))
     process: subprocess.Popen[bytes] | None = None
 
@@ -67,7 +69,8 @@ class Server:
         } | self.settings
         arguments = [text for key, value in settings.items() for text in (f"--{key}", value)]
         log = (self.folder / "log").open("ab")
-        self.process = subprocess.Popen([binary, *arguments], stdout=log, stderr=log)
+        environ = {**os.environ, **self.environ}
+        self.process = subprocess.Popen([binary, *arguments], stdout=log, stderr=log, env=environ)
         log.close()
         deadline = time.monotonic() + 15
         while time.monotonic() < deadline:
