@@ -150,12 +150,15 @@ async def test_what_a_human_took_away_comes_back_to_free_stock(make: Make) -> No
     assert "channel.figure_edited" in world.announcer.kinds
 
 
+@pytest.mark.parametrize("names", ["a", "ab"])
 @pytest.mark.parametrize("write", MODES)
-async def test_mirrored_figures_become_backed_ones_without_being_sold_twice(make: Make, write: WriteMode) -> None:
+async def test_mirrored_figures_become_backed_ones_without_being_sold_twice(
+    make: Make, write: WriteMode, names: str
+) -> None:
     world = make(tee=12)
-    shops = [world.shop(name, "mirror", write) for name in "ab"]
+    shops = [world.shop(name, "mirror", write) for name in names]
     await world.run(15)
-    assert [shop.shows() for shop in shops] == [12, 12]
+    assert {shop.shows() for shop in shops} == {12}
     for shop in shops:
         shop.display = replace(shop.display, mode="escrow")
     table = tuple(shop.display for shop in shops)
