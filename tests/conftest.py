@@ -31,6 +31,16 @@ def server(request: pytest.FixtureRequest, servers: dict[str, Server]) -> Server
 
 
 @pytest.fixture
+def valkey(servers: dict[str, Server]) -> Server:
+    """A Valkey alone, for long tests whose scripts others run on every server."""
+    if find_server("valkey") is None:
+        pytest.skip(missing("valkey"))
+    if "valkey" not in servers:
+        servers["valkey"] = Server("valkey").start()
+    return servers["valkey"]
+
+
+@pytest.fixture
 async def client(server: Server) -> AsyncIterator[Redis]:
     """A client of an emptied server that never repeats a command by itself."""
     redis = Redis(unix_socket_path=server.socket_path, retry=Retry(NoBackoff(), 0))

@@ -29,6 +29,7 @@ TILL = "a token of the till"
 _CONFIG = """
 [store]
 url = "unix://{socket}"
+state_dir = "{state}"
 [intake]
 listen = "127.0.0.1:{{intake}}"
 [admin]
@@ -107,7 +108,10 @@ class Market:
             self.woo.start()
             self._write_secrets()
             channels = "".join(self._section(name) for name in CHANNELS)
-            self.flashd = Flashd(self.folder, _CONFIG.format(socket=self._server.socket_path, channels=channels))
+            self.flashd = Flashd(
+                self.folder,
+                _CONFIG.format(socket=self._server.socket_path, state=self.folder / "state", channels=channels),
+            )
             stack.callback(self.flashd.close)
             entries = await self._fill()
             client = Redis(unix_socket_path=self._server.socket_path)

@@ -3,43 +3,93 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.e2e.market import CHANNELS, Market
 from tests.servers import Server
 
+SKUS = ("TEE", "CAP", "MUG")
 
-async def test_escrow_sells_every_unit_once_over_three_shops_and_a_till(tmp_path: Path, server: Server) -> None:
-    stock, skus = 12, ("TEE", "CAP", "MUG")
-    market = Market(tmp_path, server, skus, mode="escrow", poll_s=1.0)
-    chance = random.Random(7)
-    sold = dict.fromkeys(skus, 0)
-    async with market.open(stock):
-        await market.until(lambda figures: all(figures[channel][sku] > 0 for channel in CHANNELS for sku in skus))
-        for number in range(2000):
-            if all(units >= stock for units in sold.values()):
-                break
-            sku = chance.choice([sku for sku in skus if sold[sku] < stock])
-            channel = chance.choice((*CHANNELS, "till"))
+
+async def sell_out(market: Market, stock: int, chance: random.Random, *, patience_s: float) -> dict[str, int]:
+    """Ask for units everywhere until all are sold, or nothing was for so long; return how many were."""
+    sold = dict.fromkeys(SKUS, 0)
+    loop = asyncio.get_running_loop()
+    last_s, number = loop.time(), 0
+    while min(sold.values()) < stock and loop.time() - last_s < patience_s:
+        number += 1
+        sku = chance.choice([sku for sku in SKUS if sold[sku] < stock])
+        channel, fine = chance.choice((*CHANNELS, "till")), False
+        with contextlib.suppress(aiohttp.ClientError, AssertionError):  # the till cannot sell while the daemon is away
             if channel == "till":
                 fine = await market.hold_and_order(f"till-{number}", sku)
             else:
                 fine = await market.sell(channel, sku)
-            sold[sku] += fine
-            assert sold[sku] <= stock, "oversold"
-            await asyncio.sleep(0.02 if fine else 0.1)
-        assert sold == dict.fromkeys(skus, stock), "units were stranded"
-        await market.until(lambda figures: all(units == 0 for shop in figures.values() for units in shop.values()))
+        if fine:
+            last_s = loop.time()
+        sold[sku] += fine
+        assert sold[sku] <= stock, "oversold"
+        await asyncio.sleep(0.02 if fine else 0.1)
+    return sold
+
+
+async def until_all_is_counted(market: Market, stock: int) -> None:
+    """Wait until flashd has counted every unit as sold, and nothing as held."""
+    loop = asyncio.get_running_loop()
+    over_s = loop.time() + 30
+    while True:
         levels = await market.levels()
-        for _ in range(100):
-            if all(level["sold"] == stock for level in levels.values()):
-                break
-            await asyncio.sleep(0.1)
-            levels = await market.levels()
-        assert {sku: (level["sold"], level["held"]) for sku, level in levels.items()} == dict.fromkeys(skus, (stock, 0))
+        counted = {sku: (level["sold"], level["held"], level["exposed"]) for sku, level in levels.items()}
+        if counted == dict.fromkeys(SKUS, (stock, 0, 0)):
+            return
+        assert loop.time() < over_s, counted
+        await asyncio.sleep(0.1)
+
+
+async def test_escrow_sells_every_unit_once_over_three_shops_and_a_till(tmp_path: Path, valkey: Server) -> None:
+    stock = 10
+    market = Market(tmp_path, valkey, SKUS, mode="escrow", poll_s=1.0)
+    async with market.open(stock):
+        await market.until(lambda figures: all(figures[channel][sku] > 0 for channel in CHANNELS for sku in SKUS))
+        sold = await sell_out(market, stock, random.Random(7), patience_s=30)
+        assert sold == dict.fromkeys(SKUS, stock), "units were stranded"
+        await market.until(lambda figures: all(units == 0 for shop in figures.values() for units in shop.values()))
+        await until_all_is_counted(market, stock)
+        audit = await asyncio.to_thread(market.flashd.run, "audit")
+        assert audit.returncode == 0, audit.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_escrow_survives_kills_lost_replies_and_lost_webhooks(tmp_path: Path, server: Server, seed: int) -> None:
+    """The daemon is killed every few seconds, shops lose one reply in ten, and one webhook in five."""
+    stock, kills = 25, 0
+    chance = random.Random(seed)
+    market = Market(tmp_path, server, SKUS, mode="escrow", poll_s=1.0)
+    async with market.open(stock):
+        await market.until(lambda figures: all(figures[channel][sku] > 0 for channel in CHANNELS for sku in SKUS))
+        for shop in market.shopify.values():
+            await shop.faults(lose_replies=0.1, webhooks={"drop": 0.2})
+        await asyncio.to_thread(market.woo.turn, api={"lost_replies": 0.1}, webhooks={"drop": 0.2})
+        selling = asyncio.create_task(sell_out(market, stock, chance, patience_s=60))
+        while not selling.done() and kills < 8:
+            await asyncio.wait({selling}, timeout=chance.uniform(1, 5))
+            await asyncio.to_thread(market.flashd.kill)
+            kills += 1
+            await asyncio.sleep(chance.uniform(0, 1))
+            await asyncio.to_thread(market.flashd.start)
+        sold = await selling
+        print(f"seed {seed}: {kills} kills, sold {sold}")
+        for shop in market.shopify.values():
+            await shop.faults()
+        await asyncio.to_thread(market.woo.turn, api={}, webhooks={})
+        assert sold == dict.fromkeys(SKUS, stock), "units were stranded"
+        await until_all_is_counted(market, stock)
         audit = await asyncio.to_thread(market.flashd.run, "audit")
         assert audit.returncode == 0, audit.stdout
 
