@@ -43,6 +43,36 @@ def state_of(one: dict[str, Any]) -> str:
     return "publishing" if flow["leading"] else "another leads"
 
 
+BRIEF_COLUMNS = ("CHANNEL", "MODE", "STATE", "#LAG P99", "#DIRTY", "#DOUBT", "WEBHOOKS", "REMARK")
+
+
+def brief_rows(channels: list[dict[str, Any]]) -> list[tuple[object, ...]]:
+    """Return one line a channel: state, how late its figures are, webhooks."""
+    return [
+        (
+            one["name"],
+            one["mode"],
+            _brief_state(one),
+            "-" if one["lag_p99_s"] is None else late(one["lag_p99_s"]),
+            "-" if one["dirty"] is None else one["dirty"],
+            "-" if one["in_doubt"] is None else one["in_doubt"],
+            "SILENT" if one["webhooks"] not in ("", "alive") else one["webhooks"] or "-",
+            one["webhooks"] if one["webhooks"] not in ("", "alive") else one["last_error"],
+        )
+        for one in channels
+    ]
+
+
+def _brief_state(one: dict[str, Any]) -> str:
+    if one["paused"]:
+        return "paused"
+    if one["away"]:
+        return "away"
+    if not one["leading"]:
+        return f"led by {one['leader']}" if one["leader"] else "nobody leads"
+    return "polled" if one["mode"] == "none" else "publishing"
+
+
 def late(seconds: float) -> str:
     """Write a lag: fractions count here."""
     return f"{seconds:.2f} s" if seconds < 10 else duration(seconds)

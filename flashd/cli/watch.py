@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from flashd.cli.backend import COLUMNS, backend_rows
+from flashd.cli.channel import BRIEF_COLUMNS, brief_rows
 from flashd.cli.client import AdminClient, ApiError
 from flashd.cli.session import json_option, pool_option, print_json, print_table, remote
 from flashd.cli.terminal import say
@@ -21,7 +22,7 @@ _AGAIN_S = 1.0
 @json_option
 @remote
 def status(admin: AdminClient, *, as_json: bool) -> None:
-    """Say what an operator asks first: stock, backlog, ETA, health. Exit 1 if the daemon is not ready."""
+    """Say what an operator asks first: stock, backlog, ETA, channels, health. Exit 1 if the daemon is not ready."""
     answer = admin.get("/admin/v1/status")
     if as_json:
         print_json(answer)
@@ -39,6 +40,8 @@ def status(admin: AdminClient, *, as_json: bool) -> None:
             )
             say("orders   " + ", ".join(f"{state} {count}" for state, count in pool["orders"].items()))
         print_table(COLUMNS, backend_rows(answer["backends"]), empty="no backends")
+        if answer["channels"]:
+            print_table(BRIEF_COLUMNS, brief_rows(answer["channels"]), empty="")
         for name, count in sorted(answer["more"].get("stranded", {}).items()):
             say(f"STRANDED {count} orders wait for backend {name}, which is not configured: configure it again")
     if not answer["ready"]:

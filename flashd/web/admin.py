@@ -53,17 +53,17 @@ def admin_endpoints(doors: Doors, streams: Streams) -> list[Endpoint]:
     """List every route of the listener but the document of them all."""
     desk = AdminDesk(doors)
     orders = AdminOrders(desk)
-    backends = AdminBackends(desk)
+    backends, channels = AdminBackends(desk), AdminChannels(desk)
     healthy = Healthy(doors)
     return [
         *healthy.endpoints(),
-        *AdminWatch(desk, healthy, backends, streams).endpoints(),
+        *AdminWatch(desk, healthy, backends, channels, streams).endpoints(),
         *AdminStock(desk).endpoints(),
         *AdminStockroom(desk).endpoints(),
         *AdminTriage(desk).endpoints(),
         *AdminExposure(desk).endpoints(),
         *AdminKits(desk).endpoints(),
-        *AdminChannels(desk).endpoints(),
+        *channels.endpoints(),
         *AdminMap(desk).endpoints(),
         *AdminSales(desk).endpoints(),
         *orders.endpoints(),

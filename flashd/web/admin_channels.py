@@ -10,6 +10,7 @@ from flashd.errors import Conflict
 from flashd.ports import GateStatus
 from flashd.web.admin_backends import Pause
 from flashd.web.admin_desk import AdminDesk
+from flashd.web.channel_metrics import Flows
 from flashd.web.doors import ChannelDoor, OutletDoor
 from flashd.web.endpoint import Endpoint
 from flashd.web.problem import encode
@@ -34,6 +35,22 @@ class ChannelView(msgspec.Struct, frozen=True, kw_only=True):
     flow: ChannelFlow | None = None  # None: flashd calls no API of it
     polling: PollFlow | None = None
     gate: GateStatus | None = None
+
+
+class ChannelBrief(msgspec.Struct, frozen=True, kw_only=True):
+    """How one channel does, in a line; what only the leader knows is None elsewhere."""
+
+    name: str
+    mode: str
+    paused: bool
+    away: bool
+    leading: bool
+    leader: str
+    lag_p99_s: float | None  # from a change of stock to the platform, lately
+    dirty: int | None
+    in_doubt: int | None
+    webhooks: str
+    last_error: str
 
 
 class ChannelList(msgspec.Struct, frozen=True):
@@ -99,6 +116,18 @@ class AdminChannels:
         doors = self._desk.doors.channels
         return tuple([await self._view(doors[name]) for name in sorted(doors)])
 
+    def flows(self) -> Flows:
+        """Return how publishing to all channels, and polling of them, goes; costs no I/O."""
+        doors = sorted(self._desk.doors.channels.values(), key=lambda door: door.name)
+        outlets = ((door.name, door.outlet()) for door in doors)
+        return {name: (outlet.flow(), outlet.polling()) for name, outlet in outlets if outlet is not None}
+
+    async def briefs(self) -> tuple[ChannelBrief, ...]:
+        """Return how all channels do that are published to or polled."""
+        doors = sorted(self._desk.doors.channels.values(), key=lambda door: door.name)
+        outlets = [(door, door.outlet()) for door in doors]
+        return tuple([await _brief(door, outlet) for door, outlet in outlets if outlet is not None])
+
     async def show(self, request: web.Request) -> web.Response:
         """Show one."""
         return encode(200, await self._view(self._desk.channel(request.match_info["name"])))
@@ -156,3 +185,20 @@ class AdminChannels:
         after = await outlet.gate.status()
         await self._desk.changed(request, what, door.name, pool=door.pool, before=before, after=after)
         return encode(200, await self._view(door))
+
+
+async def _brief(door: ChannelDoor, outlet: OutletDoor) -> ChannelBrief:
+    flow, gate = outlet.flow(), await outlet.gate.status()
+    return ChannelBrief(
+        name=door.name,
+        mode=door.terms().mode,
+        paused=gate.paused,
+        away=flow.away,
+        leading=flow.leading,
+        leader=gate.leader,
+        lag_p99_s=flow.lag.p99_s if flow.leading and flow.lag.count else None,
+        dirty=flow.dirty if flow.leading else None,
+        in_doubt=flow.in_doubt if flow.leading else None,
+        webhooks=webhooks_of(outlet.polling()),
+        last_error=gate.reason or flow.last_error,
+    )

@@ -19,6 +19,7 @@ from flashd.web.native import checked_id
 from flashd.web.problem import encode
 
 PAGE = 1000
+FRESH_S = 10.0  # the metrics of the meter are read again after so long
 
 
 class ChannelShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +88,30 @@ async def read_pool(doors: Doors, name: str, pool: PoolDoor) -> Reading:
         levels.setdefault(level.sku, []).append(level)
     meter = read_meter(found, {channel: list(rows.values()) for channel, rows in listings.items()}, kits)
     return Reading(meter=meter, levels=levels, listings=listings, kits=kits)
+
+
+class ExposureGauge:
+    """Keeps the metrics of the meter fresh, without reading all listings at each scrape."""
+
+    def __init__(self, doors: Doors) -> None:
+        self._doors = doors
+        self._read_s = float("-inf")
+
+    async def refresh(self) -> None:
+        """Read the meters of all pools again, if that is some time ago."""
+        now_s = self._doors.clock.monotonic_s()
+        if now_s - self._read_s < FRESH_S:
+            return
+        exposed = {door.name: 0 for door in self._doors.channels.values() if door.outlet() is not None}
+        twice: dict[str, int] = {}
+        for name, pool in self._doors.pools.items():
+            seen = await read_pool(self._doors, name, pool)
+            twice[name] = seen.meter.twice
+            for one in seen.meter.skus:
+                for share in one.channels:
+                    exposed[share.channel] = exposed.get(share.channel, 0) + share.units
+        metrics = self._doors.metrics.channels
+        metrics.exposed, metrics.twice, self._read_s = exposed, twice, now_s
 
 
 class AdminExposure:

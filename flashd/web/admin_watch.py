@@ -13,7 +13,9 @@ from flashd.domain.event import Event
 from flashd.errors import Transient
 from flashd.ports import StoreHealth
 from flashd.web.admin_backends import AdminBackends, BackendView
+from flashd.web.admin_channels import AdminChannels, ChannelBrief
 from flashd.web.admin_desk import AdminDesk
+from flashd.web.admin_exposure import ExposureGauge
 from flashd.web.endpoint import Endpoint, number
 from flashd.web.health import Healthy
 from flashd.web.problem import Malformed, encode
@@ -56,6 +58,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     store: StoreHealth
     pools: dict[str, PoolStatus]
     backends: tuple[BackendView, ...]
+    channels: tuple[ChannelBrief, ...]  # those that are published to or polled
     more: dict[str, Any]  # what the daemon adds: uptime, sale ...
 
 
@@ -70,11 +73,16 @@ class EventPage(msgspec.Struct, frozen=True, kw_only=True):
 class AdminWatch:
     """What only looks."""
 
-    def __init__(self, desk: AdminDesk, healthy: Healthy, backends: AdminBackends, streams: Streams) -> None:
+    def __init__(
+        self, desk: AdminDesk, healthy: Healthy, backends: AdminBackends, channels: AdminChannels, streams: Streams
+    ) -> None:
         self._desk = desk
         self._healthy = healthy
         self._backends = backends
         self._streams = streams
+        self._channels = channels
+        self._gauge = ExposureGauge(desk.doors)
+        desk.doors.metrics.channels.flows = channels.flows
 
     def endpoints(self) -> list[Endpoint]:
         """List the routes."""
@@ -113,7 +121,7 @@ class AdminWatch:
                 method="GET",
                 path="/admin/v1/status",
                 name="status",
-                summary="Stock, backlog, backends, health",
+                summary="Stock, backlog, backends, channels, health",
                 handler=self.status,
                 answers={200: Status},
             ),
@@ -161,6 +169,7 @@ class AdminWatch:
                 async with asyncio.timeout(SCRAPE_S):
                     for name, pool in doors.pools.items():
                         metrics.orders_seen(name, await pool.book.counts())
+                    await self._gauge.refresh()
             except (TimeoutError, Transient):
                 metrics.durability_ok.set(0)
         return web.Response(body=metrics.text(), headers={"Content-Type": EXPOSITION})
@@ -193,6 +202,7 @@ class AdminWatch:
             store=doors.store_health(),
             pools=pools,
             backends=await self._backends.views(),
+            channels=await self._channels.briefs(),
             more=dict(await doors.status()),
         )
         return encode(200, status)

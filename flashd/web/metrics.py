@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from flashd import __version__
 from flashd.domain.flow import BackendSnapshot
+from flashd.web.channel_metrics import ChannelMetrics
 
 _ACK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BACKEND_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -20,6 +21,8 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._oversold_known = 0
+        self.channels = ChannelMetrics()
+        self.registry.register(self.channels)
         self.webhooks = self._counter("webhooks_received", "Webhooks by what became of them.", "channel", "result")
         self.ack = self._histogram("webhook_ack_duration_seconds", "From the head to the answer.", _ACK_BUCKETS)
         self.last_event = self._gauge("channel_last_event_timestamp_seconds", "Last proven webhook.", "channel")

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from flashd.cli import cli
 from flashd.config import AdminConfig
+from flashd.domain.flow import PollFlow
 from flashd.domain.listing import Listing
 from flashd.web.admin import admin_app
 from flashd.web.limits import ClientLimits
@@ -167,7 +168,7 @@ def test_a_channel_is_paused_resumed_and_shown(daemon: Served) -> None:
 
 
 def test_silent_webhooks_are_said_in_the_list(daemon: Served) -> None:
-    daemon.house.polling = daemon.house.polling.__class__(name="shop", polls=1, silent="the platform switched them off")
+    daemon.house.polling = PollFlow(name="shop", polls=1, silent="the platform switched them off")
     assert "WEBHOOKS SILENT: the platform switched them off" in daemon.run("channel", "list").output
 
 
@@ -192,3 +193,11 @@ def test_the_exposure_is_shown_with_its_total(daemon: Served) -> None:
     assert "8 are shown by mirrors, 3 could be sold twice" in shown
     assert json.loads(daemon.run(*pool("stock", "exposure", "TEE", "--json")).stdout)["total"]["twice"] == 3
     assert daemon.run(*pool("stock", "exposure", "NONE")).exit_code == 1
+
+
+def test_the_status_tells_how_channels_do(daemon: Served) -> None:
+    shown = daemon.run("status").output
+    line = next(line for line in shown.splitlines() if line.startswith("shop"))
+    assert line.split() == ["shop", "mirror", "publishing", "-", "3", "1", "alive"]
+    daemon.house.polling = PollFlow(name="shop", polls=1, silent="switched off")
+    assert "SILENT" in daemon.run("status").output

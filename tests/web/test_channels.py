@@ -6,9 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from flashd.domain.catalogue import Component, Entry, Kit
+from flashd.domain.flow import Lag
 from flashd.domain.listing import Listing
+from flashd.domain.pace import LAG_BUCKETS_S
 from flashd.domain.stock import StockLevel
 from flashd.domain.terms import SellingTerms
 from flashd.errors import StoreUnavailable
@@ -283,3 +286,54 @@ async def test_with_the_store_away_nothing_is_said_of_it(admin: Served, house: D
     house.main.error = StoreUnavailable("away")
     for path in ("/admin/v1/stock/exposure?pool=main", "/admin/v1/channels", MAP):
         assert (await admin.call("GET", path, token=READ)).status == 503, path
+
+
+# ----------------------------------------------------------------------------------------------- metrics and status
+
+
+def samples(text: str) -> dict[str, float]:
+    rows = (line.rpartition(" ") for line in text.splitlines() if line.startswith("flashd_"))
+    return {name: float(value) for name, _, value in rows}
+
+
+async def test_metrics_tell_lag_budget_doubt_and_exposure_of_each_channel(admin: Served, house: DoorHouse) -> None:
+    house.count("TEE", 4)
+    show(house, Listing(sku="TEE", figure=6, exposed=6))
+    buckets = (1, 0, 2, *(0 for _ in LAG_BUCKETS_S[3:]), 1)
+    house.flow = replace(
+        house.flow, calls=9, revisions_left=240, lag=Lag(count=4, sum_s=700.5, buckets=buckets), refused={"CAP": "no"}
+    )
+    found = samples((await admin.call("GET", "/metrics", token=READ)).raw.decode())
+    lag = {name: value for name, value in found.items() if name.startswith("flashd_channel_push_lag_seconds")}
+    assert lag['flashd_channel_push_lag_seconds_bucket{channel="shop",le="0.05"}'] == 1
+    assert lag['flashd_channel_push_lag_seconds_bucket{channel="shop",le="0.25"}'] == 3
+    assert lag['flashd_channel_push_lag_seconds_bucket{channel="shop",le="+Inf"}'] == 4
+    assert lag['flashd_channel_push_lag_seconds_count{channel="shop"}'] == 4
+    assert lag['flashd_channel_push_lag_seconds_sum{channel="shop"}'] == 700.5
+    shop = '{channel="shop"}'
+    told = {"dirty": 3, "in_doubt": 1, "calls_total": 9, "push_budget_remaining": 240, "refused": 1, "leading": 1}
+    assert {name: found[f"flashd_channel_{name}{shop}"] for name in told} == told
+    assert (found[f"flashd_channel_orders_missed_total{shop}"], found[f"flashd_exposure_units{shop}"]) == (2, 6)
+    assert found['flashd_could_sell_twice_units{pool="main"}'] == 2
+
+
+async def test_a_channel_without_a_budget_has_no_metric_of_one(admin: Served) -> None:
+    assert "push_budget_remaining{" not in (await admin.call("GET", "/metrics", token=READ)).raw.decode()
+
+
+async def test_the_meter_is_not_read_again_at_every_scrape(admin: Served, house: DoorHouse) -> None:
+    for _ in range(3):
+        await admin.call("GET", "/metrics", token=READ)
+    assert house.main.asked.count("levels") == 1
+    await house.clock.advance(11)
+    await admin.call("GET", "/metrics", token=READ)
+    assert house.main.asked.count("levels") == 2
+
+
+async def test_the_status_tells_of_each_channel_what_only_the_leader_knows(admin: Served, house: DoorHouse) -> None:
+    house.flow = replace(house.flow, lag=Lag(p99_s=0.4, count=3))
+    (shop,) = (await admin.call("GET", "/admin/v1/status", token=READ)).json["channels"]
+    assert (shop["lag_p99_s"], shop["dirty"], shop["in_doubt"], shop["webhooks"]) == (0.4, 3, 1, "alive")
+    house.flow = replace(house.flow, leading=False)
+    (shop,) = (await admin.call("GET", "/admin/v1/status", token=READ)).json["channels"]
+    assert (shop["lag_p99_s"], shop["dirty"], shop["leading"]) == (None, None, False)
