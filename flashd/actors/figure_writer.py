@@ -17,7 +17,6 @@ from flashd.domain.stale import Staleness, Suspicion, classify
 from flashd.errors import StoreUnavailable
 from flashd.ports import ChannelApi, Clock, FigureWrite, FigureWritten, WriteCode
 
-REFUSED_S = 60.0  # a SKU whose figure was refused is tried again after so long at the earliest
 BUSY_S = 0.5
 END_TRIES = 5
 
@@ -155,8 +154,7 @@ class FigureWriter:
             case WriteCode.STALE:
                 self._note_stale(aim, answer, row)
             case WriteCode.REFUSED:
-                slate.refused[aim.sku] = answer.reason
-                slate.defer(aim.sku, REFUSED_S)
+                slate.note_refused(aim.sku, answer.reason)
                 log.warning("figure.refused", channel=self._line.channel, sku=aim.sku, reason=answer.reason)
             case WriteCode.UNKNOWN:
                 slate.doubts_s[aim.sku] = self._clock.monotonic_s() + self._rules().doubt_s

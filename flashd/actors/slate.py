@@ -13,6 +13,8 @@ from flashd.domain.stale import Suspicion
 from flashd.ports import Clock, Dirty
 
 GAPS = 1000  # so many are remembered by name
+REFUSED_S = 60.0
+REFUSED_MAX_S = 3600.0
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Slate:
     to_observe: set[str] = field(default_factory=set)  # whatever they show is the truth from now on
     settling_ms: dict[str, int] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    refusals: Counter[str] = field(default_factory=Counter)  # in a row
     gaps: dict[str, str] = field(default_factory=dict)
     stale: Counter[str] = field(default_factory=Counter)
     lag: LagWindow = field(default_factory=LagWindow)
@@ -43,6 +46,7 @@ class Slate:
         """Begin a term of leadership: others may have written meanwhile."""
         for kept in (self.until_s, self.again_s, self.since_ms, self.shows, self.suspects, self.doubts_s, self.refused):
             kept.clear()
+        self.refusals.clear()
         self.to_read.clear()
         self.to_observe.clear()
         self.settling_ms.clear()
@@ -51,13 +55,20 @@ class Slate:
     def note_dirty(self, found: Sequence[Dirty]) -> list[Dirty]:
         """Remember since when they are dirty; return those that may be looked at now."""
         now_s = self.clock.monotonic_s()
+        self.until_s = {sku: until_s for sku, until_s in self.until_s.items() if until_s > now_s}
         for one in found:
             self.since_ms.setdefault(one.sku, one.since_ms)
-        return [one for one in found if one.sku not in self.in_hand and self.until_s.get(one.sku, 0.0) <= now_s]
+        return [one for one in found if one.sku not in self.in_hand and one.sku not in self.until_s]
 
     def defer(self, sku: str, seconds: float) -> None:
         """Do not look at a SKU for a while; it stays dirty."""
         self.until_s[sku] = self.clock.monotonic_s() + seconds
+
+    def note_refused(self, sku: str, reason: str) -> None:
+        """Remember why the platform does not take a figure; it is tried again later, and ever later."""
+        self.refused[sku] = reason
+        self.refusals[sku] += 1
+        self.defer(sku, min(REFUSED_MAX_S, REFUSED_S * 2.0 ** (self.refusals[sku] - 1)))
 
     def look_again(self, sku: str, seconds: float, *, partners: bool = False) -> None:
         """Make a SKU dirty after a while, for the *partners* too: they may have units to give."""
@@ -76,6 +87,7 @@ class Slate:
         now_s = self.clock.monotonic_s()
         self.written += 1
         self.refused.pop(sku, None)
+        self.refusals.pop(sku, None)
         self.gaps.pop(sku, None)
         self.shows.pop(sku, None)
         since_ms = self.since_ms.pop(sku, None)
