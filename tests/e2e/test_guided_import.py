@@ -1,0 +1,103 @@
+"""A shop that already sells is taken over: catalogue and stock imported, the cut-over written, figures published."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.e2e.process import Flashd
+from tests.servers import Server
+from tests.shops.shopify import SimulatedShopify
+from tests.until import until
+
+CONFIG = """
+[store]
+url = "unix://SOCKET"
+state_dir = "STATE"
+[intake]
+listen = "127.0.0.1:{intake}"
+[admin]
+listen = "127.0.0.1:{admin}"
+[channels.shop]
+kind = "shopify"
+secrets = [{ file = "shop.secret" }]
+url = "SHOP"
+access_token = { file = "shop.access" }
+poll_s = 0.5
+SINCE
+publish = { mode = "MODE", rate = "50/s" }
+[backends.erp]
+kind = "http"
+url = "http://127.0.0.1:9/orders"
+[[routes]]
+backend = "erp"
+"""
+
+
+async def until_shown(shop: SimulatedShopify, sku: str, units: int, within_s: float = 20.0) -> None:
+    async with asyncio.timeout(within_s):
+        while await shop.available(sku) != units:  # noqa: ASYNC110  # a process of its own: nothing to wait for
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.slow
+async def test_a_running_shop_is_taken_over_without_losing_or_doubling_a_unit(tmp_path: Path, valkey: Server) -> None:
+    async with Redis(unix_socket_path=valkey.socket_path) as client:
+        await client.flushall()
+    with_shop = SimulatedShopify(tmp_path).start()
+    text = CONFIG.replace("SOCKET", valkey.socket_path).replace("STATE", str(tmp_path / "state"))
+    text = text.replace("SHOP", with_shop.url)
+    for name, secret in (("secret", with_shop.secret), ("access", with_shop.token)):
+        (tmp_path / f"shop.{name}").write_text(secret)
+        (tmp_path / f"shop.{name}").chmod(0o600)
+    flashd = Flashd(tmp_path, text.replace("MODE", "none").replace("SINCE", "since = 2120-01-01T00:00:00Z"))
+    try:
+        async with with_shop as shop:
+            await shop.create({"sku": "TEE", "stock": 9}, {"sku": "CAP", "stock": 4})
+            assert await shop.sell("TEE", 2) is not None  # before flashd knows the shop
+            await asyncio.to_thread(flashd.start)
+
+            dry = await asyncio.to_thread(flashd.run, "channel", "import", "shop", "--stock", "--dry-run")
+            assert dry.returncode == 0, dry.stdout + dry.stderr
+            assert "2 products read; 2 would be mapped" in dry.stdout
+            done = await asyncio.to_thread(flashd.run, "channel", "import", "shop", "--stock")
+            assert "2 SKUs counted, 11 units on hand in all" in done.stdout, done.stdout + done.stderr
+            found = re.search(r"write since = (\S+):", done.stdout)
+            assert found is not None, done.stdout
+            assert await shop.sell("CAP") is not None  # after the cut-over, before it is configured
+
+            await asyncio.to_thread(flashd.terminate)
+            flashd.config = text.replace("MODE", "mirror").replace("SINCE", f"since = {found[1]}")
+            await asyncio.to_thread(flashd.start)
+            again = await asyncio.to_thread(flashd.run, "channel", "import", "shop", "--stock")
+            assert "0 mapped, 2 unchanged" in again.stdout, again.stdout
+            assert "as configured" in again.stdout
+            await until(lambda: ("CAP", 1) in {(one["sku"], one["sold"]) for one in _levels(flashd)}, "CAP is sold")
+            await until_shown(shop, "CAP", 3)
+            levels = {one["sku"]: one for one in await asyncio.to_thread(_levels, flashd)}
+            assert (levels["TEE"]["on_hand"], levels["TEE"]["sold"], levels["TEE"]["free"]) == (7, 0, 7)
+
+            await asyncio.to_thread(flashd.run, "channel", "pause", "shop", "--reason", "a test")
+            await asyncio.to_thread(flashd.run, "stock", "set", "TEE", "20")
+            await asyncio.sleep(1.0)  # long enough for a figure, were it not paused
+            assert await shop.available("TEE") == 7
+            assert "paused" in (await asyncio.to_thread(flashd.run, "channel", "list")).stdout
+            await asyncio.to_thread(flashd.run, "channel", "resume", "shop")
+            await until_shown(shop, "TEE", 20)
+            shown = (await asyncio.to_thread(flashd.run, "stock", "exposure")).stdout
+            assert "could be sold twice" in shown
+            status = (await asyncio.to_thread(flashd.run, "status")).stdout
+            assert re.search(r"(?m)^shop +mirror +publishing", status), status
+    finally:
+        flashd.close()
+        with_shop.close()
+
+
+def _levels(flashd: Flashd) -> list[dict[str, Any]]:
+    levels: list[dict[str, Any]] = flashd.ask_admin("GET", "/admin/v1/stock")["levels"]
+    return levels
