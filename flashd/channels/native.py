@@ -69,7 +69,8 @@ def decode_hold(
         wanted[line.sku] += line.quantity
     customer = _identity(seen.customer)
     hashed = hash_customer(customer) if customer else ""
-    content = msgspec.json.encode((sorted(wanted.items()), seen.ttl_ms, hashed))
+    pinned = (seen.location,) if seen.location else ()
+    content = msgspec.json.encode((sorted(wanted.items()), seen.ttl_ms, hashed, *pinned))
     return HoldRequest(
         id=reading.id_at("$.id", seen.id),
         lines=lines,
@@ -77,7 +78,7 @@ def decode_hold(
         digest=hashlib.blake2b(content, digest_size=8).hexdigest(),
         channel=channel,
         customer=hashed,
-        location=location,
+        location=seen.location or location,
     )
 
 
@@ -153,7 +154,7 @@ class Native:
             return Unreadable(str(error))
 
     def decode_hold(
-        self, body: bytes, *, default_ttl_ms: int = 600_000, max_ttl_ms: int = 1_800_000, location: str = "main"
+        self, body: bytes, *, default_ttl_ms: int = 600_000, max_ttl_ms: int = 1_800_000, location: str = ""
     ) -> HoldRequest:
         """
         Understand the body of ``POST /v1/holds``.

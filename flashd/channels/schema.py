@@ -101,6 +101,7 @@ class HoldBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     ttl_ms: Annotated[int, Meta(ge=1)] | None = None
     customer: Text | CustomerBody = ""
     channel: str = ""
+    location: Text = ""  # where it will be picked up; "": by the channel's terms
 
 
 def order_of(seen: OrderBody, channel: str) -> tuple[Order, str]:

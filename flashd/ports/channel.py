@@ -46,7 +46,7 @@ class NativeChannel(Channel, Protocol):
     """A sales channel that calls the native API with a bearer token: an unclear body is refused, not quarantined."""
 
     def decode_hold(
-        self, body: bytes, *, default_ttl_ms: int = 600_000, max_ttl_ms: int = 1_800_000, location: str = "main"
+        self, body: bytes, *, default_ttl_ms: int = 600_000, max_ttl_ms: int = 1_800_000, location: str = ""
     ) -> HoldRequest:
         """
         Understand the body of ``POST /v1/holds``.
@@ -55,7 +55,7 @@ class NativeChannel(Channel, Protocol):
             body: JSON in UTF-8.
             default_ttl_ms: How long the hold lives if the body does not say; the pool's ``hold_ttl_s``.
             max_ttl_ms: The longest time the body may ask for; the pool's ``hold_max_s``.
-            location: Where the pool's stock lies.
+            location: Where a hold is pinned to whose body does not say; "": nowhere, the channel's terms decide.
 
         Raises:
             Refused: The detail names the path, what was found and what is allowed.

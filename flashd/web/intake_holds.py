@@ -18,6 +18,18 @@ class Short(Conflict):
     title = "short"
 
 
+class Limit(Conflict):
+    """The customer would have more than a sale allows: *had* says how much there is already, *may* how much may be."""
+
+    title = "limit"
+
+
+class Closed(Conflict):
+    """The sale of a SKU is not open now, or was stopped: *start_ms* and *end_ms* say when it is."""
+
+    title = "closed"
+
+
 class UnknownSku(NotFound):
     """The pool has no such SKU."""
 
@@ -73,9 +85,7 @@ class Holds:
         channel, pool = self._native.seat(request)
         adapter = adapter_of(channel)
         async with self._native.body(request) as body:
-            wish = adapter.decode_hold(
-                body, default_ttl_ms=pool.hold_ttl_ms, max_ttl_ms=pool.hold_max_ms, location=pool.location
-            )
+            wish = adapter.decode_hold(body, default_ttl_ms=pool.hold_ttl_ms, max_ttl_ms=pool.hold_max_ms)
         own_channel(channel, wish.channel)
         reply = await channel.intake.hold(wish)
         self._reservations.labels(result=str(reply.code)).inc()
@@ -106,11 +116,22 @@ def refuse(reply: HoldReply) -> None:
     Raise the refusal that a reply stands for, if it is one.
 
     Raises:
-        Refused: 409 short or conflict, 404 unknown_sku or gone.
+        Refused: 409 short, limit, closed or conflict, 404 unknown_sku or gone.
     """
     left = dict(reply.left)
     if reply.code is HoldCode.SHORT:
         raise Short("not enough is left", left=left)
+    if reply.code is HoldCode.LIMIT:
+        raise Limit(
+            f"sale {reply.sale} allows {reply.may} per customer",
+            sale=reply.sale,
+            sku=reply.sku,
+            had=reply.had,
+            may=reply.may,
+        )
+    if reply.code is HoldCode.CLOSED:
+        window = {"start_ms": reply.start_ms, "end_ms": reply.end_ms}
+        raise Closed(f"sale {reply.sale} is not open", sale=reply.sale, sku=reply.sku, **window)
     if reply.code is HoldCode.UNKNOWN_SKU:
         raise UnknownSku("the pool does not have " + ", ".join(sorted(left)), skus=sorted(left))
     if reply.code is HoldCode.CONFLICT:

@@ -37,6 +37,7 @@ class NewHold(msgspec.Struct, frozen=True, kw_only=True):
     ttl_ms: int = 600_000
     customer: str | Customer = ""
     channel: str = ""
+    location: str = ""  # where it is to be picked up; "": by the terms of its channel
 
 
 class Extension(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -33,9 +33,15 @@ def refusal_of_hold(**changes: Any) -> str:
 
 
 def test_a_hold_is_understood() -> None:
-    request = TILL.decode_hold(written(hold_body(ttl_ms=60_000)), location="berlin")
+    request = TILL.decode_hold(written(hold_body(ttl_ms=60_000, location="berlin")))
     assert [(line.sku, line.quantity) for line in request.lines] == [("LAMP-1", 2)]
     assert (request.id, request.ttl_ms, request.channel, request.location) == ("H-1", 60_000, "till", "berlin")
+
+
+def test_a_hold_without_a_location_is_pinned_nowhere_and_another_location_is_another_wish() -> None:
+    free, berlin, bern = (hold(**{"location": at} if at else {}) for at in ("", "berlin", "bern"))
+    assert free.location == ""
+    assert len({free.digest, berlin.digest, bern.digest}) == 3
 
 
 def test_a_hold_that_does_not_say_how_long_lives_as_long_as_the_pool_says() -> None:

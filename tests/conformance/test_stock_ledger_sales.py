@@ -42,8 +42,8 @@ async def bench(request: pytest.FixtureRequest, servers: dict[str, Server]) -> A
 async def sell(bench: Bench, sku: str = "tee", begins: int = -HOUR_MS, ends: int = HOUR_MS, **more: Any) -> None:
     """Let *sku* be in the sale xmas, in a window that is told from now."""
     now = await bench.now_ms()
-    rule = Rule(**({"sale": "xmas", "state": SaleState.READY, "start_ms": now + begins, "end_ms": now + ends} | more))
-    await bench.put_rules(sku, rule)
+    rule = Rule(sale="xmas", state=SaleState.READY, start_ms=now + begins, end_ms=now + ends)
+    await bench.put_rules(sku, replace(rule, **more))
 
 
 async def hold(bench: Bench, name: str = "h1", *, customer: str = "ann", **more: Any) -> HoldReply:

@@ -12,7 +12,9 @@ from structlog.testing import capture_logs
 
 from flashd.channels.signature import SECRETS_AT_MOST
 from flashd.domain.order import OrderRef, OrderState
-from flashd.errors import Busy, InvariantBroken, StoreUnavailable, Transient
+from flashd.domain.reservation import HoldCode, HoldReply
+from flashd.errors import Busy, InvariantBroken, Refused, StoreUnavailable, Transient
+from flashd.web.intake_holds import refuse
 from tests.fakes.doors import KEY, OTHER_TOKEN, SHOP_TOKEN, TILL_TOKEN, DoorHouse, sign
 from tests.web.conftest import Serve, Served, eventually
 
@@ -155,6 +157,17 @@ async def test_a_hold_is_201_and_its_repeat_200(intake: Served, house: DoorHouse
     assert (first.status, again.status) == (201, 200)
     assert first.json == {"id": "h1", "state": "held", "expires_at": "2026-09-21T14:23:20.000Z"}
     assert house.main.stock["TEE"].held == 2
+
+
+def test_a_sale_s_refusals_say_which_sale_and_what_it_allows() -> None:
+    with pytest.raises(Refused) as limit:
+        refuse(HoldReply(code=HoldCode.LIMIT, sale="xmas", sku="TEE", had=2, may=3))
+    assert (limit.value.title, limit.value.status) == ("limit", 409)
+    assert limit.value.extra == {"sale": "xmas", "sku": "TEE", "had": 2, "may": 3}
+    with pytest.raises(Refused) as closed:
+        refuse(HoldReply(code=HoldCode.CLOSED, sale="xmas", sku="TEE", start_ms=5, end_ms=9))
+    assert (closed.value.title, closed.value.status) == ("closed", 409)
+    assert closed.value.extra == {"sale": "xmas", "sku": "TEE", "start_ms": 5, "end_ms": 9}
 
 
 async def test_refused_holds_say_which_kind(intake: Served, house: DoorHouse) -> None:
