@@ -5,11 +5,11 @@ from __future__ import annotations
 from aiohttp import web
 
 from flashd.domain.reservation import HoldCode, HoldReply
-from flashd.errors import Conflict, NotFound
+from flashd.errors import Conflict, InvariantBroken, NotFound
 from flashd.web.endpoint import Endpoint, decode
 from flashd.web.native import Native, adapter_of, checked_id, own_channel
 from flashd.web.problem import encode
-from flashd.web.view import Extension, HoldView, NewHold
+from flashd.web.view import Extension, HoldView, NewHold, at
 
 
 class Short(Conflict):
@@ -19,13 +19,21 @@ class Short(Conflict):
 
 
 class Limit(Conflict):
+<<<<<<< flashd/web/intake_holds.py
+    """The customer has, or would have, more than a sale allows; *had* and *may* say how many."""
+=======
     """The customer would have more than a sale allows: *had* says how much there is already, *may* how much may be."""
+>>>>>>> /tmp/hotpath/mine.tmp
 
     title = "limit"
 
 
 class Closed(Conflict):
+<<<<<<< flashd/web/intake_holds.py
+    """Its sale is not open now, or was stopped; *starts_at* and *ends_at* say when its window is."""
+=======
     """The sale of a SKU is not open now, or was stopped: *start_ms* and *end_ms* say when it is."""
+>>>>>>> /tmp/hotpath/mine.tmp
 
     title = "closed"
 
@@ -117,6 +125,10 @@ def refuse(reply: HoldReply) -> None:
 
     Raises:
         Refused: 409 short, limit, closed or conflict, 404 unknown_sku or gone.
+<<<<<<< flashd/web/intake_holds.py
+        InvariantBroken: A code without words: it must not pass for a hold.
+=======
+>>>>>>> /tmp/hotpath/mine.tmp
     """
     left = dict(reply.left)
     if reply.code is HoldCode.SHORT:
@@ -138,3 +150,24 @@ def refuse(reply: HoldReply) -> None:
         raise Conflict("this id holds something else already")
     if reply.code is HoldCode.GONE:
         raise Gone("there is no such hold, or it is no longer held", state=str(reply.state or ""))
+    if reply.code is HoldCode.LIMIT:
+        raise Limit(
+            f"{reply.sku}: the customer has {reply.had}, and sale {reply.sale} allows {reply.may}",
+            sale=reply.sale,
+            sku=reply.sku,
+            had=reply.had,
+            may=reply.may,
+        )
+    if reply.code is HoldCode.CLOSED:
+        raise Closed(
+            f"{reply.sku} is not for sale now: sale {reply.sale}",
+            sale=reply.sale,
+            sku=reply.sku,
+            starts_at=at(reply.start_ms),
+            ends_at=at(reply.end_ms),
+        )
+    if reply.code not in _FINE:
+        raise InvariantBroken(f"a hold was answered {reply.code}, and nobody says what that means")
+
+
+_FINE = frozenset({HoldCode.HELD, HoldCode.REPEAT, HoldCode.RELEASED})

@@ -108,6 +108,7 @@ class DoorPool:
     clock: FakeClock
     stock: dict[str, StockLevel] = field(default_factory=dict)
     holds: dict[str, tuple[HoldRequest, HoldReply]] = field(default_factory=dict)
+    barred: dict[str, HoldReply] = field(default_factory=dict)  # by SKU: what a sale says of it
     records: dict[OrderRef, OrderRecord] = field(default_factory=dict)
     raws: dict[OrderRef, bytes] = field(default_factory=dict)
     kept: dict[str, Quarantined] = field(default_factory=dict)
@@ -136,6 +137,9 @@ class DoorPool:
             if known.digest != request.digest:
                 return HoldReply(code=HoldCode.CONFLICT)
             return msgspec.structs.replace(reply, code=HoldCode.REPEAT)
+        for line in request.lines:
+            if line.sku in self.barred:
+                return self.barred[line.sku]
         unknown = [line.sku for line in request.lines if line.sku not in self.stock]
         if unknown:
             return HoldReply(code=HoldCode.UNKNOWN_SKU, left=tuple((sku, 0) for sku in unknown))

@@ -183,6 +183,35 @@ async def test_refused_holds_say_which_kind(intake: Served, house: DoorHouse) ->
     assert foreign.status == 403
 
 
+async def test_what_a_sale_refuses_is_a_409_that_says_why_and_never_passes_for_a_hold(
+    intake: Served, house: DoorHouse
+) -> None:
+    house.main.barred["TEE"] = HoldReply(
+        code=HoldCode.CLOSED, sale="friday", sku="TEE", start_ms=1_790_000_000_000, end_ms=1_790_003_600_000
+    )
+    house.main.barred["CAP"] = HoldReply(code=HoldCode.LIMIT, sale="friday", sku="CAP", had=2, may=2)
+    closed, limit = [
+        await intake.call("POST", "/v1/holds", json={"id": sku, "lines": [{"sku": sku, "quantity": 1}]})
+        for sku in ("TEE", "CAP")
+    ]
+    assert (closed.status, closed.json["title"], closed.json["sale"]) == (409, "closed", "friday")
+    assert (closed.json["starts_at"], closed.json["ends_at"]) == (
+        "2026-09-21T14:13:20.000Z",
+        "2026-09-21T15:13:20.000Z",
+    )
+    assert (limit.status, limit.json["title"], limit.json["had"], limit.json["may"]) == (409, "limit", 2, 2)
+
+
+@pytest.mark.parametrize("code", HoldCode)
+def test_every_answer_to_a_hold_is_a_hold_or_a_refusal(code: HoldCode) -> None:
+    reply = HoldReply(code=code, left=(("TEE", 1),))
+    if code in {HoldCode.HELD, HoldCode.REPEAT, HoldCode.RELEASED}:
+        refuse(reply)
+    else:
+        with pytest.raises(Refused):
+            refuse(reply)
+
+
 async def test_a_hold_can_be_extended_and_released_once(intake: Served, house: DoorHouse) -> None:
     house.count("TEE", 3)
     await intake.call("POST", "/v1/holds", json=hold("h1", 2))
