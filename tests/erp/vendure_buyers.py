@@ -97,7 +97,8 @@ async def rush(url: str, variant: str, count: int, *, within_s: float = 180) -> 
     """Let *count* buyers go from an empty cart to the payment, all at once."""
     seen = Rush()
     timeout = aiohttp.ClientTimeout(total=within_s)
-    connector = aiohttp.TCPConnector(limit=0)
+    # Node closes an idle connection after five seconds; a browser would notice and ask again, aiohttp does not.
+    connector = aiohttp.TCPConnector(limit=0, force_close=True)
     began_s = time.monotonic()
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
         buyers = [Buyer(session, url, number) for number in range(count)]

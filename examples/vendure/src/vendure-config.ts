@@ -56,6 +56,9 @@ export const config: VendureConfig = {
         url: need('DATABASE_URL'),
         synchronize: process.env.DATABASE_SYNCHRONIZE === '1', // a real shop writes migrations
         logging: false,
+        // A transaction of Vendure may ask for a second connection, such as to refresh a cache. With the usual ten, a
+        // rush of buyers can hold them all while each waits for one more, for ever: have many, and do not wait for ever.
+        extra: { max: 80, connectionTimeoutMillis: 20_000 },
     },
     // The dummy handler takes every payment at once. A real shop puts its payment provider here.
     paymentOptions: { paymentMethodHandlers: [dummyPaymentHandler] },

@@ -7,7 +7,20 @@ import { Order } from '@vendure/core';
  * the holds that ended before: a hold's id is never used again.
  */
 export function holdIdOf(order: Order): string {
-    return `${order.code}-${order.customFields.flashdHold ?? 0}`;
+    return numbered(order, numberOf(order));
+}
+
+/** Return the id of the hold before that one, or undefined where there was none. */
+export function lastHoldIdOf(order: Order): string | undefined {
+    return numberOf(order) > 0 ? numbered(order, numberOf(order) - 1) : undefined;
+}
+
+export function numberOf(order: Order): number {
+    return order.customFields.flashdHold ?? 0;
+}
+
+function numbered(order: Order, number: number): string {
+    return `${order.code}-${number}`;
 }
 
 declare module '@vendure/core/dist/entity/custom-entity-fields' {

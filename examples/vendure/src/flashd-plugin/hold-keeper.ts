@@ -2,7 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import { Logger, Order, RequestContext, TransactionalConnection } from '@vendure/core';
 
 import { FlashdAway, FlashdClient, HoldLine } from './client';
-import { holdIdOf } from './hold-id';
+import { holdIdOf, lastHoldIdOf, numberOf } from './hold-id';
 import { CompleteOptions, FLASHD_OPTIONS } from './options';
 
 const LOG = 'flashd';
@@ -30,10 +30,16 @@ export class HoldKeeper {
         }
     }
 
-    /** Give back what an order held that is not being paid any more. */
-    async release(order: Order): Promise<void> {
+    /** Let the next hold have an id of its own, in the transaction in which the order stops being paid. */
+    async leave(ctx: RequestContext, order: Order): Promise<void> {
+        await this.count(ctx, order);
+    }
+
+    /** Give back what an order held until it was left, once that is committed: a roll-back still needs its hold. */
+    async releaseLeft(order: Order): Promise<void> {
         try {
-            await this.flashd.release(holdIdOf(order));
+            const id = lastHoldIdOf(order);
+            await (id && this.flashd.release(id));
         } catch (error) {
             // The hold ends by itself when its time is over.
             Logger.warn(`order ${order.code}: its hold was not released: ${(error as Error).message}`, LOG);
@@ -73,7 +79,7 @@ export class HoldKeeper {
     }
 
     private async count(ctx: RequestContext, order: Order): Promise<void> {
-        const flashdHold = (order.customFields.flashdHold ?? 0) + 1;
+        const flashdHold = numberOf(order) + 1;
         order.customFields = { ...order.customFields, flashdHold };
         await this.connection.getRepository(ctx, Order).update(order.id, { customFields: { flashdHold } });
     }

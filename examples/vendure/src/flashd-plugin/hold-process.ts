@@ -13,10 +13,21 @@ export function holdProcess(): OrderProcess<never> {
         init(injector) {
             keeper = injector.get(HoldKeeper);
         },
-        async onTransitionStart(_fromState, toState, { ctx, order }) {
-            return toState === 'ArrangingPayment' ? keeper.ensure(ctx, order) : true;
+        async onTransitionStart(fromState, toState, { ctx, order }) {
+            if (toState === 'ArrangingPayment') {
+                return keeper.ensure(ctx, order);
+            }
+            if (isLeft(fromState, toState)) {
+                await keeper.leave(ctx, order);
+            }
+            return true;
         },
     };
+}
+
+/** Say whether a buyer has left the till without having paid. */
+export function isLeft(fromState: string, toState: string): boolean {
+    return fromState === 'ArrangingPayment' && (toState === 'AddingItems' || toState === 'Cancelled');
 }
 
 let keeperOfChecker: HoldKeeper;

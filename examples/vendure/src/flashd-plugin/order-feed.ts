@@ -20,6 +20,7 @@ import { In } from 'typeorm';
 
 import { FlashdClient } from './client';
 import { HoldKeeper } from './hold-keeper';
+import { isLeft } from './hold-process';
 import { messageOf } from './order-message';
 
 export const QUEUE = 'flashd-orders';
@@ -63,11 +64,10 @@ export class OrderFeed implements OnModuleInit {
             id: 'flashd-order-reduced',
             handler: event => this.noteReduced(event),
         });
-        // A release must wait for the commit: if the shop rolls back, the order still needs its hold.
+        // This kind of subscriber is called after the commit.
         this.events.ofType(OrderStateTransitionEvent).subscribe(event => {
-            const left = event.fromState === 'ArrangingPayment';
-            if (left && (event.toState === 'AddingItems' || event.toState === 'Cancelled')) {
-                void this.keeper.release(event.order);
+            if (isLeft(event.fromState, event.toState)) {
+                void this.keeper.releaseLeft(event.order);
             }
         });
     }
