@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
+from flashd.backends.counting import read_counts
 from flashd.backends.exchange import Answer, Link, by_status, checked_url, plain, plain_refusal, unread
 from flashd.config import BackendConfig, Secret, SecretText
+from flashd.domain.count import Count, CountKind
 from flashd.domain.delivery import (
     Absent,
     Away,
@@ -43,6 +45,8 @@ class Config(BackendConfig, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     """How to call it, and what its answers look like."""
 
     lookup_url: str = ""  # GET; with {key}
+    counts_url: str = ""  # GET; its stock, see docs/backends/http.md
+    counts_kind: Literal["physical", "available"] = "available"  # of counts that do not say
     cancel_url: str = ""  # POST; with {id} (its own) or {key} (of the cancellation)
     secret: Secret | None = None
     auth: Literal["bearer", "basic"] = "bearer"
@@ -218,6 +222,7 @@ class HttpBackend:
             idempotent=bool(config.key_header) if config.idempotent is None else config.idempotent,
             lookup=bool(config.lookup_url),
             kinds=frozenset(kinds),
+            counts=bool(config.counts_url),
         )
         self._config = config
         self._link = Link(headers=headers, max_in_flight=config.max_in_flight, timeout_s=config.timeout_s)
@@ -243,6 +248,11 @@ class HttpBackend:
         if isinstance(answer, Answer):
             return decode_found(answer, delivery, self._config)
         return Unknown(reason=answer.reason)
+
+    async def counts(self, now_ms: int) -> list[Count]:
+        """Read its stock. Raises BackendUnavailable."""
+        kind = CountKind(self._config.counts_kind)
+        return await read_counts(self._link, self._config.counts_url, kind=kind, source=self.name, now_ms=now_ms)
 
     async def check(self) -> str:
         """
@@ -286,6 +296,8 @@ def connect(name: str, config: Config, reveal: Callable[[Secret], SecretText]) -
         checked_url(f"{at}.lookup_url", config.lookup_url, allowed=frozenset({"key"}))
         if "{key}" not in config.lookup_url:
             raise ConfigError(f"{at}.lookup_url = {config.lookup_url!r}: it needs {{key}}, or it finds anything")
+    if config.counts_url:
+        checked_url(f"{at}.counts_url", config.counts_url)
     if config.cancel_url:
         checked_url(f"{at}.cancel_url", config.cancel_url, allowed=frozenset({"id", "key"}))
     headers = {}

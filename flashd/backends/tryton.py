@@ -18,6 +18,7 @@ import msgspec
 from flashd.backends.exchange import Answer, EndedError, Link, by_status, checked_url, plain, plain_refusal, unread
 from flashd.backends.tryton_catalogue import EXTRA, Catalogue, Products, Shop, decode_refusal
 from flashd.config import BackendConfig, PositiveInt, Secret, SecretText
+from flashd.domain.count import Count, CountKind
 from flashd.domain.delivery import (
     Absent,
     BackendTraits,
@@ -55,6 +56,9 @@ class Config(BackendConfig, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     # The products of extra lines; by default a line with words only
     extras: dict[Literal["shipping", "discount", "tax", "rounding"], PositiveInt] = msgspec.field(default_factory=dict)
     until: Literal["draft", "quotation", "confirmed"] = "confirmed"
+    counts: Literal["", "physical", "available"] = (
+        ""  # what to tell of the shop's warehouse: quantity, forecast_quantity
+    )
 
 
 class SaleLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,10 +171,11 @@ class TrytonBackend:
     """Feeds one web shop of one Tryton database."""
 
     kind: ClassVar[str] = "tryton"
-    traits: BackendTraits = BackendTraits(idempotent=True, lookup=True, kinds=frozenset({Kind.CREATE, Kind.CANCEL}))
 
     def __init__(self, name: str, config: Config, key: str) -> None:
         self.name = name
+        kinds = frozenset({Kind.CREATE, Kind.CANCEL})
+        self.traits = BackendTraits(idempotent=True, lookup=True, kinds=kinds, counts=bool(config.counts))
         self._config = config
         self._model = f"{config.url.rstrip('/')}{'/' if config.database else ''}{config.database}/rest/model"
         self._link = Link(
@@ -238,6 +243,14 @@ class TrytonBackend:
         except EndedError as ended:
             raise BackendUnavailable(f"backend {self.name}: {ended.outcome.reason}") from None
         return f"Tryton at {self._config.url}, database {self._config.database}, web shop {shop.name}"
+
+    async def counts(self, now_ms: int) -> list[Count]:
+        """Read the stock of the shop's warehouse. Raises BackendUnavailable."""
+        kind = CountKind(self._config.counts or "available")
+        try:
+            return await self._catalogue.counts(kind, source=self.name, now_ms=now_ms)
+        except EndedError as ended:
+            raise BackendUnavailable(f"backend {self.name}: no counts: {ended.outcome.reason}") from None
 
     async def close(self) -> None:
         """Close connections; fine to call twice."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,9 +11,11 @@ from typing import Any
 import msgspec
 
 from flashd.backends.exchange import Answer, EndedError, Link, by_status, plain, unread
+from flashd.domain.count import Count, CountKind
 from flashd.domain.delivery import Away, Declined
 from flashd.domain.order import Address, Order
 
+PAGE = 500  # products read at a time
 EXTRA = "\x1f"  # before the name of an extra line in Products: no SKU begins so
 Products = Mapping[str, tuple[int, int]]  # SKU or extra -> (product, unit)
 
@@ -25,8 +29,8 @@ class Shop(msgspec.Struct, frozen=True, kw_only=True):
     address: int
 
 
-def encode_domain(domain: Sequence[object]) -> str:
-    """Return a search clause as Tryton wants it in an address."""
+def encode_domain(domain: Sequence[object] | Mapping[str, object]) -> str:
+    """Return a search clause, or a context, as Tryton wants it in an address or a header."""
     return urlsafe_b64encode(msgspec.json.encode(domain)).decode()
 
 
@@ -73,10 +77,25 @@ class Catalogue:
         self._ids: dict[tuple[str, str], int | None] = {}
 
     async def search(
-        self, model: str, domain: Sequence[object], fields: Sequence[str] = (), *, first: bool = False
+        self,
+        model: str,
+        domain: Sequence[object],
+        fields: Sequence[str] = (),
+        *,
+        first: bool = False,
+        page: tuple[int, int] | None = None,
+        context: Mapping[str, object] | None = None,
     ) -> list[dict[str, Any]]:
         """
-        Return the records that match, with their ids and *fields*; or only the *first* that was ever made.
+        Return the records that match, with their ids and *fields*; or only the *first* that was ever made, or one page.
+
+        Args:
+            model: Which records.
+            domain: Which of them.
+            fields: What of them.
+            first: Only the one with the lowest id.
+            page: (offset, size) of a page, by id.
+            context: Tryton's own, such as the locations that quantities are of.
 
         Raises:
             EndedError: The answer was none that can be read.
@@ -84,7 +103,10 @@ class Catalogue:
         query = "".join(f"&f={name}" for name in fields or ("id",))
         if first:
             query += f"&s=1&o={encode_domain([['id', 'ASC']])}"
-        answer = await self._link.get(f"{self._model}/{model}?d={encode_domain(domain)}{query}")
+        if page is not None:
+            query += f"&p={page[0]}&s={page[1]}&o={encode_domain([['id', 'ASC']])}"
+        headers = {"X-Tryton-Context": encode_domain(context)} if context is not None else None
+        answer = await self._link.get(f"{self._model}/{model}?d={encode_domain(domain)}{query}", headers=headers)
         if not isinstance(answer, Answer):
             raise EndedError(answer)
         trouble, refusal, body = by_status(answer), decode_refusal(answer), answer.json
@@ -97,6 +119,40 @@ class Catalogue:
         if not all(isinstance(record, dict) and isinstance(record.get("id"), int) for record in body):
             raise EndedError(unread(answer))
         return body
+
+    async def counts(self, kind: CountKind, *, source: str, now_ms: int) -> list[Count]:
+        """
+        Return what the shop's warehouse has of every product that is sold under a code or a configured SKU.
+
+        `quantity` lacks what was shipped, `forecast_quantity` what was promised; parts of a unit are left out. Raises
+        as above.
+        """
+        warehouse = (await self.shop()).warehouse
+        context = {"locations": [warehouse] if warehouse is not None else [], "stock_date_end": None}
+        field = "quantity" if kind is CountKind.PHYSICAL else "forecast_quantity"
+        names = {product: sku for sku, product in self._configured.items() if not sku.startswith(EXTRA)}
+        counts: list[Count] = []
+        for offset in itertools.count(0, PAGE):
+            page = (offset, PAGE)
+            found = await self.search(
+                "product.product", [["salable", "=", True]], ("code", field), page=page, context=context
+            )
+            for record in found:
+                sku, units = names.get(record["id"]) or record.get("code"), record.get(field)
+                if isinstance(sku, str) and sku and isinstance(units, int | float):
+                    counts.append(
+                        Count(
+                            sku=sku,
+                            location="",
+                            quantity=math.floor(units),
+                            kind=kind,
+                            as_of_ms=now_ms,
+                            source=source,
+                        )
+                    )
+            if len(found) < PAGE:
+                break
+        return counts
 
     async def shop(self) -> Shop:
         """Return the web shop, read once. Raises as above."""

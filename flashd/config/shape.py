@@ -133,6 +133,10 @@ class BackendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     max_refusals: PositiveInt = 5
     slow_start_s: Annotated[float, Meta(gt=0)] = 10.0  # after an outage a tenth of the rate, doubled every so often
     at_least_once: bool = False
+    counts_s: Annotated[float, Meta(ge=0)] = 0.0  # how often its stock is counted, where it tells it; 0: never
+    counts_repair: Literal["safe", "all", "none"] = (
+        "safe"  # which counts are set: those that make no deficit, all, none
+    )
 
 
 class RouteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

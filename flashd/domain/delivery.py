@@ -125,6 +125,7 @@ class BackendTraits(msgspec.Struct, frozen=True, kw_only=True):
     idempotent: bool  # sending the same key again is safe
     lookup: bool  # find() is authoritative after the settling time
     kinds: frozenset[Kind] = frozenset({Kind.CREATE})
+    counts: bool = False  # counts() tells its stock
 
 
 class ResultKind(StrEnum):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
+from flashd.domain.count import Count
 from flashd.domain.delivery import BackendTraits, Delivery, Finding, Outcome
 
 
@@ -30,3 +31,22 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Close connections; fine to call twice."""
+
+
+@runtime_checkable
+class CountingBackend(Protocol):
+    """A backend that may tell its stock; it does where `traits.counts` says so."""
+
+    name: str
+    traits: BackendTraits
+
+    async def counts(self, now_ms: int) -> list[Count]:
+        """
+        Return how much of each SKU there is, of which kind and as of when; location "" is the pool's own.
+
+        Args:
+            now_ms: The instant before it is asked: what an answer is as of that does not say it itself.
+
+        Raises:
+            BackendUnavailable: It did not answer, or not all of it could be read: then none of it may be used.
+        """
