@@ -19,6 +19,7 @@ from flashd.actors.intake import ChannelIntake, IntakeRules, cut_over_ms
 from flashd.actors.reaper import Reaper
 from flashd.actors.sale_clock import SaleClock
 from flashd.actors.sentry import StoreSentry
+from flashd.actors.triage import Triage
 from flashd.config import BackendConfig, ChannelConfig, Config, Loaded, Token
 from flashd.daemon.adapters import connect_channel, reveal_of
 from flashd.daemon.outlet import Outlet, build_outlet, build_sale_clock
@@ -84,6 +85,7 @@ class Assembly:
     intakes: dict[str, ChannelIntake] = field(default_factory=dict)
     outlets: dict[str, Outlet] = field(default_factory=dict)  # of channels with an API of their own
     sale_clocks: dict[str, SaleClock] = field(default_factory=dict)  # by pool
+    triages: dict[str, Triage] = field(default_factory=dict)  # by pool
     backends: dict[str, BackendActor] = field(default_factory=dict)
     reapers: dict[str, Reaper] = field(default_factory=dict)
 
@@ -173,6 +175,7 @@ def assemble(
         house.reapers[name] = Reaper(
             pool.ledger, clock=clock, trim=functools.partial(trim, pool, config), applied=house.wake_all
         )
+        house.triages[name] = triage_of(house, name)
     for name, section in config.backends.items():
         house.backends[name] = build_backend(house, name, section)
     for name, channel in config.channels.items():
@@ -200,6 +203,20 @@ def sale_clock_of(house: Assembly, pool: str) -> SaleClock:
     """Return the clock of a pool's sales, not started."""
     config, store = house.loaded.config, house.store
     return build_sale_clock(pool, config, store, house.apis, house.outlets, clock=house.clock, owner=owner())
+
+
+def triage_of(house: Assembly, name: str) -> Triage:
+    """Return who decides by rule about a pool's shortfalls, not started."""
+    pool, rules = house.store.pools[name], house.loaded.config.triage
+    return Triage(
+        pool.ledger,
+        pool.book,
+        pool.stockroom,
+        clock=house.clock,
+        rules=rules.rules,
+        substitutes=rules.substitutes,
+        moved=house.wake_all,
+    )
 
 
 async def trim(pool: PoolStore, config: Config) -> int:

@@ -129,7 +129,7 @@ class Life:
         await self._supervisor.start(house.intakes.values())
         for outlet in house.outlets.values():
             await self._supervisor.start(outlet.actors)
-        await self._supervisor.start(house.sale_clocks.values())
+        await self._supervisor.start([*house.sale_clocks.values(), *house.triages.values()])
         await front.start()
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at in every collection

@@ -16,7 +16,7 @@ import structlog
 from flashd import logs
 from flashd.config import BackendConfig, ChannelConfig, Config, Loaded
 from flashd.daemon.adapters import connect_backend, connect_channel
-from flashd.daemon.assembly import Assembly, build_backend, outlet_of, sale_clock_of
+from flashd.daemon.assembly import Assembly, build_backend, outlet_of, sale_clock_of, triage_of
 from flashd.daemon.outlet import connect_apis, publisher_rules
 from flashd.errors import ConfigError
 from flashd.ports import Backend, Channel, ChannelApi
@@ -71,6 +71,11 @@ async def adopt(house: Assembly, supervisor: Supervisor, new: Loaded) -> None:
         house.intakes[name].rules = house.rules_of(new.config.channels[name])
     for name, adapter in adapters.items():
         await _exchange(house, supervisor, name, adapter)
+    if new.config.triage != old.config.triage:
+        for name, former in house.triages.items():
+            await former.stop(_STOP_S)
+            house.triages[name] = triage_of(house, name)
+            await supervisor.replace(former, house.triages[name])
     await _exchange_outlets(house, supervisor, old.config, apis)
     house.adopt_terms()
     log.info("config.reloaded", file=new.path, backends=sorted(adapters))

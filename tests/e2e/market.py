@@ -73,6 +73,10 @@ since = 2020-01-01T00:00:00Z
 """
 
 
+class Away(Exception):  # noqa: N818  # it says what is the matter
+    """The daemon cannot answer now: send the same id again."""
+
+
 class Market:
     """The shops, the daemon, and the hand that sells; every figure is asked of the shops, not of flashd."""
 
@@ -206,6 +210,8 @@ class Market:
         data = None if body is None else msgspec.json.encode(body)
         headers = {"Authorization": "Bearer " + TILL, "Content-Type": "application/json"}
         async with self._http.request(method, path, data=data, headers=headers) as reply:
+            if reply.status == 503:
+                raise Away
             return reply.status, msgspec.json.decode(await reply.read())
 
     # ----------------------------------------------------------------------------------------------------- watching
