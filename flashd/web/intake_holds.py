@@ -19,21 +19,13 @@ class Short(Conflict):
 
 
 class Limit(Conflict):
-<<<<<<< flashd/web/intake_holds.py
     """The customer has, or would have, more than a sale allows; *had* and *may* say how many."""
-=======
-    """The customer would have more than a sale allows: *had* says how much there is already, *may* how much may be."""
->>>>>>> /tmp/hotpath/mine.tmp
 
     title = "limit"
 
 
 class Closed(Conflict):
-<<<<<<< flashd/web/intake_holds.py
     """Its sale is not open now, or was stopped; *starts_at* and *ends_at* say when its window is."""
-=======
-    """The sale of a SKU is not open now, or was stopped: *start_ms* and *end_ms* say when it is."""
->>>>>>> /tmp/hotpath/mine.tmp
 
     title = "closed"
 
@@ -125,25 +117,11 @@ def refuse(reply: HoldReply) -> None:
 
     Raises:
         Refused: 409 short, limit, closed or conflict, 404 unknown_sku or gone.
-<<<<<<< flashd/web/intake_holds.py
         InvariantBroken: A code without words: it must not pass for a hold.
-=======
->>>>>>> /tmp/hotpath/mine.tmp
     """
     left = dict(reply.left)
     if reply.code is HoldCode.SHORT:
         raise Short("not enough is left", left=left)
-    if reply.code is HoldCode.LIMIT:
-        raise Limit(
-            f"sale {reply.sale} allows {reply.may} per customer",
-            sale=reply.sale,
-            sku=reply.sku,
-            had=reply.had,
-            may=reply.may,
-        )
-    if reply.code is HoldCode.CLOSED:
-        window = {"start_ms": reply.start_ms, "end_ms": reply.end_ms}
-        raise Closed(f"sale {reply.sale} is not open", sale=reply.sale, sku=reply.sku, **window)
     if reply.code is HoldCode.UNKNOWN_SKU:
         raise UnknownSku("the pool does not have " + ", ".join(sorted(left)), skus=sorted(left))
     if reply.code is HoldCode.CONFLICT:

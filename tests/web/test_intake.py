@@ -159,17 +159,6 @@ async def test_a_hold_is_201_and_its_repeat_200(intake: Served, house: DoorHouse
     assert house.main.stock["TEE"].held == 2
 
 
-def test_a_sale_s_refusals_say_which_sale_and_what_it_allows() -> None:
-    with pytest.raises(Refused) as limit:
-        refuse(HoldReply(code=HoldCode.LIMIT, sale="xmas", sku="TEE", had=2, may=3))
-    assert (limit.value.title, limit.value.status) == ("limit", 409)
-    assert limit.value.extra == {"sale": "xmas", "sku": "TEE", "had": 2, "may": 3}
-    with pytest.raises(Refused) as closed:
-        refuse(HoldReply(code=HoldCode.CLOSED, sale="xmas", sku="TEE", start_ms=5, end_ms=9))
-    assert (closed.value.title, closed.value.status) == ("closed", 409)
-    assert closed.value.extra == {"sale": "xmas", "sku": "TEE", "start_ms": 5, "end_ms": 9}
-
-
 async def test_refused_holds_say_which_kind(intake: Served, house: DoorHouse) -> None:
     house.count("TEE", 3)
     await intake.call("POST", "/v1/holds", json=hold("h1", 2))
