@@ -25,6 +25,7 @@ from flashd.store.census import Census, Difference, Disturbed, Place, Report, Un
 from flashd.store.exposures import backed_units
 from flashd.store.faults import store_faults
 from flashd.store.keys import generation_key, order_key, pool_key
+from flashd.store.owed import check_owed
 
 _ATTEMPTS = 5
 _BATCH = 500
@@ -104,6 +105,8 @@ class _Audit:
         self._compare_counters(levels, tallies)
         self._compare_sums(levels, tallies, census, purged)
         self._compare_uses(census.uses, purged_uses)
+        for one in await check_owed(self._client, self._pool):
+            self._report.add(one.what, one.where, one.expected, one.found, one.mend)
         for channel, order_id in sorted(self._missing - census.tail.purged):
             mend = "restore the record from a backup, or ask the channel for the order again"
             self._report.add("order without a record", f"{channel}:{order_id}", "a record", "none", mend)

@@ -152,6 +152,16 @@ async def make_sold_negative(client: Any) -> None:
     await client.hset("fd:{main}:stock", "A\x1fmain", "10 0 -1 0 0 0")
 
 
+async def raise_owed(client: Any) -> None:
+    packed = (await client.hget("fd:{main}:stock", "A\x1fmain")).decode().split()
+    owed = int(packed[6]) if len(packed) > 6 else 0
+    await client.hset("fd:{main}:stock", "A\x1fmain", " ".join([*packed[:6], str(owed + 1)]))
+
+
+async def wait_without_a_claim(client: Any) -> None:
+    await client.zadd("fd:{main}:owing", {f"A\x1fmain\x1f{1:015}\x1f{await one_of(client, 'done')}": 0})
+
+
 async def index_twice(client: Any) -> None:
     await client.zadd("fd:{main}:q:erp", {await one_of(client, "done"): 1})
 
@@ -208,6 +218,8 @@ async def cut_the_journal_without_a_checkpoint(client: Any) -> None:
         (raise_held, "held is not the sum of the live holds"),
         (lower_on_hand, "on_hand is not what the journal adds up to"),
         (make_sold_negative, "counter damaged"),
+        (raise_owed, "owed is not what backorders miss"),
+        (wait_without_a_claim, "it waits for goods and is no backorder"),
         (index_twice, "record in a wrong index"),
         (index_twice_for_a_forgotten_backend, "record in a wrong index"),
         (lose_an_index_entry, "record missing from its index"),

@@ -35,7 +35,7 @@ async def test_what_the_scripts_say_keeps_to_the_schema_and_nothing_is_left_unsa
     await traffic.ledger.recount(StockLevel(sku="A", on_hand=0, safety=2, seq=10**12))
     await RedisJournal(client, "main").purge(0)
     seconds, _ = await client.time()
-    wishes = [Count(sku=sku, quantity=9, kind=CountKind.PHYSICAL, as_of_ms=int(seconds) * 1000) for sku in SKUS]
+    wishes = [Count(sku=sku, quantity=9, kind=CountKind.PHYSICAL, as_of_ms=int(seconds + 1) * 1000) for sku in SKUS]
     await traffic.stockroom.count(wishes, by="ann")
     await sell_out_of_window(RedisSales(client, "main"))
     await show_and_take_back(traffic.ledger, RedisListings(client, "main"))
