@@ -16,10 +16,11 @@ import structlog
 from flashd.actors.leadership import Leadership
 from flashd.actors.lookout import Lookout, PoolSources
 from flashd.actors.standing_alerts import Fenced, StandingAlerts, committed
-from flashd.actors.teller import Receiver, Teller
+from flashd.actors.teller import Teller
 from flashd.domain.alarm import heard, not_durable, trial
 from flashd.domain.alert import (
     Quota,
+    Receiver,
     Standing,
     end_alert,
     next_message,

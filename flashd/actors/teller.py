@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
 import structlog
 
-from flashd.domain.alert import Message
+from flashd.domain.alert import Message, Receiver
 from flashd.domain.backoff import outage_delay_s
 from flashd.ports import Clock, Messenger, Sent, SentCode
 
 log = structlog.get_logger()
-
-
-class Receiver(msgspec.Struct, frozen=True, kw_only=True):
-    """How it goes with whoever is told, as one process sees it."""
-
-    configured: bool
-    leading: bool = False  # this process tells
-    off: str = ""  # it wants nothing more, in its words; "" while it does
-    failures: int = 0  # attempts in a row that nobody took
-    last_error: str = ""
-    messages: int = 0  # taken since the start
 
 
 class Teller:

@@ -24,6 +24,7 @@ _COMMANDS = {
     "quarantine": "flashd.cli.quarantine:quarantine",
     "channel": "flashd.cli.channel:channel",
     "backend": "flashd.cli.backend:backend",
+    "alerts": "flashd.cli.alerts:alerts",
     "events": "flashd.cli.watch:events",
     "audit": "flashd.cli.audit:audit",
     "send-test": "flashd.cli.send_test:send_test",

@@ -40,6 +40,7 @@ _LISTS = {  # where one sees what there is
     "channels": "flashd channel list",
     "kits": "flashd stock kits",
     "sales": "flashd sale list",
+    "alerts": "flashd alerts list",
 }
 
 

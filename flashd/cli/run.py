@@ -7,7 +7,16 @@ import sys
 
 import click
 
-from flashd.cli.session import config_option, json_option, load_config, print_json
+from flashd.cli.preflight import show_preflight
+from flashd.cli.session import (
+    admin_at,
+    config_option,
+    json_option,
+    load_config,
+    pool_option,
+    print_json,
+    url_option,
+)
 from flashd.config import Loaded, schema, show
 from flashd.plugins import backend_kinds, channel_kinds
 
@@ -25,9 +34,22 @@ def run(config: str | None) -> None:
 @click.command()
 @config_option
 @click.option("--online", is_flag=True, help="Also ask the store and log in to every backend.")
+@click.option("--sale", metavar="NAME", help="Instead, ask the running daemon whether that sale may go: GO or NO-GO.")
+@pool_option
+@url_option
 @json_option
-def check(config: str | None, *, online: bool, as_json: bool) -> None:
-    """Check the configuration; exit 78 if it is refused. With --online, exit 1 if something does not answer."""
+def check(
+    config: str | None, sale: str | None, pool: str | None, url: str | None, *, online: bool, as_json: bool
+) -> None:
+    """
+    Check the configuration; exit 78 if it is refused. With --online, exit 1 if something does not answer.
+
+    With --sale, check a sale before it opens, with all that it needs: stock, map, platforms, prices, clocks, backends,
+    alerts. Exit 1 on a NO-GO.
+    """
+    if sale is not None:
+        show_preflight(admin_at(config, url), sale, pool, as_json=as_json)
+        return
     loaded = load_config(config)
     findings: list[dict[str, object]] = [{"what": loaded.path, "ok": True, "said": "the configuration is right"}]
     findings += [{"what": loaded.path, "ok": True, "said": f"warning: {text}"} for text in loaded.warnings]

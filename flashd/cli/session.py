@@ -74,19 +74,26 @@ def pool_option(command: Callable[..., R]) -> Callable[..., R]:
     return click.option("--pool", metavar="NAME", help="Which pool; needed where there are several.")(command)
 
 
+def url_option(command: Callable[..., R]) -> Callable[..., R]:
+    """Add ``--url ADDRESS``."""
+    words = "The daemon's admin listener: host:port or unix:/path [default: $FLASHD_URL, else the configuration's]."
+    return click.option("--url", metavar="ADDRESS", help=words)(command)
+
+
+def admin_at(config: str | None, url: str | None) -> AdminClient:
+    """Return the client of the running daemon that the options name. Raises ConfigError."""
+    listen = url or os.environ.get("FLASHD_URL") or load_config(config).config.admin.listen
+    return AdminClient(listen, os.environ.get("FLASHD_TOKEN", ""))
+
+
 def remote(command: Callable[..., R]) -> Callable[..., R]:
     """Add ``-c`` and ``--url`` and hand the command an AdminClient as *admin*."""
 
     @config_option
-    @click.option(
-        "--url",
-        metavar="ADDRESS",
-        help="The daemon's admin listener: host:port or unix:/path [default: $FLASHD_URL, else the configuration's].",
-    )
+    @url_option
     @functools.wraps(command)
     def with_admin(*args: Any, config: str | None, url: str | None, **kwargs: Any) -> R:
-        listen = url or os.environ.get("FLASHD_URL") or load_config(config).config.admin.listen
-        return command(*args, admin=AdminClient(listen, os.environ.get("FLASHD_TOKEN", "")), **kwargs)
+        return command(*args, admin=admin_at(config, url), **kwargs)
 
     return with_admin
 

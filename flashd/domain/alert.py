@@ -195,6 +195,17 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     covers: tuple[tuple[str, str, str], ...] = ()  # (pool, key, id of the telling) of the alerts that it tells of
 
 
+class Receiver(msgspec.Struct, frozen=True, kw_only=True):
+    """How it goes with whoever is told, as one process sees it."""
+
+    configured: bool
+    leading: bool = False  # this process tells
+    off: str = ""  # it wants nothing more, in its words; "" while it does
+    failures: int = 0  # attempts in a row that nobody took
+    last_error: str = ""
+    messages: int = 0  # taken since the start
+
+
 def next_message(
     standing: Collection[Standing], quota: Quota, *, now_ms: int, repeat_ms: int, per_hour: int
 ) -> Message | None:

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from flashd.config import AdminConfig, IntakeConfig
 from flashd.errors import Forbidden
+from flashd.web.admin_alerts import AdminAlerts
 from flashd.web.admin_backends import AdminBackends
 from flashd.web.admin_channels import AdminChannels
 from flashd.web.admin_dead import AdminDead
@@ -21,6 +22,7 @@ from flashd.web.admin_exposure import AdminExposure
 from flashd.web.admin_kits import AdminKits
 from flashd.web.admin_map import AdminMap
 from flashd.web.admin_orders import AdminOrders
+from flashd.web.admin_preflight import AdminPreflight
 from flashd.web.admin_quarantine import AdminQuarantine
 from flashd.web.admin_sales import AdminSales
 from flashd.web.admin_stock import AdminStock
@@ -66,6 +68,8 @@ def admin_endpoints(doors: Doors, streams: Streams) -> list[Endpoint]:
         *channels.endpoints(),
         *AdminMap(desk).endpoints(),
         *AdminSales(desk).endpoints(),
+        *AdminPreflight(desk).endpoints(),
+        *AdminAlerts(desk).endpoints(),
         *orders.endpoints(),
         *AdminDead(desk, orders).endpoints(),
         *AdminQuarantine(desk).endpoints(),

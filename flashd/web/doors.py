@@ -9,10 +9,13 @@ from typing import Any
 
 import msgspec
 
+from flashd.domain.alert import Receiver, Standing
 from flashd.domain.flow import BackendSnapshot, ChannelFlow, PollFlow
 from flashd.domain.order import Order
+from flashd.domain.preflight_facts import Preflight
 from flashd.domain.routing import Choice
 from flashd.domain.terms import SellingTerms
+from flashd.errors import NotFound
 from flashd.ports import (
     BackendGate,
     Channel,
@@ -26,6 +29,7 @@ from flashd.ports import (
     OrderBook,
     PriceBook,
     Sales,
+    Sent,
     StockLedger,
     Stockroom,
     StoreHealth,
@@ -94,6 +98,27 @@ class ChannelDoor:
         return self.intake.channel
 
 
+async def _none_stand() -> list[Standing]:
+    return []
+
+
+async def _nobody(_by: str) -> Sent | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertDoor:
+    """What a person is told."""
+
+    standing: Callable[[], Awaitable[list[Standing]]] = _none_stand
+    receiver: Callable[[], Receiver] = lambda: Receiver(configured=False)
+    test: Callable[[str], Awaitable[Sent | None]] = _nobody  # by whom; None: nobody is told
+
+
+async def _no_preflight(_pool: str, sale: str) -> Preflight:
+    raise NotFound(f"there is no sale {sale!r}")
+
+
 def held_s(gate: GateStatus, now_ms: int) -> float | None:
     """Return for how long a backend's gate lets nothing out: 0 it flows, None until a human resumes it."""
     return None if gate.paused else max(0, gate.until_ms - now_ms) / 1000
@@ -133,6 +158,8 @@ class Doors:
     metrics: Metrics
     explain_route: Callable[[Order], Choice]
     substitutes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # what may go instead of a SKU
+    alerts: AlertDoor = field(default_factory=AlertDoor)
+    preflight: Callable[[str, str], Awaitable[Preflight]] = _no_preflight  # of a pool and a sale; NotFound
     audit: Callable[[], Awaitable[Mapping[str, Any]]] = _nothing  # {"ok": bool, ...}
     status: Callable[[], Awaitable[Mapping[str, Any]]] = _nothing  # merged into GET /admin/v1/status
     config: Callable[[], Mapping[str, Any]] = dict  # effective, secrets as ***
