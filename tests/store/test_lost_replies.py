@@ -11,10 +11,11 @@ import pytest
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
+from flashd.domain.count import Count, CountKind, Receipt
 from flashd.domain.delivery import ResultKind
 from flashd.domain.order import Effect, OrderRef
 from flashd.domain.stock import StockLevel
-from flashd.store import ledger
+from flashd.store import ledger, stockroom
 from flashd.store.scripts import Script
 from tests.conformance.ledgers import BACKEND, HOUR_MS, Bench, make_hold, make_incoming, real_bench, stock
 
@@ -66,9 +67,22 @@ async def a_shortfall(bench: Bench) -> None:
     await stock(bench)
 
 
+async def a_backorder(bench: Bench) -> None:
+    await bench.ledger.recount(StockLevel(sku="tee", on_hand=0))
+    await bench.ledger.accept([make_incoming()], [BACKEND], since_ms=0)
+    await bench.stockroom.backorder(REF, by="me")
+
+
+async def a_partly_covered_order(bench: Bench) -> None:
+    await bench.ledger.recount(StockLevel(sku="tee", on_hand=1))
+    await bench.ledger.accept([make_incoming()], [BACKEND], since_ms=0)
+
+
 async def a_quarantined_body(bench: Bench) -> None:
     assert await bench.ledger.quarantine("shop", {}, b"body", "why") == BODY_ID
 
+
+COUNT = Count(sku="tee", quantity=6, kind=CountKind.AVAILABLE, as_of_ms=4_000_000_000_000)
 
 CASES: dict[str, tuple[Callable[[Bench], Awaitable[None]], Ask]] = {
     "hold": (nothing, lambda b: b.ledger.hold([make_hold()])),
@@ -99,6 +113,11 @@ CASES: dict[str, tuple[Callable[[Bench], Awaitable[None]], Ask]] = {
     "requeue a shortfall": (a_shortfall, lambda b: b.ledger.requeue(REF, by="me")),
     "settle": (a_dead_order, lambda b: b.ledger.settle(REF, "SO1", by="me")),
     "recount": (an_order, lambda b: b.ledger.recount(StockLevel(sku="tee", on_hand=8, seq=1), lacks=1)),
+    "recount while selling": (a_delivered_order, lambda b: b.stockroom.count([COUNT], by="me")),
+    "ship": (a_delivered_order, lambda b: b.stockroom.ship(REF, 5, by="me")),
+    "receive": (a_backorder, lambda b: b.stockroom.receive(Receipt(id="r", sku="tee", units=3), by="me")),
+    "backorder": (a_partly_covered_order, lambda b: b.stockroom.backorder(REF, by="me")),
+    "split": (a_partly_covered_order, lambda b: b.stockroom.split(REF, by="me")),
     "quarantine": (nothing, lambda b: b.ledger.quarantine("shop", {}, b"body", "why")),
     "unquarantine": (a_quarantined_body, lambda b: b.ledger.unquarantine(BODY_ID, by="me")),
 }
@@ -143,5 +162,6 @@ async def test_asked_twice_is_done_once(client: Redis, monkeypatch: pytest.Monke
 
 
 def test_every_script_of_the_ledger_has_its_case() -> None:
-    asked = set(re.findall(r'_call\("(\w+)"', Path(ledger.__file__).read_text(encoding="utf-8")))
+    source = "".join(Path(room.__file__).read_text(encoding="utf-8") for room in (ledger, stockroom))
+    asked = set(re.findall(r'_call\("(\w+)"', source))
     assert {case.split()[0] for case in CASES} == asked - {"register"}
