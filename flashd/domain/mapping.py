@@ -51,6 +51,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     entries: Mapping[str, Entry]
     listings: Mapping[str, Listing]
     stocked: Collection[str]
+    busy: Collection[str] = ()  # of these units are held or sold: a new count must know which orders it contains
     kits: Collection[str] = ()
 
     @property
@@ -205,6 +206,8 @@ def _counts(
         row = known.listings.get(product.sku)
         if product.sku in known.stocked and not overwrite:
             kept[product.sku] = "it is counted already"
+        elif product.sku in known.busy:
+            kept[product.sku] = "units of it are held or sold: count it with `flashd stock recount`"
         elif row is not None and (row.exposed > 0 or row.key):
             kept[product.sku] = "flashd itself writes its figure there: count it with `flashd stock set`"
         else:

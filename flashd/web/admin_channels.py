@@ -114,7 +114,8 @@ class AdminChannels:
     async def views(self) -> tuple[ChannelView, ...]:
         """Return how all channels do."""
         doors = self._desk.doors.channels
-        return tuple([await self._view(doors[name]) for name in sorted(doors)])
+        sold = {pool: await self._sold(pool) for pool in {door.pool for door in doors.values()}}
+        return tuple([await self._view(doors[name], sold[doors[name].pool]) for name in sorted(doors)])
 
     def flows(self) -> Flows:
         """Return how publishing to all channels, and polling of them, goes; costs no I/O."""
@@ -130,7 +131,8 @@ class AdminChannels:
 
     async def show(self, request: web.Request) -> web.Response:
         """Show one."""
-        return encode(200, await self._view(self._desk.channel(request.match_info["name"])))
+        door = self._desk.channel(request.match_info["name"])
+        return encode(200, await self._view(door, await self._sold(door.pool)))
 
     async def pause(self, request: web.Request) -> web.Response:
         """Let no request out to the platform: what changes meanwhile stays dirty, and is published afterwards."""
@@ -156,10 +158,14 @@ class AdminChannels:
             raise Conflict(f"flashd calls no API of {door.name}, so there is nothing to pause")
         return door, outlet
 
-    async def _view(self, door: ChannelDoor) -> ChannelView:
+    async def _sold(self, name: str) -> set[str]:
+        """Return all that a pool sells."""
+        pool = self._desk.doors.pools[name]
+        return {level.sku for level in await pool.ledger.levels()} | set(await pool.listings.kits())
+
+    async def _view(self, door: ChannelDoor, sold: set[str]) -> ChannelView:
         outlet, pool = door.outlet(), self._desk.doors.pools[door.pool]
         entries = await pool.listings.entries(door.name)
-        sold = {level.sku for level in await pool.ledger.levels()} | set(await pool.listings.kits())
         gate = await outlet.gate.status() if outlet is not None else None
         polling = outlet.polling() if outlet is not None else None
         return ChannelView(
@@ -184,7 +190,7 @@ class AdminChannels:
     ) -> web.Response:
         after = await outlet.gate.status()
         await self._desk.changed(request, what, door.name, pool=door.pool, before=before, after=after)
-        return encode(200, await self._view(door))
+        return encode(200, await self._view(door, await self._sold(door.pool)))
 
 
 async def _brief(door: ChannelDoor, outlet: OutletDoor) -> ChannelBrief:

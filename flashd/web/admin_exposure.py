@@ -20,6 +20,7 @@ from flashd.web.problem import encode
 
 PAGE = 1000
 FRESH_S = 10.0  # the metrics of the meter are read again after so long
+PART = 50  # and if that takes long, it may take one part in so many of the time
 
 
 class ChannelShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,12 +96,12 @@ class ExposureGauge:
 
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
-        self._read_s = float("-inf")
+        self._again_s = float("-inf")
 
     async def refresh(self) -> None:
         """Read the meters of all pools again, if that is some time ago."""
         now_s = self._doors.clock.monotonic_s()
-        if now_s - self._read_s < FRESH_S:
+        if now_s < self._again_s:
             return
         exposed = {door.name: 0 for door in self._doors.channels.values() if door.outlet() is not None}
         twice: dict[str, int] = {}
@@ -111,7 +112,9 @@ class ExposureGauge:
                 for share in one.channels:
                     exposed[share.channel] = exposed.get(share.channel, 0) + share.units
         metrics = self._doors.metrics.channels
-        metrics.exposed, metrics.twice, self._read_s = exposed, twice, now_s
+        metrics.exposed, metrics.twice = exposed, twice
+        took_s = self._doors.clock.monotonic_s() - now_s
+        self._again_s = now_s + max(FRESH_S, PART * took_s)
 
 
 class AdminExposure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from flashd.domain.catalogue import Entry, Product
 from flashd.domain.instant import parse_ms
 from flashd.domain.listing import UNKNOWN, Listing
 from flashd.domain.mapping import (
+    Counting,
     CutOver,
     Gaps,
     Known,
@@ -36,7 +38,8 @@ from flashd.web.problem import Malformed, encode, understand
 from flashd.web.tokens import Scope
 
 PAGE = 1000
-STEP = 250  # products read, entries or counts written, between two words on progress
+AT_ONCE = 50  # counts that share one fsync
+STEP = 250  # products read, or entries written, between two words on progress
 Id = Annotated[str, Meta(max_length=500)]
 
 
@@ -307,13 +310,16 @@ class AdminMap:
         by = self._desk.caller(request).name
         place = next(iter(door.terms().locations), pool.location)
         levels = {level.sku: level for level in await pool.ledger.levels() if level.location == place}
-        for done, count in enumerate(plan.counts):
-            if done % STEP == 0:
-                await told.tell(Progress("counting", done))
-            before = levels.get(count.sku)
+
+        async def count(one: Counting) -> None:
+            before = levels.get(one.sku)
             safety = before.safety if before is not None else pool.safety_stock
-            level = StockLevel(sku=count.sku, location=place, on_hand=count.units, safety=safety)
+            level = StockLevel(sku=one.sku, location=place, on_hand=one.units, safety=safety)
             await pool.ledger.recount(level, by=by)
+
+        for start in range(0, len(plan.counts), AT_ONCE):
+            await told.tell(Progress("counting", start))
+            await asyncio.gather(*map(count, plan.counts[start : start + AT_ONCE]))
         for start in range(0, len(plan.places), STEP):
             await told.tell(Progress("mapping", start))
             await pool.listings.place(door.name, plan.places[start : start + STEP], by=by)
@@ -375,9 +381,11 @@ async def _sold(pool: PoolDoor) -> set[str]:
 
 
 async def _known(door: ChannelDoor, pool: PoolDoor, skus: Sequence[str] = ()) -> Known:
+    levels = await pool.ledger.levels(skus)
     return Known(
         entries=await pool.listings.entries(door.name, skus),
         listings={row.sku: row for row in await pool.listings.get(door.name, skus)},
-        stocked={level.sku for level in await pool.ledger.levels(skus)},
+        stocked={level.sku for level in levels},
+        busy={level.sku for level in levels if level.held or level.sold},
         kits=set(await pool.listings.kits()),
     )

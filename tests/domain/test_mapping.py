@@ -47,6 +47,12 @@ def test_overwrite_counts_again_but_never_a_figure_that_flashd_wrote_itself() ->
     assert sorted(plan.kept) == ["BAG", "CAP"]
 
 
+def test_a_count_again_is_left_to_those_who_know_which_orders_it_contains() -> None:
+    before = Known(entries={}, listings={}, stocked=("TEE", "CAP"), busy=("TEE",))
+    plan = plan_import([product("TEE"), product("CAP")], before, stock=True, overwrite=True)
+    assert (plan.counts, "held or sold" in plan.kept["TEE"]) == ((Counting("CAP", 5),), True)
+
+
 def test_a_kit_and_what_the_platform_does_not_count_get_no_count() -> None:
     products = [product("SET"), product("TEE", tracked=False), product("CAP", units=None)]
     plan = plan_import(products, known(kits=("SET",)), stock=True)

@@ -89,6 +89,8 @@ async def test_a_running_shop_is_taken_over_without_losing_or_doubling_a_unit(tm
             assert "paused" in (await asyncio.to_thread(flashd.run, "channel", "list")).stdout
             await asyncio.to_thread(flashd.run, "channel", "resume", "shop")
             await until_shown(shop, "TEE", 20)
+            events = (await asyncio.to_thread(flashd.run, "events", "--topic", "channel", "--json")).stdout
+            assert re.search(r'"channel.paused".*"channel.resumed"', events, re.DOTALL), events
             shown = (await asyncio.to_thread(flashd.run, "stock", "exposure")).stdout
             assert "could be sold twice" in shown
             status = (await asyncio.to_thread(flashd.run, "status")).stdout
