@@ -164,12 +164,14 @@ class PriceKeeper:
     ) -> None:
         ended = [(job, row, job.conclude(row, _tag(said.get(job.sku)), seen.get(job.sku))) for job, row in written]
         put = await self._book.change(self.channel, [(before, after) for _, before, after in ended])
+        moved: list[tuple[_Job, PriceRow]] = []
         for (job, _, after), is_put in zip(ended, put, strict=True):
             answer = said.get(job.sku)
             if answer is not None and answer.reason:
                 await self._fail([job], answer.reason)
             elif is_put:
-                await self._tell([(job, after)])
+                moved.append((job, after))
+        await self._tell(moved)
 
     async def _read(self, jobs: Sequence[_Job], entries: Mapping[str, Entry]) -> dict[str, Tag]:
         if not jobs:
