@@ -43,10 +43,12 @@ async def deliver(bench: Bench, order_id: str = "1001", tee: int = 2) -> OrderRe
     return ref
 
 
-async def count(bench: Bench, quantity: int, kind: CountKind = AVAILABLE, *, sku: str = "tee", **more: int) -> Counted:
-    """A count of now."""
-    as_of_ms = more.pop("as_of_ms", 0) or await bench.now_ms()
-    wish = Count(sku=sku, quantity=quantity, kind=kind, as_of_ms=as_of_ms, **more)
+async def count(
+    bench: Bench, quantity: int, kind: CountKind = AVAILABLE, *, sku: str = "tee", as_of_ms: int = 0, seq: int = 0
+) -> Counted:
+    """A count, of now by default."""
+    as_of_ms = as_of_ms or await bench.now_ms()
+    wish = Count(sku=sku, quantity=quantity, kind=kind, as_of_ms=as_of_ms, seq=seq)
     [foreseen] = await bench.stockroom.forecast([wish])
     [counted] = await bench.stockroom.count([wish], by="ann")
     assert (foreseen.code, foreseen.units, foreseen.orders, foreseen.after.sold) == (

@@ -162,6 +162,7 @@ async def test_asked_twice_is_done_once(client: Redis, monkeypatch: pytest.Monke
 
 
 def test_every_script_of_the_ledger_has_its_case() -> None:
-    source = "".join(Path(room.__file__).read_text(encoding="utf-8") for room in (ledger, stockroom))
+    files = (ledger.__file__, stockroom.__file__)
+    source = "".join(Path(file).read_text(encoding="utf-8") for file in files)
     asked = set(re.findall(r'_call\("(\w+)"', source))
     assert {case.split()[0] for case in CASES} == asked - {"register"}
