@@ -19,17 +19,19 @@ from flashd.config import Config, PoolConfig, StoreConfig
 from flashd.domain.order import Kind
 from flashd.errors import StoreUnavailable
 from flashd.ports import Clock
+from flashd.store.alerts import RedisAlertBook
 from flashd.store.audit import AuditReport, audit
 from flashd.store.channel_book import RedisChannelBook
 from flashd.store.client import Client
 from flashd.store.connection import Reveal, connect, listen
 from flashd.store.contract import Contract, verify
+from flashd.store.counts import RedisCounts
 from flashd.store.embedded import EmbeddedServer
 from flashd.store.faults import store_faults
 from flashd.store.feed import RedisAnnouncer, RedisFeed
 from flashd.store.gate import RedisBackendGate
 from flashd.store.journal import RedisJournal
-from flashd.store.keys import channel_key, generation_key, pool_key, sale_key
+from flashd.store.keys import alert_key, channel_key, generation_key, pool_key, sale_key
 from flashd.store.ledger import RedisLedger
 from flashd.store.listings import RedisListings
 from flashd.store.orderbook import RedisOrderBook
@@ -61,6 +63,9 @@ class PoolStore:
     sale_gate: RedisBackendGate  # who looks after its sales
     listings: RedisListings
     channel_book: RedisChannelBook
+    counts: RedisCounts
+    alerts: RedisAlertBook
+    alert_gate: RedisBackendGate  # of the first pool: who tells a person, for all
     outboxes: dict[str, RedisOutbox]  # by backend
 
 
@@ -165,6 +170,9 @@ def _open_pool(name: str, pool: PoolConfig, client: Redis, listener: Redis, kind
         sale_gate=RedisBackendGate(client, name, clock, key=sale_key),
         listings=RedisListings(client, name, location=pool.location),
         channel_book=RedisChannelBook(client, name),
+        counts=RedisCounts(client, name),
+        alerts=RedisAlertBook(client, name),
+        alert_gate=RedisBackendGate(client, name, clock, key=alert_key),
         outboxes={backend: RedisOutbox(client, name, backend) for backend in kinds},
     )
 
