@@ -74,11 +74,12 @@ class RedisSales:
         return _unpacked(name, packed) if packed else None
 
     async def all(self) -> list[SaleRecord]:
-        """Return the newest version of every sale, by start."""
+        """Return the newest version of every sale, by start. Former versions are not fetched: there may be many."""
+        key = pool_key(self.pool, "sale")
         with store_faults("sales"):
-            found = await self._client.hgetall(pool_key(self.pool, "sale"))
-        newest = {field.decode(): packed for field, packed in found.items() if _VERSION.encode() not in field}
-        records = [_unpacked(name, packed) for name, packed in newest.items()]
+            names = [field for field in await self._client.hkeys(key) if _VERSION.encode() not in field]
+            found = await self._client.hmget(key, names) if names else ()
+        records = [_unpacked(name.decode(), packed) for name, packed in zip(names, found, strict=True) if packed]
         return sorted(records, key=lambda record: (record.sale.start, record.sale.name))
 
     async def used(self, name: str, skus: Sequence[str] = ()) -> dict[str, int]:
