@@ -7,6 +7,7 @@ import time
 import tomllib
 from collections.abc import Callable
 from importlib import resources
+from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
@@ -41,7 +42,7 @@ def list_(admin: AdminClient, pool: str | None, *, as_json: bool) -> None:
         for one in answer["sales"]
     ]
     columns = ("SALE", "STANDS", "START", "END", "#PRODUCTS", "#VERSION", "TITLE")
-    print_table(columns, rows, empty="no sales yet: flashd sale template > sale.toml, then flashd sale open sale.toml")
+    print_table(columns, rows, empty="no sales yet: flashd sale template sale.toml, then flashd sale open sale.toml")
 
 
 @sale.command("show")
@@ -172,9 +173,21 @@ def _name_of(body: bytes, where: str) -> tuple[str, str]:
 
 
 @sale.command("template")
-def template() -> None:
-    """Print a sale to start from, with every key and what it means: flashd sale template > sale.toml."""
-    say(resources.files("flashd.cli").joinpath("sale.toml").read_text(encoding="utf-8").rstrip("\n"))
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+def template(file: Path | None) -> None:
+    """Write a sale to start from into FILE, or print it: every key, and what it means."""
+    text = resources.files("flashd.cli").joinpath("sale.toml").read_text(encoding="utf-8")
+    if file is None:
+        say(text.rstrip("\n"))
+        return
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(text)
+    except FileExistsError:
+        raise click.ClickException(f"{file} is there already; name another one") from None
+    except OSError as error:
+        raise click.ClickException(f"{file} cannot be written: {error.strerror}") from None
+    say(f"{file} is written; make it yours, then: flashd sale open {file} --dry-run")
 
 
 @sale.command("close")

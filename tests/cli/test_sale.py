@@ -137,6 +137,15 @@ def test_the_template_is_the_example_and_a_right_document(desk: Desk) -> None:
     assert desk.open(text).exit_code == 0
 
 
+def test_the_template_is_written_into_a_file_and_over_none(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "friday.toml"
+    assert "flashd sale open" in desk.run("template", str(path)).output
+    path.write_text("mine")
+    again = desk.run("template", str(path))
+    assert (again.exit_code, "is there already" in again.output, path.read_text()) == (1, True, "mine")
+    assert "cannot be written" in desk.run("template", str(tmp_path / "no" / "folder.toml")).output
+
+
 def test_a_version_that_is_not_the_newest_is_refused(desk: Desk) -> None:
     desk.open()
     desk.open(TOML.replace("10", "20"))
