@@ -187,6 +187,18 @@ async def test_a_process_that_dies_before_its_telling_is_noted_repeats_it_under_
     assert len(set(ids)) == 1
 
 
+async def test_nothing_is_told_before_the_store_knows_it(world: World) -> None:
+    await world.start()
+    world.stand(OrderState.SHORTFALL)
+    world.book.faults.extend([False] * 40)
+    world.journal.happen("order.fell_short", **SHORT)
+    await world.clock.advance(5)
+    assert world.taken.tried == []
+    world.book.faults.clear()
+    await world.clock.advance(5)
+    assert world.taken.told == [("alert.raised", "shortfall:main")]
+
+
 async def test_of_two_processes_one_tells_and_the_other_takes_over(world: World) -> None:
     first = await world.start()
     await world.start()

@@ -12,9 +12,12 @@ from redis.exceptions import NoPermissionError
 
 from flashd.config import Secret, SecretText, StoreConfig
 from flashd.domain.event import Event
+from flashd.ports import AlertChange
+from flashd.store.alerts import RedisAlertBook
 from flashd.store.audit import audit
 from flashd.store.connection import connect, listen
 from flashd.store.contract import verify
+from flashd.store.counts import RedisCounts
 from flashd.store.feed import RedisAnnouncer, RedisFeed
 from flashd.store.gate import RedisBackendGate
 from flashd.store.journal import RedisJournal
@@ -77,6 +80,10 @@ async def test_all_that_the_store_does_works_for_the_examples_user(
     await gate.status()
     await gate.resign("us")
     stream_id = await RedisAnnouncer(client).announce("main", "alert.raised", {"n": 1})
+    alerts = RedisAlertBook(client, "main")
+    assert await alerts.change(AlertChange(token="1-1", cursor=stream_id, drop=("a:b",)), epoch=1)
+    assert (await alerts.load()).cursor == stream_id
+    assert await RedisCounts(client, "main").counted(["tee"]) == {}
     listener = listen(config, reveal)
     feed = RedisFeed(client, listener, "main")
     async with aclosing(feed.follow("0-1")) as events:
