@@ -30,7 +30,7 @@ from flashd.domain.alert import (
 )
 from flashd.domain.event import Gap, rfc3339
 from flashd.errors import StoreUnavailable
-from flashd.ports import BackendGate, Clock, Messenger, Sent, StoreHealth
+from flashd.ports import BackendGate, Clock, Sent, StoreHealth
 from flashd.runtime.actor import Actor
 from flashd.runtime.deadline import bounded
 from flashd.runtime.ticker import tick
@@ -282,8 +282,3 @@ class Alerter(Actor[None]):
     def receiver(self) -> Receiver:
         """Say how it goes with whoever is told; costs no I/O."""
         return self._teller.seen(leading=self.leadership.term is not None)
-
-    def adopt(self, messenger: Messenger | None, rules: AlertRules) -> Messenger | None:
-        """Take over what a reload brought; return the former way out, to be closed."""
-        self.rules = rules
-        return self._teller.adopt(messenger)

@@ -52,19 +52,17 @@ class Teller:
         self._last_error = sent.reason
         if sent.code is SentCode.GONE:
             self._off = sent.reason
-            log.error("alerts.switched_off", reason=sent.reason, mend="mend [alerts] url, then reload or restart")
+            log.error(
+                "alerts.switched_off",
+                reason=sent.reason,
+                mend="mend [alerts] url and restart, or see to the receiver and run flashd alerts test",
+            )
             return False
         self._failures += 1
         wait_s = max(outage_delay_s(self._failures), sent.wait_s or 0.0)
         self._not_before_s = self._clock.monotonic_s() + wait_s
         log.warning("alert.not_told", message=message_id, reason=sent.reason, failures=self._failures, wait_s=wait_s)
         return False
-
-    def adopt(self, messenger: Messenger | None) -> Messenger | None:
-        """Take over another way out, as if for the first time; return the former one, to be closed."""
-        former, self.messenger = self.messenger, messenger
-        self._off, self._failures, self._not_before_s = "", 0, float("-inf")
-        return former
 
     def seen(self, *, leading: bool) -> Receiver:
         """Say how it goes; costs no I/O."""
