@@ -13,8 +13,10 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from flashd.actors.alerter import Alerter
 from flashd.actors.backend import BackendActor
 from flashd.actors.backend_rules import BackendRules, Wake
+from flashd.actors.counter import Counter
 from flashd.actors.intake import ChannelIntake, IntakeRules, cut_over_ms
 from flashd.actors.reaper import Reaper
 from flashd.actors.sale_clock import SaleClock
@@ -23,12 +25,14 @@ from flashd.actors.triage import Triage
 from flashd.config import BackendConfig, ChannelConfig, Config, Loaded, Token
 from flashd.daemon.adapters import connect_channel, reveal_of
 from flashd.daemon.outlet import Outlet, build_outlet, build_sale_clock
+from flashd.daemon.stockkeeping import counter_of, counts_stock, triage_of
+from flashd.daemon.telling import build_alerter
 from flashd.daemon.terms import terms_in
 from flashd.domain.identity import buyer_of, customer_hash
 from flashd.domain.order import Kind, Order
 from flashd.domain.routing import Choice, Route, choose
 from flashd.errors import Busy
-from flashd.ports import Backend, ChannelApi, Clock
+from flashd.ports import Backend, ChannelApi, Clock, Messenger
 from flashd.store.opening import PoolStore, Store
 from flashd.web.metrics import Metrics
 from flashd.web.tokens import Caller, Scope, TokenTable
@@ -79,6 +83,7 @@ class Assembly:
     apis: dict[str, ChannelApi]
     router: Router
     sentry: StoreSentry
+    alerter: Alerter = field(init=False)  # it sees the whole house, so it is built last
     metrics: Metrics = field(default_factory=Metrics)
     channel_tokens: TokenTable = field(default_factory=TokenTable)
     admin_tokens: TokenTable = field(default_factory=TokenTable)
@@ -86,6 +91,7 @@ class Assembly:
     outlets: dict[str, Outlet] = field(default_factory=dict)  # of channels with an API of their own
     sale_clocks: dict[str, SaleClock] = field(default_factory=dict)  # by pool
     triages: dict[str, Triage] = field(default_factory=dict)  # by pool
+    counters: dict[str, Counter] = field(default_factory=dict)  # of backends that tell their stock
     backends: dict[str, BackendActor] = field(default_factory=dict)
     reapers: dict[str, Reaper] = field(default_factory=dict)
 
@@ -155,7 +161,12 @@ def _add(table: TokenTable, tokens: Collection[Token], loaded: Loaded, *, subjec
 
 
 def assemble(
-    loaded: Loaded, store: Store, adapters: dict[str, Backend], apis: dict[str, ChannelApi], clock: Clock
+    loaded: Loaded,
+    store: Store,
+    adapters: dict[str, Backend],
+    apis: dict[str, ChannelApi],
+    messenger: Messenger | None,
+    clock: Clock,
 ) -> Assembly:
     """Build every actor; none is started. Raises ConfigError."""
     config = loaded.config
@@ -178,6 +189,8 @@ def assemble(
         house.triages[name] = triage_of(house, name)
     for name, section in config.backends.items():
         house.backends[name] = build_backend(house, name, section)
+        if counts_stock(house, name):
+            house.counters[name] = counter_of(house, name)
     for name, channel in config.channels.items():
         house.intakes[name] = ChannelIntake(
             connect_channel(name, channel, loaded),
@@ -190,6 +203,7 @@ def assemble(
         house.outlets[name] = outlet_of(house, name)
     for name in store.pools:
         house.sale_clocks[name] = sale_clock_of(house, name)
+    house.alerter = build_alerter(house, messenger, owner=owner())
     return house
 
 
@@ -203,20 +217,6 @@ def sale_clock_of(house: Assembly, pool: str) -> SaleClock:
     """Return the clock of a pool's sales, not started."""
     config, store = house.loaded.config, house.store
     return build_sale_clock(pool, config, store, house.apis, house.outlets, clock=house.clock, owner=owner())
-
-
-def triage_of(house: Assembly, name: str) -> Triage:
-    """Return who decides by rule about a pool's shortfalls, not started."""
-    pool, rules = house.store.pools[name], house.loaded.config.triage
-    return Triage(
-        pool.ledger,
-        pool.book,
-        pool.stockroom,
-        clock=house.clock,
-        rules=rules.rules,
-        substitutes=rules.substitutes,
-        moved=house.wake_all,
-    )
 
 
 async def trim(pool: PoolStore, config: Config) -> int:

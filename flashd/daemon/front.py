@@ -14,6 +14,7 @@ import structlog
 from flashd.actors.intake import cut_over_ms
 from flashd.config import show
 from flashd.daemon.assembly import Assembly
+from flashd.daemon.telling import alert_door, build_inquiry
 from flashd.daemon.terms import terms_of
 from flashd.domain.flow import BackendSnapshot
 from flashd.domain.terms import SellingTerms
@@ -65,6 +66,8 @@ def open_doors(house: Assembly, lag: LoopLag, broken: Callable[[BaseException], 
         audit=lambda: _audit(house),
         status=lambda: _status(house, lag),
         config=lambda: {"file": house.loaded.path, "values": show(house.loaded).splitlines()},
+        alerts=alert_door(house.alerter),
+        preflight=build_inquiry(house, house.alerter).preflight,
         changed=lambda change: _announce(house, change),
         broken=broken,
     )

@@ -24,8 +24,9 @@ from flashd.daemon.assembly import Assembly, assemble, kinds_of
 from flashd.daemon.front import Front, open_doors
 from flashd.daemon.outlet import connect_apis
 from flashd.daemon.reload import Reload
+from flashd.daemon.telling import connect_messenger
 from flashd.errors import FlashdError, StoreUnavailable
-from flashd.ports import Backend, ChannelApi
+from flashd.ports import Backend, ChannelApi, Messenger
 from flashd.runtime.clock import SystemClock
 from flashd.runtime.lag import LoopLag
 from flashd.runtime.supervisor import Supervisor
@@ -82,7 +83,7 @@ class Life:
         adapters = {
             name: connect_backend(name, section, self._loaded) for name, section in self._loaded.config.backends.items()
         }
-        apis = connect_apis(self._loaded)
+        apis, messenger = connect_apis(self._loaded), connect_messenger(self._loaded)
         opening = asyncio.create_task(self._open(adapters))
         over = asyncio.create_task(self._over.wait())
         await asyncio.wait({opening, over}, return_when=asyncio.FIRST_COMPLETED)
@@ -92,7 +93,7 @@ class Life:
             with suppress(asyncio.CancelledError):
                 await opening
             return 0
-        return await self._serve(opening.result(), adapters, apis)
+        return await self._serve(opening.result(), adapters, apis, messenger)
 
     async def _open(self, adapters: dict[str, Backend]) -> Store:
         reveal = reveal_of(self._loaded)
@@ -102,9 +103,11 @@ class Life:
         self._notifier.status(text)
         self._notifier.extend(30)
 
-    async def _serve(self, store: Store, adapters: dict[str, Backend], apis: dict[str, ChannelApi]) -> int:
+    async def _serve(
+        self, store: Store, adapters: dict[str, Backend], apis: dict[str, ChannelApi], messenger: Messenger | None
+    ) -> int:
         try:
-            house = assemble(self._loaded, store, adapters, apis, self._clock)
+            house = assemble(self._loaded, store, adapters, apis, messenger, self._clock)
             doors = open_doors(house, self._lag, self._broken)
             front = Front(house, doors, self._given)
             try:
@@ -117,6 +120,8 @@ class Life:
                 await adapter.close()
             for api in apis.values():
                 await api.close()
+            if messenger is not None:
+                await messenger.close()
             await store.close()
         if self._crash is not None:
             log.error("daemon.crashed", reason=str(self._crash))
@@ -130,6 +135,7 @@ class Life:
         for outlet in house.outlets.values():
             await self._supervisor.start(outlet.actors)
         await self._supervisor.start([*house.sale_clocks.values(), *house.triages.values()])
+        await self._supervisor.start([*house.counters.values(), house.alerter])
         await front.start()
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at in every collection

@@ -16,8 +16,10 @@ import structlog
 from flashd import logs
 from flashd.config import BackendConfig, ChannelConfig, Config, Loaded
 from flashd.daemon.adapters import connect_backend, connect_channel
-from flashd.daemon.assembly import Assembly, build_backend, outlet_of, sale_clock_of, triage_of
+from flashd.daemon.assembly import Assembly, build_backend, outlet_of, sale_clock_of
 from flashd.daemon.outlet import connect_apis, publisher_rules
+from flashd.daemon.stockkeeping import triage_of
+from flashd.daemon.telling import alert_rules
 from flashd.errors import ConfigError
 from flashd.ports import Backend, Channel, ChannelApi
 from flashd.runtime.supervisor import Supervisor
@@ -71,6 +73,7 @@ async def adopt(house: Assembly, supervisor: Supervisor, new: Loaded) -> None:
         house.intakes[name].rules = house.rules_of(new.config.channels[name])
     for name, adapter in adapters.items():
         await _exchange(house, supervisor, name, adapter)
+    house.alerter.rules = alert_rules(new.config.alerts)
     if new.config.triage != old.config.triage:
         for name, former in house.triages.items():
             await former.stop(_STOP_S)
@@ -143,6 +146,8 @@ def needs_restart(old: Config, new: Config) -> list[str]:
     found = [name for name in ("store", "intake", "admin", "pools") if getattr(old, name) != getattr(new, name)]
     if "admin" in found and _only_tokens_differ(old, new):
         found.remove("admin")
+    if (old.alerts.url, old.alerts.secret) != (new.alerts.url, new.alerts.secret):
+        found.append("alerts.url or alerts.secret")
     for table in ("channels", "backends"):
         before: dict[str, ChannelConfig] | dict[str, BackendConfig] = getattr(old, table)
         after: dict[str, ChannelConfig] | dict[str, BackendConfig] = getattr(new, table)

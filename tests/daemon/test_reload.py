@@ -86,7 +86,7 @@ class House:
         loaded = self.load()
         adapters = {name: connect_backend(name, section, loaded) for name, section in loaded.config.backends.items()}
         store = await open_store(loaded.config, kinds_of(adapters), reveal_of(loaded), SystemClock())
-        self.house = assemble(loaded, store, adapters, {}, SystemClock())
+        self.house = assemble(loaded, store, adapters, {}, None, SystemClock())
         await self.supervisor.start([*self.house.backends.values(), *self.house.intakes.values()])
 
     async def reload(self, rate: str = "5/s", more: str = "", *, change: tuple[str, str] = ("", "")) -> None:
