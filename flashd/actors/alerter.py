@@ -8,7 +8,8 @@ that the store itself keeps nothing durably is told without it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -17,7 +18,7 @@ from flashd.actors.leadership import Leadership
 from flashd.actors.lookout import Lookout, PoolSources
 from flashd.actors.standing_alerts import Fenced, StandingAlerts, committed
 from flashd.actors.teller import Teller
-from flashd.domain.alarm import heard, not_durable, trial
+from flashd.domain.alarm import Signal, heard, not_durable, trial
 from flashd.domain.alert import (
     Quota,
     Receiver,
@@ -28,8 +29,8 @@ from flashd.domain.alert import (
     told,
     view_of,
 )
-from flashd.domain.event import Gap, rfc3339
-from flashd.errors import StoreUnavailable
+from flashd.domain.event import Event, Gap, rfc3339
+from flashd.errors import InvariantBroken, StoreUnavailable
 from flashd.ports import BackendGate, Clock, Sent, StoreHealth
 from flashd.runtime.actor import Actor
 from flashd.runtime.deadline import bounded
@@ -104,8 +105,8 @@ class Alerter(Actor[None]):
     async def on_start(self) -> None:
         """Stand for election, follow the journals, tell."""
         self.spawn(self.leadership.run(), name="lead")
-        self.spawn(tick(self.follow, FOLLOW_S, clock=self.clock), name="follow")
-        self.spawn(tick(self.tell_next, TELL_S, clock=self.clock), name="tell")
+        self.spawn(tick(partial(self._spared, self.follow), FOLLOW_S, clock=self.clock), name="follow")
+        self.spawn(tick(partial(self._spared, self.tell_next), TELL_S, clock=self.clock), name="tell")
 
     async def receive(self, message: None) -> None:
         """Take no message: there is none."""
@@ -119,6 +120,16 @@ class Alerter(Actor[None]):
             await bounded(self.leadership.resign(), 1.0, clock=self.clock)
         except (StoreUnavailable, TimeoutError) as error:  # the lease ends by itself
             log.warning("alerts.not_resigned", reason=str(error))
+
+    @staticmethod
+    async def _spared(work: Callable[[], Awaitable[None]]) -> None:
+        """Do a round; a fault in it must not end the daemon, as an actor that crashes again and again would."""
+        try:
+            await work()
+        except InvariantBroken:
+            raise
+        except Exception:
+            log.exception("alerts.round_failed")
 
     async def _begin_term(self, epoch: int) -> None:
         for pool in self._standing.values():
@@ -153,13 +164,20 @@ class Alerter(Actor[None]):
                 return  # a new term began meanwhile, with a cursor of its own
             now_ms = self.clock.now_ms()
             for entry in entries:
-                standing.take(heard(entry, home=pool.pool == self._home), now_ms)
+                standing.take(self._made_of(entry, pool.pool), now_ms)
                 standing.cursor = entry.first if isinstance(entry, Gap) else entry.id
             standing.ripen(now_ms)
             if standing.is_changed:
                 await standing.commit()
             if len(entries) < PAGE:
                 return
+
+    def _made_of(self, entry: Event | Gap, pool: str) -> list[Signal]:
+        try:
+            return heard(entry, home=pool == self._home)
+        except Exception:  # of another version, maybe: it must not be read again for ever
+            log.exception("event.not_understood", pool=pool, at=getattr(entry, "id", ""))
+            return []
 
     async def _look(self) -> None:
         for pool in self._pools:

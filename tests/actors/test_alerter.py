@@ -436,6 +436,30 @@ async def test_a_long_journal_is_read_to_its_end_and_what_interests_nobody_costs
     assert world.book.cursor == "3001-0"
 
 
+async def test_an_event_that_nobody_understands_stops_no_other(world: World) -> None:
+    await world.start()
+    world.journal.happen("stock.drifted", channel="shop", exposures=7)
+    world.journal.happen("order.fell_short", **SHORT)
+    world.stand(OrderState.SHORTFALL)
+    await world.clock.advance(3)
+    assert world.taken.told == [("alert.raised", "shortfall:main")]
+
+
+async def test_a_fault_of_its_own_ends_nobody_s_life(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_message_id: str, _body: bytes) -> Sent:
+        raise RuntimeError("a bug")
+
+    alerter = await world.start()
+    monkeypatch.setattr(world.taken, "send", broken)
+    world.stand(OrderState.SHORTFALL)
+    world.journal.happen("order.fell_short", **SHORT)
+    await world.clock.advance(10)
+    assert alerter.ready.is_set()
+    monkeypatch.undo()
+    await world.clock.advance(3)
+    assert world.taken.told == [("alert.raised", "shortfall:main")]
+
+
 async def test_what_happened_before_alerts_were_ever_made_raises_none(world: World) -> None:
     world.journal.happen("order.fell_short", **SHORT)
     world.stand(OrderState.SHORTFALL)

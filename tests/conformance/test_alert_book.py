@@ -90,3 +90,11 @@ async def test_a_former_leader_changes_and_says_nothing(book: AlertBook) -> None
     assert not await book.change(late, epoch=7)
     assert await book.load() == AlertPage(cursor="1-0", standing=(standing(),))
     assert await said(book) == []
+
+
+async def test_an_alert_of_a_later_version_hides_no_other(book: AlertBook) -> None:
+    strange = b'{"alert":{"kind":"unheard_of"}}'
+    await book.change(step(keep=(standing(),)), epoch=7)
+    if isinstance(book, RedisAlertBook):
+        await book._client.hset("fd:{main}:alert", "unheard_of:x", strange)
+    assert (await book.load()).standing == (standing(),)
