@@ -19,6 +19,7 @@ from tests.e2e.market import CHANNELS, Market
 from tests.servers import Server
 
 STOCK = 5_000  # more than anybody can buy meanwhile: what falls short is the stop's doing
+PRICED = 3  # SKUs that have a price in the sale
 
 
 class Rush:
@@ -63,7 +64,8 @@ def write_sale(market: Market, folder: Path) -> Path:
         'name = "friday"',
         f"start = {(now - timedelta(minutes=1)).isoformat()}",
         f"end = {(now + timedelta(hours=1)).isoformat()}",
-        *(f'[[products]]\nsku = "{sku}"' for sku in market.skus),
+        *(f'[[products]]\nsku = "{sku}"\nprice = "5.00"' for sku in market.skus[:PRICED]),
+        *(f'[[products]]\nsku = "{sku}"' for sku in market.skus[PRICED:]),
     ]
     path = folder / "friday.toml"
     path.write_text("\n".join(lines))
@@ -112,6 +114,20 @@ async def stop_in_the_rush(folder: Path, server: Server, count: int, **market_op
         await only_paid_orders_came_after(market, server, rush)
         await flashd(market, "sale", "resume", "friday")
         await market.until(lambda figures: all(min(shop.values()) > 0 for shop in figures.values()))
+        await until_prices(market, "pushed")  # they outlived the stop
+        await flashd(market, "sale", "close", "friday")
+        await until_prices(market, "restored")
+
+
+async def until_prices(market: Market, state: str) -> None:
+    """Wait until all prices of the sale stand so on every shop."""
+    deadline = time.monotonic() + 30
+    while True:
+        shown = json.loads(await flashd(market, "sale", "show", "friday", "--json"))["prices"]
+        if {one["channel"]: one[state] for one in shown} == dict.fromkeys(CHANNELS, PRICED):
+            return
+        assert time.monotonic() < deadline, shown
+        await asyncio.sleep(0.2)
 
 
 async def only_paid_orders_came_after(market: Market, server: Server, rush: Rush) -> None:
