@@ -69,7 +69,7 @@ class House:
         config = self.loaded.config
         adapters = {name: connect_backend(name, section, self.loaded) for name, section in config.backends.items()}
         store = await open_store(config, kinds_of(adapters), reveal_of(self.loaded), SystemClock())
-        self.house = assemble(self.loaded, store, adapters, {}, SystemClock())
+        self.house = assemble(self.loaded, store, adapters, {}, None, SystemClock())
         await self.supervisor.start([self.house.sentry])
 
     async def alerter(self, name: str) -> Alerter:
