@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,22 @@ async def until_shown(shop: SimulatedShopify, sku: str, units: int, within_s: fl
             await asyncio.sleep(0.05)
 
 
+async def pause_and_resume(flashd: Flashd, shop: SimulatedShopify) -> None:
+    await asyncio.to_thread(flashd.run, "channel", "pause", "shop", "--reason", "a test")
+    await asyncio.to_thread(flashd.run, "stock", "set", "TEE", "20")
+    await asyncio.sleep(1.0)  # long enough for a figure, were it not paused
+    assert await shop.available("TEE") == 7
+    assert "paused" in (await asyncio.to_thread(flashd.run, "channel", "list")).stdout
+    await asyncio.to_thread(flashd.run, "channel", "resume", "shop")
+    await until_shown(shop, "TEE", 20)
+    events = (await asyncio.to_thread(flashd.run, "events", "--topic", "channel", "--json")).stdout
+    assert re.search(r'"channel.paused".*"channel.resumed"', events, re.DOTALL), events
+    shown = (await asyncio.to_thread(flashd.run, "stock", "exposure")).stdout
+    assert "could be sold twice" in shown
+    status = (await asyncio.to_thread(flashd.run, "status")).stdout
+    assert re.search(r"(?m)^shop +mirror +publishing", status), status
+
+
 @pytest.mark.slow
 async def test_a_running_shop_is_taken_over_without_losing_or_doubling_a_unit(tmp_path: Path, valkey: Server) -> None:
     async with Redis(unix_socket_path=valkey.socket_path) as client:
@@ -55,11 +72,14 @@ async def test_a_running_shop_is_taken_over_without_losing_or_doubling_a_unit(tm
     for name, secret in (("secret", with_shop.secret), ("access", with_shop.token)):
         (tmp_path / f"shop.{name}").write_text(secret)
         (tmp_path / f"shop.{name}").chmod(0o600)
-    flashd = Flashd(tmp_path, text.replace("MODE", "none").replace("SINCE", "since = 2120-01-01T00:00:00Z"))
+    flashd = Flashd(tmp_path, text)
     try:
         async with with_shop as shop:
             await shop.create({"sku": "TEE", "stock": 9}, {"sku": "CAP", "stock": 4})
             assert await shop.sell("TEE", 2) is not None  # before flashd knows the shop
+            await asyncio.sleep(1.1)  # a cut-over is written in whole seconds: this one is surely after the sale
+            began = datetime.now(UTC).strftime("since = %Y-%m-%dT%H:%M:%SZ")  # as flashd init writes it
+            flashd.config = text.replace("MODE", "none").replace("SINCE", began)
             await asyncio.to_thread(flashd.start)
 
             dry = await asyncio.to_thread(flashd.run, "channel", "import", "shop", "--stock", "--dry-run")
@@ -69,7 +89,7 @@ async def test_a_running_shop_is_taken_over_without_losing_or_doubling_a_unit(tm
             assert "2 SKUs counted, 11 units on hand in all" in done.stdout, done.stdout + done.stderr
             found = re.search(r"write since = (\S+):", done.stdout)
             assert found is not None, done.stdout
-            assert await shop.sell("CAP") is not None  # after the cut-over, before it is configured
+            assert await shop.sell("CAP") is not None  # while nothing is published yet
 
             await asyncio.to_thread(flashd.terminate)
             flashd.config = text.replace("MODE", "mirror").replace("SINCE", f"since = {found[1]}")
@@ -82,19 +102,7 @@ async def test_a_running_shop_is_taken_over_without_losing_or_doubling_a_unit(tm
             levels = {one["sku"]: one for one in await asyncio.to_thread(_levels, flashd)}
             assert (levels["TEE"]["on_hand"], levels["TEE"]["sold"], levels["TEE"]["free"]) == (7, 0, 7)
 
-            await asyncio.to_thread(flashd.run, "channel", "pause", "shop", "--reason", "a test")
-            await asyncio.to_thread(flashd.run, "stock", "set", "TEE", "20")
-            await asyncio.sleep(1.0)  # long enough for a figure, were it not paused
-            assert await shop.available("TEE") == 7
-            assert "paused" in (await asyncio.to_thread(flashd.run, "channel", "list")).stdout
-            await asyncio.to_thread(flashd.run, "channel", "resume", "shop")
-            await until_shown(shop, "TEE", 20)
-            events = (await asyncio.to_thread(flashd.run, "events", "--topic", "channel", "--json")).stdout
-            assert re.search(r'"channel.paused".*"channel.resumed"', events, re.DOTALL), events
-            shown = (await asyncio.to_thread(flashd.run, "stock", "exposure")).stdout
-            assert "could be sold twice" in shown
-            status = (await asyncio.to_thread(flashd.run, "status")).stdout
-            assert re.search(r"(?m)^shop +mirror +publishing", status), status
+            await pause_and_resume(flashd, shop)
     finally:
         flashd.close()
         with_shop.close()
