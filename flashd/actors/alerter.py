@@ -42,6 +42,7 @@ TELL_S = 0.5
 KEEP_CURSOR_S = 5.0  # a cursor that moved past nothing of interest is kept so often
 PAGE = 500
 PAGES_AT_ONCE = 20  # of one pool, before the next has its turn
+FAULT_PAUSE_S = 10.0
 PATIENCE_S = 3.0  # whoever led last tells that the store is away after so long,
 OTHERS_PATIENCE_S = 60.0  # and everybody else after so long: the leader may be gone with it
 
@@ -121,8 +122,7 @@ class Alerter(Actor[None]):
         except (StoreUnavailable, TimeoutError) as error:  # the lease ends by itself
             log.warning("alerts.not_resigned", reason=str(error))
 
-    @staticmethod
-    async def _spared(work: Callable[[], Awaitable[None]]) -> None:
+    async def _spared(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do a round; a fault in it must not end the daemon, as an actor that crashes again and again would."""
         try:
             await work()
@@ -130,6 +130,7 @@ class Alerter(Actor[None]):
             raise
         except Exception:
             log.exception("alerts.round_failed")
+            await self.clock.sleep(FAULT_PAUSE_S)
 
     async def _begin_term(self, epoch: int) -> None:
         for pool in self._standing.values():

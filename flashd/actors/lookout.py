@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from flashd.domain.alarm import BY_BACKEND, ENDS_WITHOUT, End, Signal, figures, in_doubt, is_covered
+from flashd.domain.alarm import BY_BACKEND, ENDS_WITHOUT, End, Raise, Signal, figures, in_doubt, is_covered
 from flashd.domain.alert import MANY, AlertKind, Standing
 from flashd.domain.flow import BackendSnapshot, ChannelFlow, PollFlow
 from flashd.domain.instant import to_ms
 from flashd.domain.order import OrderState
 from flashd.domain.sale import SaleState
-from flashd.ports import AlertBook, Clock, Feed, OrderBook, Sales, StockLedger
+from flashd.ports import AlertBook, Clock, Feed, Listings, OrderBook, Sales, StockLedger
 
 QUIET_MS = 86_400_000  # what has no other end is over after a day without news
 SETTLED_MS = 120_000  # an answering channel proves nothing about an alert younger than this
 DOUBTFUL_AT_MOST = 500  # orders in doubt that are looked at
 
+_OF_BACKENDS = frozenset({AlertKind.BACKEND_AWAY, AlertKind.BACKEND_PAUSED})
 _QUIET_ENDS = frozenset({AlertKind.EVENTS_MISSED, AlertKind.PRICE, AlertKind.TEST})
 
 
@@ -28,6 +29,7 @@ class PoolSources:
     book: AlertBook
     orders: OrderBook
     ledger: StockLedger
+    listings: Listings
     sales: Sales
 
     @property
@@ -72,7 +74,7 @@ class Lookout:
         records = await pool.orders.page([OrderState.IN_DOUBT], limit=DOUBTFUL_AT_MOST)
         doubted = [one.alert.subject for one in standing if one.alert.kind is AlertKind.IN_DOUBT]
         found = in_doubt(records, doubted, now_ms=now_ms, after_ms=self._in_doubt_ms())
-        found += self._figures(pool.pool, await self._on_sale(pool))
+        found += await self._figures(pool)
         found += self._answers(standing)
         for one in standing:
             if one.is_open and await self._is_over(pool, one, now_ms):
@@ -89,20 +91,36 @@ class Lookout:
             for product in record.sale.products
         }
 
-    def _figures(self, pool: str, on_sale: dict[str, tuple[str, ...]]) -> Iterable[Signal]:
+    async def _figures(self, pool: PoolSources) -> list[Signal]:
+        """
+        Return what channels with an API of their own do not show of running sales.
+
+        Who is mapped, the store knows. What a platform refused, only the process knows that publishes to it.
+        """
+        found: list[Signal] = []
+        on_sale = await self._on_sale(pool)
         for flow in self._sights.flows():
             seen = flow.figures
-            if flow.pool != pool or not seen.leading or seen.mode == "none":
+            if flow.pool != pool.pool or seen.mode == "none":
                 continue
-            skus = [sku for sku, channels in on_sale.items() if not channels or seen.name in channels]
-            yield from figures(seen.name, gaps=seen.gaps, refused=seen.refused, on_sale=skus)
+            skus = {sku for sku, channels in on_sale.items() if not channels or seen.name in channels}
+            mapped = await pool.listings.entries(seen.name, sorted(skus)) if skus else {}
+            signals = figures(seen.name, gaps=skus - mapped.keys(), refused=seen.refused, on_sale=skus)
+            blind = bool(skus) and not seen.leading
+            found += [one for one in signals if not (blind and _kind_of(one) is AlertKind.REFUSED_FIGURE)]
+        return found
 
     def _answers(self, standing: Collection[Standing]) -> Iterable[Signal]:
         """End what was told by a process that is gone, and that its own eyes would see to be over."""
         flows = {flow.figures.name: flow for flow in self._sights.flows() if flow.figures.leading}
-        leading = {one.name: one for one in self._sights.backends() if one.leading}
+        backends = self._sights.backends()
+        leading = {one.name: one for one in backends if one.leading}
+        removed = {one.alert.subject for one in standing} - {one.name for one in backends}
         for one in standing:
             kind, name = one.alert.kind, one.alert.subject
+            if kind in _OF_BACKENDS and backends and name in removed:
+                yield End(kind, name)  # it left the configuration
+                continue
             flow, backend = flows.get(name), leading.get(name)
             old = one.is_open and self._clock.now_ms() - one.last_ms >= SETTLED_MS
             if kind is AlertKind.BACKEND_AWAY and backend is not None:
@@ -129,6 +147,10 @@ class Lookout:
             skus = [str(sku) for sku in one.alert.facts.get("skus", ())]
             return now_ms - one.last_ms >= SETTLED_MS and (not skus or is_covered(await pool.ledger.levels(skus)))
         return False
+
+
+def _kind_of(signal: Signal) -> AlertKind:
+    return signal.alert.kind if isinstance(signal, Raise) else signal.kind
 
 
 def _webhooks_come(flow: Flow, since_ms: int) -> bool:

@@ -43,7 +43,14 @@ def build_alerter(house: Assembly, messenger: Messenger | None, *, owner: str) -
     sights = Sights(flows=flows, backends=lambda: [actor.snapshot() for actor in house.backends.values()])
     return Alerter(
         [
-            PoolSources(feed=pool.feed, book=pool.alerts, orders=pool.book, ledger=pool.ledger, sales=pool.sales)
+            PoolSources(
+                feed=pool.feed,
+                book=pool.alerts,
+                orders=pool.book,
+                ledger=pool.ledger,
+                listings=pool.listings,
+                sales=pool.sales,
+            )
             for pool in pools
         ],
         Lookout(sights, clock=house.clock, in_doubt_ms=lambda: round(house.loaded.config.alerts.in_doubt_s * 1000)),

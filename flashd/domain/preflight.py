@@ -136,12 +136,16 @@ def _stock(facts: Facts) -> Iterator[Finding]:
 
 def _counted(facts: Facts) -> Iterator[Finding]:
     parts = {sku for one in skus_of(facts) for sku in _parts(facts, one) if sku in facts.units}
-    stale = sorted(sku for sku in parts if facts.now_ms - facts.counted_ms.get(sku, 0) > COUNTED_MS)
-    name = facts.record.sale.name
+    unknown = sorted(parts - facts.counted_ms.keys())
+    stale = sorted(sku for sku in parts & facts.counted_ms.keys() if facts.now_ms - facts.counted_ms[sku] > COUNTED_MS)
+    name, mend = facts.record.sale.name, "count again: flashd stock recount"
     if stale:
-        said = f"{named(stale)} were not counted in the last {COUNTED_MS // 86_400_000} days, as far as is known"
-        yield found("counted", name, Level.WARN, said, "count again: flashd stock recount")
-    else:
+        said = f"{named(stale)} were last counted more than {COUNTED_MS // 86_400_000} days ago"
+        yield found("counted", name, Level.WARN, said, mend)
+    if unknown:
+        said = f"nobody noted when {named(unknown)} were counted: they were set by hand"
+        yield found("counted", name, Level.WARN, said, mend)
+    if not stale and not unknown:
         yield found("counted", name, Level.OK, "counted lately")
 
 

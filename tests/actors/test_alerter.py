@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from flashd.actors.alerter import Alerter, AlertRules
 from flashd.actors.lookout import Flow, Lookout, PoolSources, Sights
 from flashd.actors.teller import Teller
+from flashd.domain.catalogue import Entry
 from flashd.domain.event import Event, Gap
 from flashd.domain.flow import BackendSnapshot, ChannelFlow, PollFlow
 from flashd.domain.order import OrderRecord, OrderRef, OrderState
@@ -25,6 +26,7 @@ from tests.fakes.alerts import FakeAlertBook, FakeJournal, FakeMessenger
 from tests.fakes.clock import FakeClock
 from tests.fakes.gate import FakeGate
 from tests.fakes.ledger import FakeLedger
+from tests.fakes.listings import FakeListings
 from tests.fakes.orderbook import FakeOrderBook
 from tests.fakes.pool import FakePool
 from tests.fakes.sales import FakeSales
@@ -66,6 +68,7 @@ class World:
                 book=self.books[name],
                 orders=FakeOrderBook(pool),
                 ledger=FakeLedger(pool),
+                listings=FakeListings(pool),
                 sales=self.sales if name == "main" else FakeSales(pool=name, now_ms=self.clock.now_ms),
             )
             for name, pool in self.pools.items()
@@ -103,7 +106,7 @@ async def world() -> AsyncIterator[World]:
     yield made
     for alerter in made.living:
         task = asyncio.ensure_future(alerter.stop())
-        await made.clock.advance(30)
+        await made.clock.advance(3)
         await task
 
 
@@ -321,12 +324,12 @@ async def test_a_pause_that_was_forgotten_is_told(world: World) -> None:
 
 
 async def test_an_order_in_doubt_for_too_long_is_told_until_all_is_known(world: World) -> None:
-    await world.start(in_doubt_s=300)
+    await world.start(in_doubt_s=60)
     sent_ms = world.clock.now_ms()
     ref = world.stand(OrderState.IN_DOUBT, timeline=((sent_ms, "sending"), (sent_ms + 5, "in_doubt: lost")))
-    await world.clock.advance(280)
+    await world.clock.advance(45)
     assert world.taken.told == []
-    await world.clock.advance(40)
+    await world.clock.advance(30)
     assert world.taken.told == [("alert.raised", "in_doubt:erp")]
     assert world.taken.taken[0][1]["data"]["facts"]["orders"] == ["shop:1001"]
     world.pool.records[ref] = replace(world.pool.records[ref], state=OrderState.DELIVERED)
@@ -366,24 +369,56 @@ def running_sale(world: World) -> Sale:
     return Sale(
         name="friday",
         start=datetime.fromtimestamp(now_s - 60, UTC),
-        end=datetime.fromtimestamp(now_s + 600, UTC),
+        end=datetime.fromtimestamp(now_s + 90, UTC),
         products=(SaleProduct(sku="TEE"), SaleProduct(sku="CAP")),
     )
 
 
+def map_to_shop(world: World, *skus: str) -> None:
+    world.pool.entries["shop"] = {sku: Entry(sku=sku, ids={"item": sku}) for sku in skus}
+
+
 async def test_what_a_running_sale_cannot_show_is_told_and_nothing_else(world: World) -> None:
     await world.sales.put(running_sale(world), by="anna")
-    flow = ChannelFlow(name="shop", mode="mirror", leading=True, gaps=("TEE", "OLD"), refused={"HAT": "no"})
+    flow = ChannelFlow(name="shop", mode="mirror", leading=True, refused={"HAT": "no"})
     world.flows = [Flow(pool="main", figures=flow)]
+    map_to_shop(world, "CAP")
     await world.start()
     await world.clock.advance(5)
     assert world.taken.told == [("alert.raised", "unmapped:shop")]
     assert world.taken.taken[0][1]["data"]["facts"] == {"skus": ["TEE"]}
-    world.flows = [Flow(pool="main", figures=replace(flow, gaps=(), refused={"CAP": "no such item"}))]
+    map_to_shop(world, "CAP", "TEE")
+    world.flows = [Flow(pool="main", figures=replace(flow, refused={"CAP": "no such item"}))]
     await world.clock.advance(15)
     assert sorted(world.taken.told[1:]) == [("alert.cleared", "unmapped:shop"), ("alert.raised", "refused_figure:shop")]
-    await world.clock.advance(700)
+    await world.clock.advance(110)
     assert world.taken.told[3:] == [("alert.cleared", "refused_figure:shop")]
+
+
+async def test_who_does_not_publish_knows_of_maps_and_says_nothing_of_refusals(world: World) -> None:
+    await world.sales.put(running_sale(world), by="anna")
+    flow = ChannelFlow(name="shop", mode="mirror", leading=True, refused={"CAP": "no such item"})
+    world.flows = [Flow(pool="main", figures=flow)]
+    map_to_shop(world, "CAP", "TEE")
+    await world.start()
+    world.flows = [Flow(pool="main", figures=replace(flow, leading=False, refused={}))]
+    map_to_shop(world, "CAP")
+    await world.clock.advance(15)
+    assert world.taken.told == [("alert.raised", "refused_figure:shop"), ("alert.raised", "unmapped:shop")]
+    await world.clock.advance(110)
+    assert sorted(world.taken.told[2:]) == [
+        ("alert.cleared", "refused_figure:shop"),
+        ("alert.cleared", "unmapped:shop"),
+    ]
+
+
+async def test_a_backend_that_left_the_configuration_is_no_trouble_any_more(world: World) -> None:
+    world.backends = [BackendSnapshot(name="erp", kind="http", rate="1/s", per_second=1.0)]
+    await world.start()
+    for name in ("erp", "old"):
+        world.journal.happen("backend.went_away", backend=name, reason="401", alert=True)
+    await world.clock.advance(15)
+    assert world.taken.told[2:] == [("alert.cleared", "backend_away:old")]
 
 
 async def test_webhooks_that_returned_while_nobody_looked_end_their_alert(world: World) -> None:
@@ -392,7 +427,7 @@ async def test_webhooks_that_returned_while_nobody_looked_end_their_alert(world:
     await world.clock.advance(3)
     flow = ChannelFlow(name="shop", mode="mirror", leading=True)
     world.flows = [Flow(pool="main", figures=flow, polls=PollFlow(name="shop", silent="still off"))]
-    await world.clock.advance(300)
+    await world.clock.advance(150)
     assert world.taken.told == [("alert.raised", "webhooks_silent:shop")]
     polls = PollFlow(name="shop", last_poll_ms=world.clock.now_ms())
     world.flows = [Flow(pool="main", figures=flow, polls=polls)]
@@ -406,7 +441,7 @@ async def test_a_deficit_and_a_figure_too_high_end_when_all_is_covered(world: Wo
     await world.start()
     world.journal.happen("stock.fell_negative", sku="A", location="main", deficit=2)
     world.journal.happen("stock.drifted", channel="shop", exposures=[["B", 4, 9]])
-    await world.clock.advance(300)
+    await world.clock.advance(140)
     assert sorted(world.taken.told) == [("alert.raised", "deficit:A"), ("alert.raised", "overexposed:shop")]
     world.pool.levels["A", "main"] = StockLevel(sku="A", on_hand=7, sold=7)
     world.pool.levels["B", "main"] = StockLevel(sku="B", on_hand=9, exposed=9)
@@ -453,10 +488,12 @@ async def test_a_fault_of_its_own_ends_nobody_s_life(world: World, monkeypatch: 
     monkeypatch.setattr(world.taken, "send", broken)
     world.stand(OrderState.SHORTFALL)
     world.journal.happen("order.fell_short", **SHORT)
-    await world.clock.advance(10)
+    with structlog.testing.capture_logs() as logs:
+        await world.clock.advance(9)
+    assert [entry["event"] for entry in logs].count("alerts.round_failed") == 1
     assert alerter.ready.is_set()
     monkeypatch.undo()
-    await world.clock.advance(3)
+    await world.clock.advance(10)
     assert world.taken.told == [("alert.raised", "shortfall:main")]
 
 
