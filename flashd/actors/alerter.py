@@ -294,8 +294,13 @@ class Alerter(Actor[None]):
 
     async def standing(self) -> list[Standing]:
         """Return all that stands, whoever tells it. Raises StoreUnavailable."""
-        pages = [await pool.book.load() for pool in self._pools]
         direct = [self._direct] if self._direct is not None and self._direct.said else []
+        try:
+            pages = [await pool.book.load() for pool in self._pools]
+        except StoreUnavailable:
+            if not direct:
+                raise
+            return direct  # the very thing to be told now
         return [*direct, *(one for page in pages for one in page.standing if one.said)]
 
     def receiver(self) -> Receiver:

@@ -338,7 +338,7 @@ async def test_an_order_in_doubt_for_too_long_is_told_until_all_is_known(world: 
 
 
 async def test_lost_durability_is_told_without_the_store(world: World) -> None:
-    await world.start()
+    alerter = await world.start()
     world.health = StoreHealth(ok=False, reason="the disk is full")
     world.gate.down = True
     for name, book in world.books.items():
@@ -346,6 +346,7 @@ async def test_lost_durability_is_told_without_the_store(world: World) -> None:
     await world.clock.advance(5)
     assert [body["data"]["kind"] for _, body in world.taken.taken] == ["not_durable"]
     assert "the disk is full" in world.taken.taken[0][1]["data"]["text"]
+    assert [str(one.alert.kind) for one in await alerter.standing()] == ["not_durable"]
     world.health = StoreHealth(ok=True)
     world.gate.down = False
     for name, book in world.books.items():
