@@ -135,6 +135,9 @@ async def house(tmp_path: Path, servers: dict[str, Server]) -> AsyncIterator[Hou
     await runner.cleanup()
 
 
+WINDOW_S = 0.95  # counted as they arrive, and one that was late on its way shortens the distance to the next
+
+
 def most_in(window_s: float, came_s: list[float]) -> int:
     return max((sum(first <= other < first + window_s for other in came_s) for first in came_s), default=0)
 
@@ -143,15 +146,15 @@ async def test_five_then_fifty_then_five_a_second_keeps_each_bound_and_sends_eac
     await house.queue(60)
     await house.sent(6)
     slow = len(house.books.came_s)
-    assert most_in(1.0, house.books.came_s) <= 5
+    assert most_in(WINDOW_S, house.books.came_s) <= 5
     await house.reload("50/s")
     await house.sent(slow + 30)
-    assert most_in(1.0, house.books.came_s) <= 50
+    assert most_in(WINDOW_S, house.books.came_s) <= 50
     await house.reload("5/s")
     again = len(house.books.came_s)
     await house.sent(again + 6)
     late = house.books.came_s[again:]
-    assert most_in(1.0, late) <= 5
+    assert most_in(WINDOW_S, late) <= 5
     assert min(later - earlier for earlier, later in pairwise(late)) > 0.19
     assert len(set(house.books.keys)) == len(house.books.keys)
 

@@ -21,11 +21,8 @@ from flashd.store.listings import RedisListings
 from flashd.store.sales import RedisSales
 from tests.store.traffic import SKUS, Traffic
 
-BY_OTHERS = (
-    "backend.",
-    "channel.",
-    "sale.price_",
-)  # announced by actors and by the quarantine; their own tests see them
+# Announced by actors and by the quarantine; their own tests see them.
+BY_OTHERS = ("alert.", "backend.", "channel.", "sale.price_")
 
 
 async def test_what_the_scripts_say_keeps_to_the_schema_and_nothing_is_left_unsaid(client: Client) -> None:
