@@ -33,7 +33,7 @@ def run(config: str | None) -> None:
 
 @click.command()
 @config_option
-@click.option("--online", is_flag=True, help="Also ask the store and log in to every backend.")
+@click.option("--online", is_flag=True, help="Also ask the store, and log in to every channel and backend.")
 @click.option("--sale", metavar="NAME", help="Instead, ask the running daemon whether that sale may go: GO or NO-GO.")
 @pool_option
 @url_option
@@ -50,7 +50,11 @@ def check(
     if sale is not None:
         show_preflight(admin_at(config, url), sale, pool, as_json=as_json)
         return
+    # Only here, for it imports every room.
+    from flashd.daemon.online import try_adapters  # noqa: PLC0415
+
     loaded = load_config(config)
+    try_adapters(loaded)
     findings: list[dict[str, object]] = [{"what": loaded.path, "ok": True, "said": "the configuration is right"}]
     findings += [{"what": loaded.path, "ok": True, "said": f"warning: {text}"} for text in loaded.warnings]
     if online:
@@ -69,9 +73,9 @@ def check(
 
 
 async def _ask_all(loaded: Loaded) -> list[dict[str, object]]:
-    from flashd.daemon.online import ask_backends, ask_store  # noqa: PLC0415  # only here: it imports every room
+    from flashd.daemon.online import ask_backends, ask_channels, ask_store  # noqa: PLC0415  # as above
 
-    found = [await ask_store(loaded), *(await ask_backends(loaded))]
+    found = [await ask_store(loaded), *(await ask_channels(loaded)), *(await ask_backends(loaded))]
     return [{"what": what, "ok": ok, "said": said} for what, ok, said in found]
 
 

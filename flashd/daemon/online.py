@@ -1,12 +1,29 @@
-"""Asking the other sides for real, for `flashd check --online`."""
+"""What `flashd check` asks beyond the file: the adapters of what they are handed, and with --online the other sides."""
 
 from __future__ import annotations
 
 from flashd.config import Loaded
-from flashd.daemon.adapters import connect_backend, reveal_of
+from flashd.daemon.adapters import connect_api, connect_backend, connect_channel, reveal_of
+from flashd.daemon.outlet import connect_apis
+from flashd.daemon.telling import connect_messenger
 from flashd.errors import ConfigError, FlashdError
 from flashd.runtime.clock import SystemClock
 from flashd.store.opening import ask_contract
+
+
+def try_adapters(loaded: Loaded) -> None:
+    """
+    Make every adapter as `flashd run` does and throw it away: nothing is opened and nobody is asked.
+
+    Raises:
+        ConfigError: What an adapter refuses of its section, so that nobody learns it only when the daemon starts.
+    """
+    for name, channel in loaded.config.channels.items():
+        connect_channel(name, channel, loaded)
+    connect_apis(loaded)
+    for name, backend in loaded.config.backends.items():
+        connect_backend(name, backend, loaded)
+    connect_messenger(loaded)
 
 
 async def ask_store(loaded: Loaded) -> tuple[str, bool, str]:
@@ -35,4 +52,20 @@ async def ask_backends(loaded: Loaded) -> list[tuple[str, bool, str]]:
             found.append((f"backend {name}", False, str(error)))
         finally:
             await adapter.close()
+    return found
+
+
+async def ask_channels(loaded: Loaded) -> list[tuple[str, bool, str]]:
+    """Return the same of every channel whose platform can be asked, after logging in."""
+    found = []
+    for name, section in loaded.config.channels.items():
+        api = connect_api(name, section, loaded)
+        if api is None:
+            continue
+        try:
+            found.append((f"channel {name}", True, await api.check()))
+        except FlashdError as error:
+            found.append((f"channel {name}", False, str(error)))
+        finally:
+            await api.close()
     return found

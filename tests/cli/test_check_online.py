@@ -1,0 +1,51 @@
+"""`flashd check` refuses what the daemon would refuse, and with --online logs in to the platforms."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_commands import flashd
+from tests.shops.shopify import SimulatedShopify
+
+SHOP = """
+[store]
+url = "embedded"
+state_dir = "{folder}/state"
+[channels.shop]
+kind = "shopify"
+secrets = [{{ file = "shop.secret" }}]
+{more}
+"""
+
+
+def _write(folder: Path, more: str, **secrets: str) -> None:
+    (folder / "flashd.toml").write_text(SHOP.format(folder=folder, more=more))
+    for name, text in {"shop.secret": "of-the-test", **secrets}.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o600)
+
+
+def test_a_shop_that_figures_cannot_be_written_to_is_refused_before_the_daemon_starts(tmp_path: Path) -> None:
+    _write(tmp_path, 'publish = { mode = "escrow" }')
+    checked = flashd("check", cwd=tmp_path)
+    assert checked.returncode == 78, checked.stdout
+    assert '[channels.shop] publish.mode = "escrow": no address of its API is configured' in checked.stderr
+
+
+@pytest.mark.parametrize("right", [True, False], ids=["its own token", "another token"])
+def test_a_check_online_logs_in_to_the_platform(tmp_path: Path, right: bool) -> None:  # noqa: FBT001  # a case
+    shop = SimulatedShopify(tmp_path).start()
+    try:
+        token = shop.token if right else "shpat_of-nobody"
+        _write(tmp_path, f'url = "{shop.url}"\naccess_token = {{ file = "shop.token" }}', **{"shop.token": token})
+        checked = flashd("check", "--online", "--json", cwd=tmp_path)
+    finally:
+        shop.close()
+    said = {finding["what"]: finding for finding in json.loads(checked.stdout)["findings"]}
+    assert said["channel shop"]["ok"] is right, checked.stdout
+    assert checked.returncode == (0 if right else 1)
+    assert ("Shopify" in said["channel shop"]["said"]) is right or "token" in said["channel shop"]["said"]
+    assert "shpat_of-nobody" not in checked.stdout
