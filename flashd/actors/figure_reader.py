@@ -72,6 +72,8 @@ class FigureReader:
         if before.state is ListingState.IN_DOUBT:
             log.info("figure.doubt_resolved", channel=self._line.channel, sku=sku, found=str(why))
             await self._observe(before, figure)
+        elif why is Staleness.EXPECTED and before == now and before.exposed != figure.units:
+            await self._observe(before, figure)  # a clamp, or a refusal while it settled: nothing else would mend it
         elif why is Staleness.EDIT:
             await self.tell_edit(sku, max(0, before.figure), figure.units)
             await self._observe(before, figure)

@@ -19,6 +19,8 @@ from flashd.ports import ChannelApi, Clock, FigureWrite, FigureWritten, WriteCod
 
 BUSY_S = 0.5
 END_TRIES = 5
+# What a repeat under the same key may say of the first attempt. A refusal speaks of the repeat alone.
+_PROVEN = (WriteCode.APPLIED, WriteCode.STALE)
 
 log = structlog.get_logger()
 
@@ -125,7 +127,7 @@ class FigureWriter:
             return answers
         again = await self._api.write(writes)  # the same call under the same key answers as the first did
         return [
-            later if first.code is WriteCode.UNKNOWN and later.code is not WriteCode.LATER else first
+            later if first.code is WriteCode.UNKNOWN and later.code in _PROVEN else first
             for first, later in zip(answers, again, strict=True)
         ]
 

@@ -107,10 +107,25 @@ def end(listing: Listing, ended: Ended) -> Listing:
         return replace(listing, exposed=exposed, figure=figure, state=ListingState.IDLE)
     if ended.outcome is Outcome.UNKNOWN or (not compare and ended.at_ms <= 0):
         return replace(listing, state=ListingState.IN_DOUBT)
+    if compare and _uncovered(listing, kept):
+        return _overwritten(listing, kept, ended.at_ms)
     if compare:
         exposed = max(0, listing.exposed - max(0, kept - listing.to))
         return replace(listing, exposed=exposed, figure=listing.to, state=ListingState.IDLE)
     return replace(listing, figure=listing.to, state=ListingState.SETTLING, written_ms=ended.at_ms)
+
+
+def _uncovered(listing: Listing, kept: int) -> bool:
+    """Say whether the exposure was less than the figure that the compare proved: nobody granted what stood there."""
+    return listing.exposed + listing.seen < kept + max(0, listing.to - kept)
+
+
+def _overwritten(listing: Listing, kept: int, at_ms: int) -> Listing:
+    """Return the row of an applied compare that proved an edit: it settles, and nothing is given back before."""
+    if at_ms <= 0:
+        return replace(listing, state=ListingState.IN_DOUBT)
+    exposed = listing.exposed + (0 if listing.backed else min(kept, listing.to))
+    return replace(listing, exposed=exposed, figure=listing.to, state=ListingState.SETTLING, written_ms=at_ms)
 
 
 def observe(listing: Listing, known: Listing, figure: int, *, at_ms: int) -> Listing:

@@ -345,6 +345,20 @@ async def test_a_kit_is_dirty_with_its_parts(shelf: Shelf) -> None:
     assert set(await shelf.dirty()) == {"tee", "pair"}
 
 
+async def test_a_compare_that_proves_an_edit_gives_nothing_back_before_all_is_seen(zero: Shelf) -> None:
+    """Four were sold unseen before a human wrote 25, and the channel is taken to zero at once."""
+    await zero.begin(10)
+    await zero.end(Outcome.APPLIED)
+    [known] = await zero.port.get("shop", ["tee"])
+    await zero.port.observe("shop", known, 25, at_ms=T + 1)
+    assert (await zero.begin(0, key="k2", was=25)).code is BeginCode.BEGUN
+    row = await zero.end(Outcome.APPLIED, key="k2", at_ms=T + 2)
+    assert (row.state, row.figure, row.exposed) == (ListingState.SETTLING, 0, 10)
+    assert (await zero.bench.ledger.hold([make_hold(tee=4)]))[0].left == (("tee", 0),)
+    await zero.port.settle("shop", seen_ms=T + 3)
+    assert ((await zero.row()).exposed, await zero.exposed()) == (0, 0)
+
+
 # ------------------------------------------------------------------------------------------------------------ the map
 
 

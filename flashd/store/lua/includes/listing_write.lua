@@ -54,6 +54,13 @@ local function end_listing(row, ended)
     row.state, row.figure = 'idle', ended.figure or row.figure
   elseif ended.outcome == 'unknown' or (row.mode == 'absolute' and ended.at <= 0) then
     row.state = 'in_doubt'
+  elseif row.mode == 'compare' and row.exposed + row.seen < kept + math.max(0, row.to - kept) then
+    if ended.at <= 0 then -- the compare proved a figure that nobody granted: an edit; as after an absolute write
+      row.state = 'in_doubt'
+    else
+      row.exposed = row.exposed + (row.backed and 0 or math.min(kept, row.to))
+      row.state, row.figure, row.written = 'settling', row.to, ended.at
+    end
   elseif row.mode == 'compare' then
     row.exposed = math.max(0, row.exposed - math.max(0, kept - row.to))
     row.state, row.figure = 'idle', row.to
