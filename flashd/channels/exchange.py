@@ -31,6 +31,8 @@ LONGEST_PAUSE_S = 900.0
 _CONNECT_S = 10.0
 _KEEP_ALIVE_S = 1.5  # shorter than servers keep an idle connection: a write into one that is being dropped is in doubt
 _IN_FLIGHT = 4
+FIGURE_PATIENCE_S = 5.0  # a figure that waits longer is an old one, and whoever sends it may lead no more
+_CLOSED = frozenset({401, 403, 405, 407, 410})  # nobody may come in; 404 may speak of one product
 
 Method = Literal["GET", "POST", "PUT"]
 
@@ -103,12 +105,20 @@ class Pace:
         self._sleep = sleep
         self._queue = asyncio.Lock()  # fair: first come, first served
 
-    async def turn(self) -> None:
-        """Return when a request may go out."""
-        async with self._queue:
-            while (wait_s := self._next_s - self._clock()) > 0:
-                await self._sleep(wait_s)
-            self._next_s = self._clock() + self._spacing_s
+    async def turn(self, patience_s: float | None = None) -> bool:
+        """Wait until a request may go out; say whether it may, after *patience_s* (or a few spacings) at the latest."""
+        if patience_s is not None:
+            patience_s = max(patience_s, 4 * self._spacing_s)
+        try:
+            async with asyncio.timeout(patience_s), self._queue:
+                while (wait_s := self._next_s - self._clock()) > 0:
+                    if patience_s is not None and wait_s > patience_s:
+                        return False
+                    await self._sleep(wait_s)
+                self._next_s = self._clock() + self._spacing_s
+        except TimeoutError:
+            return False
+        return True
 
     def rest(self, seconds: float) -> None:
         """Let nothing go out for so long."""
@@ -134,14 +144,22 @@ class Link:
         self.calls = 0
 
     async def ask(
-        self, method: Method, url: URL, content: bytes | None = None, *, headers: Mapping[str, str] | None = None
+        self,
+        method: Method,
+        url: URL,
+        content: bytes | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        patience_s: float | None = None,
     ) -> Answer | Lost:
         """
         Wait for the channel's rate, send once, and return what came.
 
         429, and 503 with a Retry-After, let all that follows wait.
+        What would wait longer than *patience_s* is not sent.
         """
-        await self._pace.turn()
+        if not await self._pace.turn(patience_s):
+            return Lost(reason="not sent: the channel asked for a pause, or its rate is used up", sent=False)
         self.calls += 1
         answer = await self._send(method, url, content, headers or {})
         if isinstance(answer, Answer) and (answer.status == 429 or (answer.status == 503 and answer.retry_after_s)):
@@ -249,7 +267,8 @@ def write_code(answer: Answer | Lost) -> WriteCode:
     """
     Say what the way in which a write ended says by itself; APPLIED: it is for the body to prove it.
 
-    Refused and throttled requests wrote nothing. A lost reply, and a server error, may have written.
+    Refused and throttled requests wrote nothing. A lost reply, and a server error, may have written. What speaks of the
+    login or the address, and of no figure, is LATER: it holds for all figures alike, and ends for all at once.
     """
     if isinstance(answer, Lost):
         return WriteCode.UNKNOWN if answer.sent else WriteCode.LATER
@@ -257,7 +276,9 @@ def write_code(answer: Answer | Lost) -> WriteCode:
         return WriteCode.APPLIED
     if answer.status == 429 or (answer.status == 503 and answer.retry_after_s is not None):
         return WriteCode.LATER
-    return WriteCode.REFUSED if 300 <= answer.status < 500 and answer.status != 408 else WriteCode.UNKNOWN
+    if 300 <= answer.status < 400 or answer.status in _CLOSED:
+        return WriteCode.LATER
+    return WriteCode.REFUSED if 400 <= answer.status < 500 and answer.status != 408 else WriteCode.UNKNOWN
 
 
 def instant_ms(text: str) -> int | None:

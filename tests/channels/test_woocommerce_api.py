@@ -210,7 +210,8 @@ async def test_a_write_was_in_force_before_the_instant_it_tells_also_behind_a_sl
         ({"errors": 1, "status": 500}, WriteCode.UNKNOWN, 5),
         ({"errors": 1, "status": 502}, WriteCode.UNKNOWN, 5),
         ({"errors": 1, "status": 503}, WriteCode.UNKNOWN, 5),
-        ({"errors": 1, "status": 403}, WriteCode.REFUSED, 5),
+        ({"errors": 1, "status": 401}, WriteCode.LATER, 5),
+        ({"errors": 1, "status": 403}, WriteCode.LATER, 5),
         ({"errors": 1, "status": 404}, WriteCode.REFUSED, 5),
     ],
 )
@@ -553,7 +554,7 @@ async def test_a_redirect_is_refused_and_not_followed() -> None:
     async with Listening(answer) as url:
         api = connected(url)
         (written,) = await api.write([wish(Entry(sku="LAMP", ids={"product": "7"}), 4)])
-        assert (written.code, written.reason[:8]) == (WriteCode.REFUSED, "HTTP 301")
+        assert (written.code, written.reason[:8]) == (WriteCode.LATER, "HTTP 301")
         assert asked == ["/wp-json/wc/v3/products/batch"]
         await api.close()
 

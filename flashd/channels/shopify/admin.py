@@ -110,7 +110,8 @@ class Admin:
         content = msgspec.json.encode({"query": document, "variables": variables})
         cost: Cost | None = None
         try:
-            answer = await self.link.ask("POST", self._url, content)
+            patience = None if patience_s == math.inf else patience_s
+            answer = await self.link.ask("POST", self._url, content, patience_s=patience)
             if isinstance(answer, Lost):
                 return Failed(code=WriteCode.UNKNOWN if answer.sent else WriteCode.LATER, reason=answer.reason)
             body = _read(answer)

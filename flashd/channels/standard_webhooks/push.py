@@ -18,6 +18,7 @@ import msgspec
 from yarl import URL
 
 from flashd.channels.exchange import (
+    FIGURE_PATIENCE_S,
     Answer,
     Link,
     Lost,
@@ -270,9 +271,8 @@ class StandardWebhooksApi:
     async def _post(self, url: URL, writes: Sequence[FigureWrite], message_id: str) -> Answer | Lost:
         now_s = time.time()
         body = encode_figures(writes, message_id, int(now_s * 1000))
-        return await self._link.ask(
-            "POST", url, body, headers=self._hooks.sign(body, now_s=now_s, delivery_id=message_id)
-        )
+        headers = self._hooks.sign(body, now_s=now_s, delivery_id=message_id)
+        return await self._link.ask("POST", url, body, headers=headers, patience_s=FIGURE_PATIENCE_S)
 
     async def _get(self, url: URL, query: Sequence[tuple[str, str]]) -> Answer:
         asked = url.with_query([*url.query.items(), *query]) if query else url

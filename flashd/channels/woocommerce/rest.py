@@ -19,7 +19,7 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 from yarl import URL
 
-from flashd.channels.exchange import Answer, Link, Pace, checked_address, heard, told
+from flashd.channels.exchange import FIGURE_PATIENCE_S, Answer, Link, Lost, Pace, checked_address, heard, told
 from flashd.channels.woocommerce.answers import Place, Row, follow, repriced, trouble, written
 from flashd.channels.woocommerce.catalogue import (
     BATCH,
@@ -63,6 +63,7 @@ T = TypeVar("T")
 _STATUSES = ("pending", "processing", "on-hold", "completed", "cancelled", "refunded", "failed")
 _DRAFT = "checkout-draft"
 _STATUSES_FOR_S = 3600.0
+WRITE_S = 10.0  # no batch of one call begins later
 _UNMAPPED = "the map does not say where it lies in WooCommerce: it wants a product id, and a variation id if it is one"
 
 _ROWS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -121,9 +122,12 @@ class WooCommerceApi:
             id(write): FigureWritten(sku=write.entry.sku, code=WriteCode.REFUSED, reason=_UNMAPPED) for write in writes
         }
         mapped = [(target, write) for write in writes if (target := target_of(write.entry)) is not None]
+        until_s = time.monotonic() + WRITE_S
         for path, group in _batches(mapped):
             body = stock_body((target, write.units) for target, write in group)
-            answer = await self._link.ask("POST", self._url(path), body)
+            answer: Answer | Lost = Lost(reason="not sent: the call took too long", sent=False)
+            if time.monotonic() < until_s:  # figures that waited longer are old ones
+                answer = await self._link.ask("POST", self._url(path), body, patience_s=FIGURE_PATIENCE_S)
             for (_, write), said in zip(group, written(answer, group), strict=True):
                 answers[id(write)] = said
         return [answers[id(write)] for write in writes]
