@@ -168,6 +168,9 @@ def _check_channel(key: str, channel: ChannelConfig, pools: list[str], review: R
             "every unit is shown everywhere: two channels may sell the last one; write buffer, tune, or mode = escrow"
         )
         review.warn(f"{key}.publish", what)
+    if channel.publish.mode == "escrow" and channel.poll_s == 0:
+        what = "escrow learns from polls what was sold, else units stay taken for ever; write poll_s = 60, or mirror"
+        review.report(f"{key}.poll_s", "0", what)
     try:
         Rate.parse(channel.publish.rate)
     except ValueError as error:

@@ -43,6 +43,11 @@ def connect_api(name: str, config: ChannelConfig, loaded: Loaded) -> ChannelApi 
         what = "there is no API to write figures to" if make is None else "no address of its API is configured"
         mend = 'write publish.mode = "none"' + ("" if make is None else ", or the address (docs/channels/)")
         raise ConfigError(f'[channels.{name}] publish.mode = "{config.publish.mode}": {what}; {mend}')
+    if api is not None and config.publish.mode == "escrow" and not api.traits.polls:
+        raise ConfigError(
+            f'[channels.{name}] publish.mode = "escrow": its API lists no orders, so units would stay taken for ever;'
+            ' write publish.mode = "mirror" with a buffer, or the address of its orders (docs/channels/)'
+        )
     return api
 
 

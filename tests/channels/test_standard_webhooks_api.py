@@ -227,6 +227,10 @@ def test_without_an_address_there_is_nothing_to_call() -> None:
     [
         (config(mode="mirror"), r'\[channels.own\] publish_url: is empty, and publish.mode = "mirror" needs it'),
         (config(mode="escrow", publish_url="https://a.example"), "figures_url: is empty"),
+        (
+            config(mode="escrow", publish_url="https://a.example", figures_url="https://a.example/f"),
+            "orders_url: is empty",
+        ),
         (config(orders_url="http://a.example/orders"), "channels.own.orders_url = .*would go over the wire"),
         (config(orders_url="https://me@a.example/orders"), "a login or a fragment does not belong"),
         (config(orders_url="https://a.example/orders?shop=7", token="none"), "api_token: is empty"),

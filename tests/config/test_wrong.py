@@ -31,6 +31,14 @@ WRONG = {
         '"fast"',
         "write",
     ),
+    "escrow that never polls": (
+        GOOD.replace("[store]", "[channels.shop.publish]\nmode = 'escrow'\n[store]").replace(
+            "[channels.shop]", "[channels.shop]\npoll_s = 0"
+        ),
+        "channels.shop.poll_s",
+        "0",
+        "write poll_s = 60, or mirror",
+    ),
     "a location twice": (
         GOOD.replace("[channels.shop]", '[channels.shop]\nlocations = ["a", "a"]'),
         "channels.shop.locations[1]",
