@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -126,11 +126,6 @@ class Outlook:
             if before.get(one.sale.name) != phases[one.sale.name]
             for product in one.sale.products
         }
-
-    def kits_of(self, skus: Iterable[str]) -> set[str]:
-        """Return the kits that one of *skus* is a part of."""
-        parts = set(skus)
-        return {kit.sku for kit in self.kits.values() if any(part.sku in parts for part in kit.components)}
 
     async def look(
         self, skus: Sequence[str], *, missing: Mapping[str, int], shows: Mapping[str, Sighting]

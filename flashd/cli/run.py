@@ -50,8 +50,7 @@ def check(
     if sale is not None:
         show_preflight(admin_at(config, url), sale, pool, as_json=as_json)
         return
-    # Only here, for it imports every room.
-    from flashd.daemon.online import try_adapters  # noqa: PLC0415
+    from flashd.daemon.online import try_adapters  # noqa: PLC0415  # only here, for it imports every room
 
     loaded = load_config(config)
     try_adapters(loaded)
