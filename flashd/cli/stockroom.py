@@ -172,7 +172,8 @@ def _print_shortages(answer: dict[str, Any], shortages: list[dict[str, Any]], *,
     for shortage in shortages:
         order, short = shortage["order"], shortage["short"]
         missing = ", ".join(f"{units} of {sku}" for sku, units in short.items())
-        say(f"{order['order']}  {order['state']}, short {missing or 'of nothing'}", bold=True)
+        waits = "goods that come go to it" if shortage["fills_itself"] else "it waits for a decision"
+        say(f"{order['order']}  {order['state']}, short {missing or 'of nothing'}; {waits}", bold=True)
         for option in shortage["options"]:
             say(f"  {option['way']:<11} {option['cost']:>9}  {option['why']}")
     if not shortages:

@@ -16,6 +16,7 @@ from flashd.domain.order import Effect, Incoming, OrderRecord, OrderState
 OPEN = frozenset({OrderState.WAITING, OrderState.QUEUED, OrderState.SHORTFALL, OrderState.BACKORDER, OrderState.PARKED})
 UNSETTLED = frozenset({OrderState.SENDING, OrderState.IN_DOUBT, OrderState.MANUAL})
 SETTLED = frozenset({OrderState.DELIVERED, OrderState.CANCELLED, OrderState.IGNORED})
+CLAIMING = frozenset({OrderState.SHORTFALL, OrderState.BACKORDER})  # what they lack is nobody else's
 IN_FLIGHT = frozenset({OrderState.SENDING, OrderState.IN_DOUBT})
 
 CANCELLABLE = OPEN | {OrderState.DEAD, OrderState.MANUAL, OrderState.CANCELLED}

@@ -24,7 +24,7 @@ class StockLevel(msgspec.Struct, frozen=True, kw_only=True):
     exposed: int = 0  # what escrow channels were granted, less their orders seen
     safety: int = 0
     seq: int = 0  # sequence number of the last count
-    owed: int = 0  # what backorders wait for: theirs before anything becomes free
+    owed: int = 0  # what paid orders lack (shortfall, backorder): theirs before anything becomes free
 
     @property
     def atp(self) -> int:

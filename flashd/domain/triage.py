@@ -89,6 +89,15 @@ def short_of(record: OrderRecord) -> dict[str, int]:
     return units
 
 
+def asks_a_human(record: OrderRecord) -> bool:
+    """
+    Say whether a shortfall has a doubt besides (its sale was stopped, its total does not add up).
+
+    It claims what it lacks as any does, but neither goods that come nor a rule decide for it.
+    """
+    return record.state is OrderState.SHORTFALL and bool(doubt_of(record.reason))
+
+
 def rest_of(ref: OrderRef) -> OrderRef:
     """Name what is split off an order."""
     return replace(ref, id=ref.id + REST)
@@ -254,7 +263,7 @@ def choose(record: OrderRecord, found: Sequence[Option], rules: Sequence[TriageR
     A doubtful order (its total does not add up, a SKU is unknown) is a human's, whatever the rules say; so is one
     whose rule names a way that is not open to it.
     """
-    if record.state is not OrderState.SHORTFALL or record.order is None or doubt_of(record.reason):
+    if record.state is not OrderState.SHORTFALL or record.order is None or asks_a_human(record):
         return None
     rule = next((rule for rule in rules if _matches(rule, record, record.order)), None)
     return next((option for option in found if rule is not None and option.way == rule.do), None)

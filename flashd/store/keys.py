@@ -13,7 +13,7 @@ Every order record stands in **exactly one** index, the one its state names: tha
 key                   type    holds
 ====================  ======  ==========================================================================================
 stock                 HASH    ``<sku> 0x1f <location>`` -> ``on_hand held sold exposed safety seq``, and
-                              behind it what backorders wait for, where there is some
+                              behind it what paid orders lack (owed), where there is some
 hold                  HASH    hold id -> packed reservation, see includes/reservation.lua; terminal = tombstone
 hold:due              ZSET    live hold id -> deadline ms
 hold:end              ZSET    ended hold id -> when its tombstone may go, ms

@@ -1,5 +1,5 @@
 """
-Does what backorders claim add up? Counters, the row of those who wait and the records, read in one transaction.
+Does what paid orders lack and claim add up? Counters, the row of who waits and the records, read in one transaction.
 
 Claims are no moves of the journal, so they are compared as of one instant of their own: who waits is read, and then
 once more together with everything else; if somebody came or went in between, it is read again.
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flashd.domain.order import OrderRef
+from flashd.domain.order import OrderRef, OrderState
 from flashd.store.census import Difference, Units
 from flashd.store.keys import order_key, pool_key
 from flashd.store.packing import unpack_items, unpack_level
@@ -40,9 +40,9 @@ def _compare(orders: list[str], row: list[bytes], levels: dict[bytes, bytes], re
     claimed: Units = {}
     waiting: set[tuple[str, str, str]] = set()
     for name, (head, packed) in zip(orders, records, strict=True):
-        if head is None or not head.startswith(b"backorder "):
-            said = (head or b"none").split(b" ")[0].decode()
-            found.append(_difference("it waits for goods and is no backorder", name, "backorder", said))
+        said = (head or b"none").split(b" ")[0].decode()
+        if said not in {OrderState.SHORTFALL, OrderState.BACKORDER}:
+            found.append(_difference("it waits for goods and is not short", name, "shortfall or backorder", said))
         for item in unpack_items(packed or b""):
             waiting.add((item.sku, item.location, name))
             claimed[item.sku, item.location] = claimed.get((item.sku, item.location), 0) + item.quantity
@@ -58,7 +58,7 @@ def _compare(orders: list[str], row: list[bytes], levels: dict[bytes, bytes], re
     for place in sorted(claimed.keys() | {place for place, units in owed.items() if units}):
         if claimed.get(place, 0) != owed.get(place, 0):
             where, wanted = f"{place[0]} at {place[1]}", str(claimed.get(place, 0))
-            found.append(_difference("owed is not what backorders miss", where, wanted, str(owed.get(place, 0))))
+            found.append(_difference("owed is not what paid orders lack", where, wanted, str(owed.get(place, 0))))
     return found
 
 

@@ -38,7 +38,8 @@ from flashd.store.scripts import load
 _SERVE = ("stock", "wait", "desk", "backorder", "owing", "j", "dirty")
 _FAMILIES = 150  # orders looked at by one script
 _COUNTS = 100  # counts in one script
-_WAITING = 50  # backorders served by one script
+_WAITING = 50  # of those who wait, served by one script
+_WAITING_MOST = 3200  # where those before them wait for a human
 _ROUNDS = 200
 _NAMED = 20  # orders that a forecast names
 _PAST = "\x20"  # what sorts right behind the separator
@@ -236,7 +237,7 @@ class RedisStockroom:
         """Put goods on hand and give them to those who wait."""
         if receipt.units < 1:
             raise ValueError("a receipt brings at least one unit")
-        reply, served = await self._give(receipt.sku, receipt.location, receipt, by)
+        reply, served, _ = await self._give(receipt.sku, receipt.location, receipt, by)
         level = unpack_level(receipt.sku, receipt.location, reply[1:8])
         if reply[0] == b"received" and level.owed:
             served += await self._serve_place(receipt.sku, receipt.location)
@@ -257,25 +258,30 @@ class RedisStockroom:
 
     async def _serve_place(self, sku: str, location: str) -> list[OrderRef]:
         served: list[OrderRef] = []
+        most = _WAITING
         while True:
             with store_faults("serve"):
                 packed = await self._client.hget(pool_key(self.pool, "stock"), f"{sku}\x1f{location}")
             level = unpack_level(sku, location, packed.split(b" ")) if packed else None
             if level is None or not level.owed or level.atp - level.exposed <= 0:
                 return served
-            _, some = await self._give(sku, location, None, "")
+            _, some, seen = await self._give(sku, location, None, "", most)
             served += some
-            if not some:
+            if not some and (seen < most or most >= _WAITING_MOST):
                 return served
+            if not some:  # whoever stands first waits for a human; those behind may be served
+                most = min(4 * most, _WAITING_MOST)
 
-    async def _give(self, sku: str, location: str, receipt: Receipt | None, by: str) -> tuple[Any, list[OrderRef]]:
-        """Ask until nobody came first meanwhile; return the reply, and who is covered now."""
+    async def _give(
+        self, sku: str, location: str, receipt: Receipt | None, by: str, most: int = _WAITING
+    ) -> tuple[Any, list[OrderRef], int]:
+        """Ask until nobody came first meanwhile; return the reply, who is covered now, and how many were asked."""
         place = f"{sku}\x1f{location}"
         for _ in range(_ROUNDS):
             names = await self._backends()
             with store_faults("receive"):
                 row = await self._client.zrangebylex(
-                    pool_key(self.pool, "owing"), f"[{place}\x1f", f"({place}{_PAST}", 0, _WAITING
+                    pool_key(self.pool, "owing"), f"[{place}\x1f", f"({place}{_PAST}", 0, most
                 )
             refs = [OrderRef.parse(member.decode().split("\x1f", 3)[3]) for member in row]
             keys = [*self._keys((*_SERVE, "receipts")), *self._queues(names)]
@@ -284,7 +290,7 @@ class RedisStockroom:
             args += [receipt.units if receipt else 0, receipt.id if receipt else "", self._safety, clean(by)]
             reply = await self._call("receive", keys, args)
             if reply[0] != b"again":
-                return reply, [OrderRef.parse(member.decode()) for member in reply[8:]]
+                return reply, [OrderRef.parse(member.decode()) for member in reply[8:]], len(refs)
         raise StoreUnavailable(f"pool {self.pool}: who waits for {sku} changes faster than it is read")
 
     def _queues(self, names: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from flashd.domain.order import OrderRecord, OrderRef, OrderState
-from flashd.domain.triage import Option, Way, options, short_of, substituted
+from flashd.domain.triage import Option, Way, asks_a_human, options, short_of, substituted
 from flashd.errors import Conflict
 from flashd.web.admin_desk import AdminDesk
 from flashd.web.admin_orders import all_orders, shown_ref
@@ -27,6 +27,7 @@ class Shortage(msgspec.Struct, frozen=True, kw_only=True):
 
     order: OrderSummary
     short: dict[str, int]
+    fills_itself: bool  # goods that come are its own and complete it; else a human must decide first
     options: tuple[Option, ...]
 
 
@@ -111,7 +112,8 @@ class AdminTriage:
         ways = options(record, now_ms=self._desk.doors.clock.now_ms(), free=free, substitutes=substitutes)
         ways = [way for way in ways if record.state is OrderState.SHORTFALL or way.way is not Way.BACKORDER]
         shown = tuple(ways) if record.state in open_ else ()
-        return Shortage(order=OrderSummary.of(name, record), short=short, options=shown)
+        fills = record.state in open_ and not asks_a_human(record)
+        return Shortage(order=OrderSummary.of(name, record), short=short, fills_itself=fills, options=shown)
 
     async def decide(self, request: web.Request) -> web.Response:
         """Do what was decided."""

@@ -328,6 +328,7 @@ class FakeLedger:
                 self._on.change_uses(record.uses, counted.uses)
                 record = replace(record, uses=counted.uses)
             self._cover(lambda: is_supplied(self.state.levels, {}, demand))
+            self._on.unclaim(ref)
             drawn = self._on.draw("", demand)
         owing = OrderState.BACKORDER if record.state is OrderState.BACKORDER else OrderState.SHORTFALL
         state = owing if drawn.short else OrderState.QUEUED

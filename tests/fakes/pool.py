@@ -34,7 +34,7 @@ class FakePool:
     listings: dict[tuple[str, str], Listing] = field(default_factory=dict)  # by channel and SKU
     rules: dict[str, tuple[Rule, ...]] = field(default_factory=dict)  # by SKU
     uses: dict[str, int] = field(default_factory=dict)  # what counts against quotas and limits
-    claims: dict[OrderRef, tuple[Item, ...]] = field(default_factory=dict)  # what backorders wait for
+    claims: dict[OrderRef, tuple[Item, ...]] = field(default_factory=dict)  # what paid orders lack
     counts: dict[tuple[str, str], Count] = field(default_factory=dict)  # the last of each SKU and location
     receipts: set[str] = field(default_factory=set)
     dirty: dict[str, int] = field(default_factory=dict)  # SKU -> since when, ms

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from flashd.domain.acceptance import explain, place
+from flashd.domain.acceptance import CLAIMING, explain, place
 from flashd.domain.count import MARGIN_MS, Count, CountCode, Counted, Receipt, Received, is_contained, net
 from flashd.domain.order import Item, Kind, OrderRecord, OrderRef, OrderState
 from flashd.domain.stock import Move, StockLevel
-from flashd.domain.triage import REST, doubt_of, rest_of, short_of, split
+from flashd.domain.triage import REST, asks_a_human, doubt_of, rest_of, short_of, split
 from flashd.errors import Conflict, NotFound, StoreUnavailable
 from flashd.store.packing import clean
 from tests.fakes.pool import FakePool
@@ -147,19 +147,23 @@ class FakeStockroom:
     def _serve_place(self, where: tuple[str, str]) -> list[OrderRef]:
         waiting = [ref for ref, claims in self.state.claims.items() if where in {(c.sku, c.location) for c in claims}]
         served = []
+        kept = 0  # for who came first and waits for a human
         for ref in sorted(waiting, key=lambda ref: (self.state.records[ref].accepted_ms, str(ref))):
             record, moves, items = self.state.records[ref], [], []
+            if asks_a_human(record):
+                kept += sum(item.missing for item in record.items if (item.sku, item.location) == where)
+                continue
             for item in record.items:
                 level = self.state.levels.get((item.sku, item.location))
                 got = 0
                 if (item.sku, item.location) == where and level is not None:
-                    got = max(0, min(level.atp - level.exposed, item.missing))
+                    got = max(0, min(level.atp - level.exposed - kept, item.missing))
                     moves += [Move(*where, sold=got)] if got else []
                     self._on.shift(moves[-1:] if got else ())
                 items.append(replace(item, taken=item.taken + got))
             if not moves:
                 break
-            if self._stand(replace(record, items=tuple(items)), moves) is not OrderState.BACKORDER:
+            if self._stand(replace(record, items=tuple(items)), moves) not in CLAIMING:
                 served.append(ref)
         self._on.write_levels()
         return served
@@ -190,6 +194,7 @@ class FakeStockroom:
             return record.state
         if record.state is not OrderState.SHORTFALL:
             raise Conflict(f"{ref} is {record.state}: backorder is not possible", state=record.state.value)
+        self._on.unclaim(ref)
         moves: list[Move] = []
         items: list[Item] = []
         for item in record.items:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from flashd.domain import units
-from flashd.domain.acceptance import IN_FLIGHT, SETTLED, Verdict, explain, place
+from flashd.domain.acceptance import CLAIMING, IN_FLIGHT, SETTLED, Verdict, explain, place
 from flashd.domain.allowance import Count, Uses, breaches
 from flashd.domain.catalogue import Bundle
 from flashd.domain.draw import Demand, Drawn, draw
@@ -136,7 +136,7 @@ class Transitions:
         self._pool.records[record.ref] = record
         if state in SETTLED:
             self._pool.raws.pop(record.ref, None)
-        if OrderState.BACKORDER in {old, state}:
+        if CLAIMING & {old, state}:
             self.owe(record)
         if old is not state:
             at_its_place = state in {OrderState.WAITING, OrderState.BACKORDER}
@@ -150,18 +150,23 @@ class Transitions:
         claims = tuple(
             Item(item.sku, item.location, item.missing)
             for item in record.items
-            if record.state is OrderState.BACKORDER and item.missing and (item.sku, item.location) in self._pool.levels
+            if record.state in CLAIMING and item.missing and (item.sku, item.location) in self._pool.levels
         )
-        for claim, sign in [
-            *((old, -1) for old in self._pool.claims.pop(record.ref, ())),
-            *((new, 1) for new in claims),
-        ]:
-            where = (claim.sku, claim.location)
-            self.shift([Move(*where)])
-            level = self._pool.levels[where]
-            self._pool.levels[where] = replace(level, owed=level.owed + sign * claim.quantity)
+        self.unclaim(record.ref)
+        for claim in claims:
+            self._change_owed(claim, claim.quantity)
         if claims:
             self._pool.claims[record.ref] = claims
+
+    def unclaim(self, ref: OrderRef) -> None:
+        for claim in self._pool.claims.pop(ref, ()):
+            self._change_owed(claim, -claim.quantity)
+
+    def _change_owed(self, claim: Item, units: int) -> None:
+        where = (claim.sku, claim.location)
+        self.shift([Move(*where)])
+        level = self._pool.levels[where]
+        self._pool.levels[where] = replace(level, owed=level.owed + units)
 
     def remember(self, ref: OrderRef, text: str) -> None:
         record = self._pool.records[ref]
@@ -202,6 +207,7 @@ class Transitions:
                 self._unsell(incoming.order.channel, plan)
             self.enter(bare, state, reason, (), _PAST[state])
             return Accepted(code, state)
+        self.unclaim(known.ref)
         if verdict is Verdict.CANCEL:
             drawn = self.draw(incoming.order.channel, plan.demand)
             self.change_uses(known.uses, {})

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from flashd.domain.listing import Listing, restock, sell, unsell
-from flashd.domain.order import Effect, Incoming, Line, Order, OrderRef, OrderState
+from flashd.domain.order import Effect, Incoming, Line, Order
 from flashd.domain.reservation import HoldCode, HoldRequest
 from flashd.domain.stock import Move, StockLevel
 from flashd.domain.terms import SellingTerms
@@ -132,10 +132,7 @@ class StoreBooks:
 
     async def accept(self, shop: Shop, versions: Sequence[Told]) -> None:
         incoming = [_incoming(shop.name, told) for told in versions]
-        replies = await self.ledger.accept(incoming, ["erp"] * len(incoming), since_ms=0)
-        for told, reply in zip(versions, replies, strict=True):
-            if reply.state is OrderState.SHORTFALL:  # what is free goes first to paid orders that fell short
-                await self.stockroom.backorder(OrderRef(shop.name, told.order), by="rule")
+        await self.ledger.accept(incoming, ["erp"] * len(incoming), since_ms=0)
 
     async def recount(self, on_hand: int, safety: int) -> None:
         await self.ledger.recount(StockLevel(sku=SKU, on_hand=on_hand, safety=safety))

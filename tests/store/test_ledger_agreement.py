@@ -240,7 +240,7 @@ async def assert_conserved(bench: Bench) -> None:
             at = (move.sku, move.location)
             folded[at] = folded.get(at, StockLevel(sku=move.sku, location=move.location)).moved(move)
     for level in await bench.ledger.levels():
-        assert replace(folded[level.sku, level.location], seq=level.seq) == level
+        assert replace(folded[level.sku, level.location], seq=level.seq, owed=level.owed) == level
         assert min(level.held, level.sold, level.on_hand) >= 0
 
 

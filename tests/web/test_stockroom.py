@@ -121,7 +121,7 @@ async def test_triage_ranks_what_may_be_done_and_does_what_is_decided(admin: Ser
     put(house, taken=4, wanted=6, state=OrderState.SHORTFALL)
     listed = await admin.call("GET", "/admin/v1/triage?pool=main", token=READ)
     [shortage] = listed.json["shortages"]
-    assert shortage["short"] == {"tee": 2}
+    assert (shortage["short"], shortage["fills_itself"]) == ({"tee": 2}, True)
     ways = [option["way"] for option in shortage["options"]]
     assert ways[-1] == "cancel"
     assert set(ways) == {"backorder", "split", "reduce", "cancel"}

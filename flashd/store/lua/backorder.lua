@@ -11,7 +11,7 @@
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] by whom
 -- RETURNS {code, state}: `done` (it waits, or all was free), `unknown_order`, `not_allowed` or `again`
--- KEEPS owed = what backorders miss; every record in exactly one index
+-- KEEPS owed = what shortfalls and backorders miss; every record in exactly one index
 -- CLOCK server
 
 -- @include integer
@@ -52,6 +52,7 @@ if not keys.q[head.backend] then
 end
 
 -- Write.
+unclaim(keys, item, head)
 local items, moves = read_items(redis.call('HGET', item, 'i')), {}
 for _, wish in ipairs(items) do
   local level = level_of(keys.stock, wish.sku, wish.location)

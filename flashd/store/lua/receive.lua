@@ -17,7 +17,7 @@
 -- ARGV[7] by whom
 -- RETURNS {code, on hand, held, sold, exposed, safety, seq, owed, order ...}: `received` with the orders that are complete now,
 --   `repeat` (the receipt was known), or {`again`} (another waits first, or a backend was not listed; nothing was written)
--- KEEPS nobody who came later gets a unit of a SKU first; every record in exactly one index; owed = what backorders miss
+-- KEEPS nobody who came later gets a unit of a SKU first; every record in exactly one index; owed = what shortfalls and backorders miss
 -- CLOCK server
 
 -- @include integer
@@ -80,9 +80,10 @@ if units > 0 then
       .. ',"moves":[' .. moved .. ']'
   )
 end
-local served = {}
+local served, kept, complete = {}, 0, false
 for _, key in ipairs(records) do
-  if serve_one(keys, level, key) then
+  complete, kept = serve_one(keys, level, key, kept)
+  if complete then
     served[#served + 1] = member_of(key)
   end
 end

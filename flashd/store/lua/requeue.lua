@@ -102,6 +102,7 @@ if takes and mended then -- what it counts for goes along; nothing new is judged
   told = tell_uses(before, count.uses)
 end
 if takes then
+  unclaim(keys, item, head)
   items, short, unknown = draw(demand, moves)
   write_items(item, items)
   write_bundles(item, bundles_now, #bundles > 0)

@@ -25,13 +25,14 @@ local function begin_listing(row, wish, free)
   if wish.mode == 'compare' then
     was, kept = wish.was, math.max(0, wish.was)
   end
-  if wish.backed and not was_backed and row.exposed > free and wish.units > 0 then
+  local lowers = wish.units == 0 or wish.units < kept -- an absolute write to zero alone: units count twice until it settles
+  if wish.backed and not was_backed and row.exposed > free and not lowers then
     return 'busy', row.to
   elseif (was < 0 and wish.mode == 'compare') or (wish.backed and wish.units > 0 and row.figure < 0) then
     return 'unknown', wish.units
   end
   local units = wish.units
-  row.backed = wish.backed and (was_backed or row.exposed <= free) -- else it goes to zero first, unbacked as it is
+  row.backed = wish.backed and (was_backed or row.exposed <= free) -- else it is lowered first, unbacked as it is
   if row.backed then
     units = math.min(units, kept + free - (was_backed and 0 or row.exposed))
   end

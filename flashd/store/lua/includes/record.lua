@@ -1,5 +1,5 @@
 -- One outbox item: HASH with s (head, packed), i (items), o (canonical order), b (raw body), n (a newer version that
--- waits, cmsgpack), t (timeline, "ms text" lines), x (reason), r (backend's own id), h (hold id), w (what a backorder claims),
+-- waits, cmsgpack), t (timeline, "ms text" lines), x (reason), r (backend's own id), h (hold id), w (what it claims, see owing.lua),
 -- d (delivered ms), p (shipped ms), k (kits among the items, see kit.lua), u (what it
 -- counts for, see uses.lua).
 -- Needs integer.lua, clock.lua.
@@ -73,6 +73,17 @@ local function write_field(key, field, value)
     staged.fields[#staged.fields + 1] = value
   else
     redis.call('HSET', key, field, value)
+  end
+end
+
+local function read_field(key, field)
+  if not (staged and staged.key == key) then
+    return redis.call('HGET', key, field)
+  end
+  for index = 1, #staged.fields, 2 do
+    if staged.fields[index] == field then
+      return staged.fields[index + 1]
+    end
   end
 end
 

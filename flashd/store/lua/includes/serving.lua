@@ -45,20 +45,27 @@ local function take_missing(level, item, most, moves)
   end
 end
 
--- Gives units of *level* to one who waits; returns whether the order is complete.
-local function serve_one(keys, level, key)
+-- Gives units of *level* to one who waits, but for those *kept* for who came before and waits for a human first: a shortfall
+-- with a doubt. Returns whether the order is complete, and the units kept by now.
+local function serve_one(keys, level, key, kept)
   local head, items, moves = read_head(key), read_items(redis.call('HGET', key, 'i')), {}
+  local doubt = doubt_of(redis.call('HGET', key, 'x') or '')
+  local decides = head.state == 'shortfall' and doubt ~= ''
   for _, item in ipairs(items) do
     if item.sku == level.sku and item.location == level.location then
-      take_missing(level, item, level.on_hand - level.held - level.sold - level.safety - level.exposed, moves)
+      if decides then
+        kept = kept + item.quantity - item.taken - item.counted
+      else
+        take_missing(level, item, level.on_hand - level.held - level.sold - level.safety - level.exposed - kept, moves)
+      end
     end
   end
   if #moves == 0 then
-    return false
+    return false, kept
   end
   write_items(key, items)
-  local doubt, short = doubt_of(redis.call('HGET', key, 'x') or ''), missing_of(items)
+  local short = missing_of(items)
   local state = place(head, short, doubt)
   enter(keys, key, head, state, explain(doubt, short, {}), moves, state == 'queued' and 'order.requeued' or nil)
-  return state ~= 'backorder'
+  return not CLAIMS[state], kept
 end

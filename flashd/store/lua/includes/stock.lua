@@ -6,7 +6,7 @@ local function field_of(sku, location)
   return sku .. '\031' .. location
 end
 
--- What nobody was promised; below zero is a deficit. What backorders wait for is theirs before anything becomes free.
+-- What nobody was promised; below zero is a deficit. What paid orders lack is theirs before anything becomes free.
 local function spare_of(level)
   return level.on_hand - level.held - level.sold - level.safety - level.exposed - level.owed
 end

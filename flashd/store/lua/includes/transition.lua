@@ -50,7 +50,7 @@ local function enter(keys, key, head, state, reason, moves, event, more)
   else
     write_field(key, 'x', reason)
   end
-  if old == 'backorder' or state == 'backorder' then
+  if CLAIMS[old] or CLAIMS[state] then
     owe(keys, key, head)
   end
   if SETTLED[state] then -- no raw body (customer data) longer than it is needed

@@ -1,5 +1,5 @@
 -- What accept writes of an order whose stock moves, one function a verdict. *c* also has hold (a live one or nil) and
--- demand (see plan.lua). Needs draw.lua, reservation.lua, write_order.lua.
+-- demand (see plan.lua). Needs draw.lua, reservation.lua, owing.lua, write_order.lua.
 
 function write.take(c)
   local code = c.head and 'updated' or 'accepted'
@@ -32,6 +32,7 @@ end
 -- What the version reduced goes back, what it added is taken. *state* where it does not move.
 local function rewrite(c, state)
   local moves, reason = {}, review(c)
+  unclaim(c.keys, c.key, c.head)
   local items, short, unknown = draw(c.demand, moves)
   local why = explain(reason, short, unknown)
   apply_entry(c, c.head)
@@ -52,6 +53,7 @@ end
 
 function write.cancel(c)
   local moves = {}
+  unclaim(c.keys, c.key, c.head)
   draw(plan_cancel(c, false), moves)
   apply_entry(c, c.head)
   write_items(c.key, read_items(c.entry.items))
