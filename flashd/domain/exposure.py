@@ -92,7 +92,10 @@ def _based(listing: Listing, wish: Wish, free: int, location: str) -> Listing | 
         return replace(listing, backed=wish.backed)
     if listing.exposed <= free:
         return replace(listing, backed=True)
-    return listing if wish.units == 0 else None  # to zero first, unbacked as it is
+    # A shop that is taken over shows more than there is: it is lowered first, unbacked as it is. An absolute write may
+    # only go to zero, for units count twice until it settles.
+    lowers = wish.units == 0 or (wish.mode is WriteMode.COMPARE and wish.units < wish.was)
+    return listing if lowers else None
 
 
 def end(listing: Listing, ended: Ended) -> Listing:

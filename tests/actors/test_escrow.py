@@ -70,6 +70,30 @@ async def test_all_is_sold_and_nothing_twice_with_slow_and_lost_webhooks(
     assert world.level().exposed == 0
 
 
+@pytest.mark.parametrize("modes", [(WriteMode.COMPARE, WriteMode.COMPARE), (WriteMode.ABSOLUTE, WriteMode.COMPARE)])
+@pytest.mark.parametrize("shows", [50, 41], ids=["both show all", "one unit too many"])
+async def test_shops_that_show_more_than_there_is_are_taken_over(
+    make: Make, modes: tuple[WriteMode, WriteMode], shows: int
+) -> None:
+    world = make(tee=40)
+    one = world.shop("a", "escrow", modes[0], shows=shows)
+    other = world.shop("b", "escrow", modes[1], shows=shows)
+    await world.run(60)
+    assert (one.row().backed, other.row().backed) == (True, True)
+    assert one.shows() + other.shows() + world.level().free == 40
+    assert world.lawful()
+
+
+async def test_one_shop_that_shows_its_safety_stock_too_never_shows_nothing(make: Make) -> None:
+    world = make(tee=40)
+    shop = world.shop("a", "escrow", shows=41)
+    await world.run(1)
+    for _ in range(60):
+        await world.clock.advance(0.5)
+        assert shop.shows() > 0
+    assert (shop.shows() + world.level().free, shop.row().backed) == (40, True)
+
+
 async def test_units_wander_to_the_only_channel_that_sells(make: Make) -> None:
     world = make(tee=12)
     world.shop("a", "escrow")

@@ -156,12 +156,26 @@ async def test_a_mirror_becomes_escrow_once_free_stock_backs_it(shelf: Shelf) ->
     await stock(shelf.bench)
     await shelf.show(12)
     assert (await shelf.begin(12, was=12, backed=False)).listing.exposed == 12
-    busy = await shelf.begin(5, was=12)
+    busy = await shelf.begin(12, was=12)
     assert (busy.code, busy.listing.backed) == (BeginCode.BUSY, False)
+    assert (await shelf.begin(5, mode=ABSOLUTE, was=UNKNOWN)).code is BeginCode.BUSY
     assert not (await shelf.begin(0, was=12)).listing.backed
     await shelf.end(Outcome.APPLIED)
     assert (await shelf.begin(3, key="k2")).listing.backed
     assert await shelf.exposed() == 3
+
+
+async def test_a_shop_that_shows_more_than_there_is_is_lowered_to_what_can_be_backed_and_not_emptied(
+    shelf: Shelf,
+) -> None:
+    await stock(shelf.bench)
+    await shelf.show(12)
+    await shelf.begin(12, was=12, backed=False)
+    lowered = await shelf.begin(9, was=12)
+    assert (lowered.code, lowered.units, lowered.listing.backed) == (BeginCode.BEGUN, 9, False)
+    assert (await shelf.end(Outcome.APPLIED)).exposed == 9
+    backed = await shelf.begin(9, key="k2", was=9)
+    assert (backed.code, backed.listing.backed, await shelf.exposed()) == (BeginCode.UNCHANGED, True, 9)
 
 
 async def test_escrow_becomes_a_mirror_and_its_units_are_free(zero: Shelf) -> None:
