@@ -26,6 +26,7 @@ backorder             ZSET    orders that wait for goods -> accepted ms
 owing                 ZSET    who waits for which SKU and location, first come first; see includes/owing.lua
 countable             ZSET    delivered orders whose units a count may lack, by place; see includes/countable.lua
 counts                HASH    ``<sku> 0x1f <location>`` -> the last count: ``kind as_of source``
+locations             SET     every location that some level stands at, from its first count or receipt on
 splits                ZSET    what was split off orders -> ms, kept 30 days
 receipts              ZSET    receipt id -> ms when it came, kept 30 days
 dead                  ZSET    dead letters -> since ms

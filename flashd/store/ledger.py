@@ -50,7 +50,7 @@ _ORDERS = (
     "kit",
 )
 _COMMANDS = ("stock", "wait", "desk", "dead", "done", "pending", "j", "dirty", "backorder", "owing")
-RECOUNT = ("stock", "j", "dirty", "countable", "counts", "checkpoint")
+RECOUNT = ("stock", "j", "dirty", "countable", "counts", "checkpoint", "locations")
 _PAGE = 200
 
 
@@ -275,7 +275,6 @@ class RedisLedger:
         """
         if lacks and not level.seq:
             raise ValueError("a count that lacks sold units needs a sequence number, so that it can be repeated")
-        self._locations.add(level.location)
         by_hand: list[str | bytes | int] = [
             level.sku,
             level.location,
@@ -298,9 +297,7 @@ class RedisLedger:
         stock = pool_key(self.pool, "stock")
         with store_faults("levels"):
             if skus and self._surveyed:
-                fields = [f"{sku}\x1f{location}" for sku in dict.fromkeys(skus) for location in self._locations]
-                values = await self._client.hmget(stock, fields)
-                pairs = dict(zip(fields, values, strict=True))
+                pairs = await self._levels_of(list(dict.fromkeys(skus)))
             else:
                 pairs = {field.decode(): value async for field, value in self._client.hscan_iter(stock, count=1000)}
                 self._locations.update(field.partition("\x1f")[2] for field in pairs)
@@ -309,6 +306,19 @@ class RedisLedger:
                     wanted = set(skus)
                     pairs = {field: value for field, value in pairs.items() if field.partition("\x1f")[0] in wanted}
         return [_level_at(field, value) for field, value in sorted(pairs.items()) if value is not None]
+
+    async def _levels_of(self, skus: Sequence[str]) -> dict[str, bytes | None]:
+        """Ask once; and once more if somebody counted at a location that this process had not heard of."""
+        while True:
+            fields = [f"{sku}\x1f{location}" for sku in skus for location in self._locations]
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.hmget(pool_key(self.pool, "stock"), fields)
+                pipe.smembers(pool_key(self.pool, "locations"))
+                values, members = await pipe.execute()
+            heard = {member.decode() for member in members}
+            if heard <= self._locations:
+                return dict(zip(fields, values, strict=True))
+            self._locations |= heard
 
     async def quarantine(self, channel: str, headers: Mapping[str, str], body: bytes, reason: str) -> str:
         """Keep a proven body that was not understood; return its id. The same body twice is kept once."""

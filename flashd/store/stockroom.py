@@ -284,7 +284,7 @@ class RedisStockroom:
                     pool_key(self.pool, "owing"), f"[{place}\x1f", f"({place}{_PAST}", 0, most
                 )
             refs = [OrderRef.parse(member.decode().split("\x1f", 3)[3]) for member in row]
-            keys = [*self._keys((*_SERVE, "receipts")), *self._queues(names)]
+            keys = [*self._keys((*_SERVE, "receipts", "locations")), *self._queues(names)]
             keys += [order_key(self.pool, ref) for ref in refs]
             args: list[str | bytes | int] = [" ".join(names), sku, location]
             args += [receipt.units if receipt else 0, receipt.id if receipt else "", self._safety, clean(by)]

@@ -174,6 +174,16 @@ async def test_a_new_sku_and_many_at_once_are_counted(bench: Bench) -> None:
     assert (await level(bench, "s7")).free == 6
 
 
+async def test_a_location_that_somebody_else_counts_is_shown_at_once(bench: Bench) -> None:
+    await stock(bench, 5)
+    assert [one.location for one in await bench.ledger.levels(["tee"])] == ["main"]
+    wish = Count(sku="tee", location="attic", quantity=3, kind=PHYSICAL, as_of_ms=await bench.now_ms())
+    await bench.stockroom.count([wish], by="ann")
+    assert [(one.location, one.free) for one in await bench.ledger.levels(["tee"])] == [("attic", 3), ("main", 5)]
+    await bench.stockroom.receive(Receipt(id="r", sku="tee", location="cellar", units=2), by="ann")
+    assert [one.location for one in await bench.ledger.levels(["tee"])] == ["attic", "cellar", "main"]
+
+
 async def test_a_count_of_more_orders_than_one_script_looks_at_is_exact(bench: Bench) -> None:
     await stock(bench, 1000)
     for first in range(0, 400, 100):

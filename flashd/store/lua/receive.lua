@@ -7,7 +7,8 @@
 -- KEYS[6] journal STREAM j
 -- KEYS[7] dirty ZSET SKUs whose stock changed
 -- KEYS[8] receipts ZSET receipt id -> ms when it came
--- KEYS[9..] rest MIXED q:<backend> of every backend that was ever used, then the records of the first who wait for the SKU, in order
+-- KEYS[9] locations SET every location of a level
+-- KEYS[10..] rest MIXED q:<backend> of every backend that was ever used, then the records of the first who wait for the SKU, in order
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] sku that came
 -- ARGV[3] location where
@@ -37,7 +38,7 @@
 local keys = {
   stock = KEYS[1], wait = KEYS[2], desk = KEYS[3], backorder = KEYS[4], owing = KEYS[5], journal = KEYS[6], dirty = KEYS[7], q = {},
 }
-local receipts, next_key = KEYS[8], 9
+local receipts, locations, next_key = KEYS[8], KEYS[9], 10
 for name in string.gmatch(ARGV[1], '%S+') do
   keys.q[name], next_key = KEYS[next_key], next_key + 1
 end
@@ -68,7 +69,10 @@ if not listed or not is_row(keys.owing, sku, location, records) then
 end
 
 -- Write.
-level = level or new_level(sku, location)
+if not level then
+  level = new_level(sku, location)
+  redis.call('SADD', locations, location)
+end
 if units > 0 then
   local fresh = level.on_hand == 0 and level.seq == 0 and level.safety == 0 and level.sold == 0 and level.held == 0
   local moved = shift(level, units, 0, 0, 0, fresh and safety or 0)

@@ -5,7 +5,8 @@
 -- KEYS[4] countable ZSET delivered orders whose units a count may lack
 -- KEYS[5] counts HASH the last count of each SKU and location
 -- KEYS[6] checkpoint HASH among it the units of purged orders
--- KEYS[7..] candidates HASH for each its record, and those of its cancel and amend
+-- KEYS[7] locations SET every location of a level
+-- KEYS[8..] candidates HASH for each its record, and those of its cancel and amend
 -- ARGV[1] by whom
 -- ARGV[2] safety of a SKU that was not known
 -- ARGV[3..] counts for each: SKU, location, quantity, safety ('' leaves it), seq (0: none), kind ('' if told by hand without one),
@@ -80,6 +81,9 @@ local function count_one(c)
 
   -- Write.
   c.fresh = not level
+  if c.fresh then
+    redis.call('SADD', KEYS[7], c.location)
+  end
   level = level or new_level(c.sku, c.location)
   local orders, units = 0, 0
   for _, family in ipairs(c.families) do
@@ -95,7 +99,7 @@ local function count_one(c)
 end
 
 -- Read, Refuse: every argument, before the first count is written.
-local counts, key = {}, 7
+local counts, key = {}, 8
 for at = 3, #ARGV, 12 do
   local negative, digits = string.match(ARGV[at + 2], '^(%-?)(%d+)$')
   local quantity, how_many = integer(digits), integer(ARGV[at + 11])
