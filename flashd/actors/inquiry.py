@@ -178,6 +178,7 @@ class Inquiry:
         told: dict[str, Any] = {
             "name": channel.name,
             "mode": terms.mode,
+            "asks": terms.asks,
             "threshold": terms.threshold,
             "locations": terms.locations,
         }

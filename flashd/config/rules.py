@@ -163,11 +163,7 @@ def _check_channel(key: str, channel: ChannelConfig, pools: list[str], review: R
             form = '[{ file = "..." }]' if needed == "secrets" else '[{ name = "...", secret = { file = "..." } }]'
             what = f"a {channel.kind} channel needs them, else anybody could send orders; write {needed} = {form}"
             review.report(f"{key}.{needed}", "(none)", what)
-    if channel.publish.mode == "mirror" and not channel.publish.buffer and not channel.publish.tune:
-        what = (
-            "every unit is shown everywhere: two channels may sell the last one; write buffer, tune, or mode = escrow"
-        )
-        review.warn(f"{key}.publish", what)
+    _check_publishing(f"{key}.publish", channel, review)
     if channel.publish.mode == "escrow" and channel.poll_s == 0:
         what = "escrow learns from polls what was sold, else units stay taken for ever; write poll_s = 60, or mirror"
         review.report(f"{key}.poll_s", "0", what)
@@ -179,6 +175,21 @@ def _check_channel(key: str, channel: ChannelConfig, pools: list[str], review: R
         if not location or not location.isprintable() or location in channel.locations[:number]:
             review.report(f"{key}.locations[{number}]", shown(location), "write the name of a location, each once")
     _check_tokens(f"{key}.tokens", channel.tokens, review)
+
+
+def _check_publishing(key: str, channel: ChannelConfig, review: Review) -> None:
+    publish = channel.publish
+    if publish.mode == "mirror" and not channel.asks and not publish.buffer and not publish.tune:
+        what = (
+            "every unit is shown everywhere: two channels may sell the last one; write buffer, tune, or mode = escrow"
+        )
+        review.warn(key, what)
+    if publish.mode == "escrow" and channel.asks:
+        what = (
+            "what is granted to it is not free any more, not even for its own holds: write mode = mirror, as it asks"
+            " before it sells"
+        )
+        review.warn(f"{key}.mode", what)
 
 
 def _check_alerts(alerts: AlertsConfig, review: Review) -> None:

@@ -117,6 +117,11 @@ class ChannelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     publish: PublishConfig = PublishConfig()
     poll_s: Annotated[float, Meta(ge=0)] = 60.0  # how often orders are polled; 0: never
 
+    @property
+    def asks(self) -> bool:
+        """Say whether it holds units before it sells them; a token of a kind that only sends webhooks may just read."""
+        return "tokens" in self.proven_by and bool(self.tokens)
+
 
 class BackendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every backend has; an adapter's own Struct extends it."""

@@ -26,6 +26,7 @@ def terms_of(channel: ChannelConfig, pool: PoolConfig, *, published: bool = True
         split=channel.split,
         mode=channel.publish.mode if published else "none",
         restocks=channel.restocks,
+        asks=channel.asks,
         threshold=threshold_of(channel.publish),
         thresholds=tuple(sorted(channel.publish.skus.items())),
     )

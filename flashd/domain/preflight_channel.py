@@ -61,7 +61,12 @@ def check_publishing(facts: Facts) -> Iterator[Finding]:
             continue
         if channel.paused:
             yield found(check, name, Level.FAIL, "it is paused", f"flashd channel resume {name}")
-        if channel.mode == "none":
+        if channel.asks and channel.mode == "escrow":
+            said = "it asks for holds, and what escrow grants to it is not free for them: buyers are refused"
+            yield found(check, name, Level.FAIL, said, f'set publish.mode = "mirror" of [channels.{name}]')
+        elif channel.asks:
+            yield from () if channel.paused else (found(check, name, Level.OK, f"{channel.mode}; it asks for holds"),)
+        elif channel.mode == "none":
             mend = f'set publish.mode = "escrow" or "mirror" of [channels.{name}]'
             yield found(check, name, Level.FAIL, "it is told no figures, so it oversells", mend)
         elif channel.oversells:

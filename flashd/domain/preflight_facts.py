@@ -73,6 +73,7 @@ class ChannelFacts(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     mode: PublishMode = "none"
     has_api: bool = False
+    asks: bool = False  # it holds units before it sells them
     oversells: bool = False  # under load it may sell below its own figure
     lists_webhooks: bool = True
     polls: bool = True

@@ -21,6 +21,7 @@ class SellingTerms(msgspec.Struct, frozen=True, kw_only=True):
     split: bool = True
     mode: PublishMode = "none"
     restocks: bool = True
+    asks: bool = False  # it holds units before it sells them
     threshold: Threshold = OPEN  # of new holds
     thresholds: tuple[tuple[str, Threshold], ...] = ()  # by SKU, instead of the channel's own
 

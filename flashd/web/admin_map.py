@@ -115,7 +115,7 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     products: int  # that the platform lists, or rows of the CSV
     plan: MapPlan
     cut_over: CutOver | None = None  # of an import from the platform
-    oversells: bool = False  # the platform may sell below its own figure under load
+    oversells: bool = False  # the platform may sell below its own figure under load, and does not ask for holds
 
 
 class ChannelAway(Refused):
@@ -276,7 +276,7 @@ class AdminMap:
             plan = plan_import(found, await _known(door, pool), stock=stock, overwrite=overwrite)
             counted = bool(plan.counts)
             cut_over = judge_cut_over(door.since_ms(), asked_ms if wanted_ms is None else wanted_ms, counted=counted)
-            source, products, oversells = "platform", len(found), api.traits.oversells
+            source, products, oversells = "platform", len(found), api.traits.oversells and not door.terms().asks
         if not dry_run:
             await self._write(request, door, pool, plan, told)
         return ImportReport(

@@ -74,7 +74,8 @@ def test_what_is_unwise_is_a_warning(read: Load, tmp_path: Path) -> None:
     loaded = read(
         GOOD.replace("shop.secret", "open.secret").replace("[store]", '[store]\ndurability = "none"')
         + '[intake]\nlisten = "0.0.0.0:8787"\n[backends.spare]\nkind = "shelf"\nfolder = "x"\n'
-        + '[channels.till]\nkind = "native"\npublish = { mode = "mirror" }\n'
+        + '[channels.market]\nkind = "shopify"\nsecrets = [{ file = "open.secret" }]\npublish = { mode = "mirror" }\n'
+        + '[channels.till]\nkind = "native"\npublish = { mode = "escrow" }\n'
         + 'tokens = [{ name = "a", secret = { env = "NOT_SET" } }, { name = "b", secret = { credential = "b" } }]\n'
         + '[[routes]]\nbackend = "erp"\ntag = "late"\n'
     )
@@ -82,16 +83,30 @@ def test_what_is_unwise_is_a_warning(read: Load, tmp_path: Path) -> None:
     starts = [
         f'{file}: store.durability: "none": an order answered with 2xx may be lost',
         f"{file}: intake.listen: others can reach it without HTTPS",
-        f"{file}: channels.till.publish: every unit is shown everywhere",
+        f"{file}: channels.market.publish: every unit is shown everywhere",
+        f"{file}: channels.till.publish.mode: what is granted to it is not free any more, not even for its own holds",
         f"{file}: routes[1]: is never reached: routes[0] catches all",
         f"{file}: backends.spare: no route leads to it",
         f"{file}: channels.shop.secrets[0].file: everybody on this machine may read {tmp_path}/open.secret",
+        f"{file}: channels.market.secrets[0].file: everybody on this machine may read {tmp_path}/open.secret",
         f"{file}: channels.till.tokens[0].secret: the environment variable NOT_SET is not set",
         f"{file}: channels.till.tokens[1].secret: the credential b can only be checked in the service",
     ]
     assert len(loaded.warnings) == len(starts), loaded.warnings
     for warning, start in zip(loaded.warnings, starts, strict=True):
         assert warning.startswith(start)
+
+
+def test_a_mirror_of_all_that_is_free_is_no_cause_for_alarm_only_where_the_channel_asks_before_it_sells(
+    read: Load,
+) -> None:
+    proof = 'secrets = [{ file = "shop.secret" }]\ntokens = [{ name = "a", secret = { file = "shop.secret" } }]\n'
+    ways = [("native", "mirror"), ("native", "escrow"), ("shopify", "mirror"), ("shopify", "escrow")]
+    told = [
+        read(GOOD + f'[channels.a]\nkind = "{kind}"\npublish = {{ mode = "{mode}" }}\n' + proof).warnings
+        for kind, mode in ways
+    ]
+    assert [["a.publish" in line for line in lines] for lines in told] == [[], [True], [True], []]
 
 
 def test_a_credential_that_the_service_manager_did_not_pass_is_refused(read: Load, tmp_path: Path) -> None:

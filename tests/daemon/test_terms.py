@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from flashd.config import ChannelConfig, Config, PoolConfig, PublishConfig
+from flashd.channels import native
+from flashd.config import ChannelConfig, Config, PoolConfig, PublishConfig, Secret, Token
 from flashd.daemon.terms import terms_in, terms_of
 from flashd.domain.publication import Threshold
 
@@ -31,6 +32,13 @@ def test_a_pool_knows_the_terms_of_its_own_channels_only() -> None:
     terms = terms_in(config, "main", {"shop"})
     assert list(terms) == ["shop"]
     assert (terms["shop"].split, terms["shop"].restocks) == (False, False)
+
+
+def test_a_channel_asks_before_it_sells_if_its_kind_can_hold_and_it_has_a_token() -> None:
+    tokens = (Token(name="till", secret=Secret(file="till.token")),)
+    assert terms_of(native.Config(kind="native", tokens=tokens), POOL).asks
+    assert not terms_of(native.Config(kind="native"), POOL).asks
+    assert not terms_of(ChannelConfig(kind="shopify", tokens=tokens), POOL).asks  # it reads with it, and cannot hold
 
 
 def test_a_channel_that_is_told_no_figures_sells_by_none() -> None:

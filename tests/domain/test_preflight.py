@@ -22,7 +22,7 @@ from flashd.domain.preflight_facts import (
     StoreFacts,
     Webhook,
 )
-from flashd.domain.publication import Threshold
+from flashd.domain.publication import PublishMode, Threshold
 from flashd.domain.sale import Sale, SaleProduct, SaleRecord, SaleState
 
 NOW_MS = 1_790_000_000_000
@@ -89,6 +89,13 @@ def test_a_sale_that_is_right_is_a_go_without_a_word_of_trouble() -> None:
     assert {one.check for one in verdict.findings} >= {"window", "stock", "kits", "map", "policy", "prices", "webhooks"}
 
 
+@pytest.mark.parametrize("mode", ["mirror", "none"])
+def test_who_asks_before_it_sells_may_show_all_that_is_free_or_nothing(mode: PublishMode) -> None:
+    one = facts(channels=(shop(asks=True, oversells=True, mode=mode),))
+    assert not [each for each in trouble(one) if each[0] == "publish"]
+    assert ("publish", "shop", Level.FAIL) in trouble(facts(channels=(shop(asks=True, mode=mode, paused=True),)))
+
+
 def on_channel(**more: Any) -> Callable[[], Facts]:
     return lambda: facts(channels=(shop(**more),))
 
@@ -123,6 +130,7 @@ FAILS: dict[str, tuple[Callable[[], Facts], tuple[str, str]]] = {
     "it does not count": (on_channel(shown={"TEE": Shown(), "BOX": Shown(tracked=False)}), ("policy", "shop")),
     "products cannot be read": (on_channel(shown={}, shown_error="HTTP 401"), ("policy", "shop")),
     "it is told nothing": (on_channel(mode="none"), ("publish", "shop")),
+    "it asks for what escrow took away": (on_channel(asks=True, mode="escrow"), ("publish", "shop")),
     "it is paused": (on_channel(paused=True), ("publish", "shop")),
     "prices cannot be read": (on_channel(prices_error="HTTP 403"), ("prices", "shop")),
     "a price is no number": (

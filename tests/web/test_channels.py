@@ -138,6 +138,16 @@ async def test_an_import_counts_first_then_maps_and_says_the_cut_over(admin: Ser
     assert [(one.what, one.after) for one in house.changes] == [("channel.map_imported", {"entries": 2, "counts": 2})]
 
 
+@pytest.mark.parametrize("asks", [False, True])
+async def test_only_who_does_not_ask_before_it_sells_is_told_that_it_may_oversell(
+    admin: Served, house: DoorHouse, *, asks: bool
+) -> None:
+    house.api.traits = replace(house.api.traits, oversells=True)
+    house.terms["shop"] = SellingTerms(mode="mirror", asks=asks)
+    answer = await admin.call("POST", f"{MAP}/import?dry_run", token=OPERATE)
+    assert lines(answer.raw)[-1]["oversells"] is not asks
+
+
 async def test_counts_stand_before_anything_is_mapped(admin: Served, house: DoorHouse) -> None:
     house.api.stock = {"TEE": 7}
     house.listings["main"].failing.add("place")
