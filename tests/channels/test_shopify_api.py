@@ -127,6 +127,22 @@ async def test_figures_are_read_in_the_order_they_were_asked_for(shop: Simulated
     assert (await api.read([]), api.calls) == ([], 3)  # which location, the figures, the time
 
 
+@pytest.mark.parametrize("stands", [-1, -3])
+async def test_a_figure_below_zero_is_nothing_to_sell_and_can_be_raised(
+    shop: SimulatedShopify, connect: Connect, stands: int
+) -> None:
+    """Shopify goes below zero: units sold while the policy was CONTINUE, a till without a line, a draft order."""
+    (entry,) = await stocked(shop, {"sku": f"below{stands}", "stock": 0})
+    await shop.set_stock(entry.sku, stands)
+    api = connect(shop)
+    assert [one.units for one in await api.read([entry])] == [0]
+    assert [one.units async for one in api.products() if one.sku == entry.sku] == [0]
+    assert await put(api, f"below{stands}", (entry, 0, 4)) == [APPLIED]
+    assert [one.units for one in await api.read([entry])] == [4]
+    assert await put(api, f"again{stands}", (entry, 4, 0)) == [APPLIED]
+    assert await put(api, f"above{stands}", (entry, 0, 2)) == [APPLIED]
+
+
 async def test_more_figures_than_a_call_may_ask_for_are_read_in_several(
     shop: SimulatedShopify, connect: Connect
 ) -> None:

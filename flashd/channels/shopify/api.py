@@ -65,6 +65,7 @@ class ShopifyApi:
         self._config = config
         self._admin = admin
         self._place = gid("Location", config.location)
+        self._below: dict[str, int] = {}  # inventory items that stood below zero when they were read last
         self._page = PAGE  # orders at once; less as soon as Shopify finds that too dear
 
     @property
@@ -100,6 +101,10 @@ class ShopifyApi:
             nodes = self._admin.convert(told.data, Nodes).of_the_kind
             items = {item.id: item for item in self._admin.convert(nodes, list[Item])}
             at_ms = _latest_ms(told.answer)
+        for name in asked:
+            self._below.pop(name, None)
+        below = {item.id: item.standing for item in items.values()}
+        self._below |= {name: units for name, units in below.items() if units is not None and units < 0}
         return [figure(entry.sku, items.get(name), at_ms=at_ms) for entry, name in zip(entries, names, strict=True)]
 
     async def write(self, writes: Sequence[FigureWrite]) -> list[FigureWritten]:
@@ -121,7 +126,7 @@ class ShopifyApi:
         told = await self._admin.ask(
             "set figures",
             queries.set_figures(len(groups)),
-            variables_of(groups, location),
+            variables_of(groups, location, self._below),
             size=len(groups),
             patience_s=PATIENCE_S,
         )

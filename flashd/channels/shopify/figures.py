@@ -8,7 +8,7 @@ at all; ``changeFromQuantity`` names what must stand there; errors carry a code 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -63,7 +63,12 @@ class Item(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def units(self) -> int | None:
-        """What is available; None where nothing is counted here."""
+        """What can be sold; None where nothing is counted here."""
+        return None if self.standing is None else max(0, self.standing)
+
+    @property
+    def standing(self) -> int | None:
+        """What is available, below zero where more was sold than there was."""
         if not self.tracked or self.inventory_level is None:
             return None
         return next((one.quantity for one in self.inventory_level.quantities if one.name == _AVAILABLE), None)
@@ -93,8 +98,18 @@ def groups_of(writes: Sequence[FigureWrite], together: int) -> list[Sequence[Fig
     return [writes[start : start + together] for start in range(0, len(writes), together)]
 
 
-def variables_of(groups: Sequence[Sequence[FigureWrite]], location: str) -> dict[str, Any]:
-    """Return the variables of the mutation that sets *groups*."""
+def variables_of(
+    groups: Sequence[Sequence[FigureWrite]], location: str, below: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    """
+    Return the variables of the mutation that sets *groups*.
+
+    Args:
+        groups: Cut by `groups_of`.
+        location: Whose stock it is.
+        below: Inventory items that were seen below zero, and where they stood: for flashd that is zero.
+    """
+    below = below or {}
     found: dict[str, Any] = {}
     for number, group in enumerate(groups):
         found[f"key{number}"] = str(uuid.uuid5(_KEYS, f"{group[0].key}\n{number}"))
@@ -103,10 +118,10 @@ def variables_of(groups: Sequence[Sequence[FigureWrite]], location: str) -> dict
             "reason": "correction",
             "quantities": [
                 {
-                    "inventoryItemId": gid("InventoryItem", write.entry.ids["inventory_item"]),
+                    "inventoryItemId": (item := gid("InventoryItem", write.entry.ids["inventory_item"])),
                     "locationId": location,
                     "quantity": write.units,
-                    "changeFromQuantity": write.was,
+                    "changeFromQuantity": write.was or below.get(item, 0),
                 }
                 for write in group
             ],
