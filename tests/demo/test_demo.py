@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.e2e
-@pytest.mark.parametrize("chaos", [Chaos.NONE, Chaos.ALL])
+@pytest.mark.parametrize("chaos", [pytest.param(Chaos.NONE, marks=pytest.mark.slow), Chaos.ALL])
 def test_a_small_demo_ends_in_pass_and_leaves_nothing_behind(folder: Path, chaos: Chaos) -> None:
     demo = start(folder, orders=60, buyers=20, stock=40, erp_rate=40, chaos=chaos, seed=3, as_json=True)
     out, progress = demo.communicate(timeout=110)
