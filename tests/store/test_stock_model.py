@@ -185,7 +185,7 @@ class Stock(RuleBasedStateMachine):
     def accept(self, versions: list[Told]) -> None:
         self.tell(versions)
 
-    @rule(version=told, units=known_lines)
+    @rule(version=told, units=st.one_of(known_lines, lines))
     def accept_native(self, version: Told, units: tuple[tuple[str, int], ...]) -> None:
         more = {"id": f"n{version.id}", "strict": True, "effect": "deliver", "version": 1, "lines": units}
         self.tell([Told(**{**vars(version), **more})])
@@ -325,6 +325,7 @@ class Stock(RuleBasedStateMachine):
             said: tuple[object, ...] = ("put", record.version, record.state.value)
         except Conflict:
             said = ("conflict",)
+            self.seen["a sale that is over"] += verb != "put_sale"
         except NotFound:
             said = ("unknown",)
         self.agree(verb, said, expected)
@@ -427,8 +428,9 @@ def expected_codes() -> set[str]:
         *(f"state {state}" for state in (*OPEN, "cancelled", "ignored")),
         *(f"{verb} {code}" for verb in ("cancel", "requeue", "backorder") for code in ("done", "conflict", "unknown")),
         *(f"put_sale {code}" for code in ("put", "conflict")),
-        *(f"sale {state} {code}" for state in ("stopped", "ready") for code in ("put", "conflict", "unknown")),
+        *(f"sale {state} {code}" for state in ("stopped", "ready") for code in ("put", "unknown")),
         *(f"receive {repeat}" for repeat in (False, True)),
+        "a sale that is over",
         "served",
     }
 
