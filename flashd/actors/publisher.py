@@ -172,6 +172,7 @@ class Publisher(Actor[Wake | Seen]):
         await self._tend()
         await self._listings.spread(self.rules.channels)
         found = await self._listings.dirty(self._channel, LOOK + len(self.slate.until_s))
+        await self._listings.clean(self._channel, self.slate.resting(found))
         self._dirty = len(found)
         if len(found) < SWEEP:
             await self._sweep_on()

@@ -13,6 +13,7 @@ from flashd.domain.stale import Suspicion
 from flashd.ports import Clock, Dirty
 
 GAPS = 1000  # so many are remembered by name
+REST_S = 45.0
 REFUSED_S = 60.0
 REFUSED_MAX_S = 3600.0
 
@@ -63,6 +64,18 @@ class Slate:
     def defer(self, sku: str, seconds: float) -> None:
         """Do not look at a SKU for a while; it stays dirty."""
         self.until_s[sku] = self.clock.monotonic_s() + seconds
+
+    def resting(self, found: Sequence[Dirty]) -> list[Dirty]:
+        """
+        Return those that are not looked at for long: they need not stay dirty, for they are looked at again then.
+
+        Whoever asks what is dirty gets the oldest first, and would get tens of thousands of these every time.
+        """
+        now_s = self.clock.monotonic_s()
+        rest = [one for one in found if self.until_s.get(one.sku, 0.0) - now_s > REST_S]
+        for one in rest:
+            self.look_again(one.sku, self.until_s[one.sku] - now_s)
+        return rest
 
     def note_refused(self, sku: str, reason: str) -> None:
         """Remember why the platform does not take a figure; it is tried again later, and ever later."""

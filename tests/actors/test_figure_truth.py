@@ -71,3 +71,21 @@ async def test_a_refusal_of_the_repeat_says_nothing_of_the_first_attempt(
     assert shop.row().exposed >= 4
     await world.clock.advance(60)
     assert (shop.row().state, shop.row().exposed) == (ListingState.IDLE, 4)
+
+
+async def test_skus_that_the_platform_does_not_have_are_not_handed_out_at_every_look(make: Make) -> None:
+    world = make(tee=10, **{f"gone{number}": 5 for number in range(300)})
+    shop = world.shop()
+    for number in range(300):
+        del shop.api.stock[f"gone{number}"]
+    await world.run(20)
+    assert (shop.publisher.snapshot().dirty, len(shop.publisher.snapshot().gaps)) == (0, 300)
+    world.stock("gone7", 4)
+    world.stock("tee", 9)
+    calls = shop.api.calls
+    await world.clock.advance(20)
+    assert shop.shows() == 9
+    assert shop.api.calls - calls <= 2  # the figure, and a poll
+    shop.api.stock["gone7"] = 0
+    await world.clock.advance(320)
+    assert shop.shows("gone7") == 4
