@@ -82,7 +82,7 @@ def _fell_short(pool: str, data: Mapping[str, Any]) -> list[Signal]:
                 subject=pool,
                 severity=CRITICAL,
                 text=f"paid orders of pool {pool} cannot be covered, the last is {_order(data)}",
-                mend="decide with flashd orders list --state shortfall: cancel, split, backorder or substitute",
+                mend="decide with flashd orders triage: cancel, split, backorder or substitute",
                 facts={"orders": [_order(data)]},
             )
         )
