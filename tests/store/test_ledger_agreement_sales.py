@@ -46,7 +46,7 @@ RULES = [
     (Rule(sale="web", state=SaleState.READY, start_ms=0, end_ms=FOREVER, sale_limit=3, channels=("web", "app")),),
 ]
 KITS = [{"set": {"tee": 2, "mug": 1}}, {"duo": {"mug": 1, "a b": 1}}, {"set": {"tee": 1}}, {"duo": {}}]
-SEEN: Counter[str] = Counter()
+SEEDS = range(3)  # of a default run
 
 
 class Rich(Draw):
@@ -125,7 +125,7 @@ async def look(bench: Bench) -> Any:
     return await view(bench), await bench.uses(), listings
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 12))])
+@pytest.mark.parametrize("seed", [*SEEDS, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 12))])
 async def test_they_agree_on_where_units_come_from_and_what_sales_allow(client: Redis, seed: int) -> None:
     kinds = {"erp": set(Kind)}
     fake, real = fake_bench(kinds, TERMS), real_bench(client, kinds, TERMS)
@@ -140,8 +140,6 @@ async def test_they_agree_on_where_units_come_from_and_what_sales_allow(client: 
             await bench.pass_time(2)
             replies.append(await ask_more(bench, verb, args))
         assert replies[0] == replies[1], (number, verb, args)
-        if verb == "hold":
-            SEEN.update(str(reply.code) for reply in replies[0])
         if number % 4 == 0 or number == STEPS - 1:
             assert await look(fake) == await look(real), (number, verb, args, replies)
     assert await told(fake, draw) == await told(real, draw)
@@ -170,7 +168,18 @@ async def parts_of(bench: Bench, sku: str) -> tuple[Component, ...]:
     return kits.get(sku, Kit(sku, (Component(sku, 1),))).components
 
 
-def test_limits_and_windows_were_seen() -> None:
-    if not SEEN:
-        pytest.skip("runs after the random sequences of this file")
-    assert {HoldCode.LIMIT, HoldCode.CLOSED, HoldCode.SHORT, HoldCode.HELD} <= {HoldCode(code) for code in SEEN}
+async def test_limits_and_windows_are_among_what_is_compared() -> None:
+    """Asked of the specification alone, for the sequences themselves may run in other workers."""
+    seen = set()
+    for seed in SEEDS:
+        bench = fake_bench({"erp": set(Kind)}, TERMS)
+        assert bench.fake is not None
+        await open_pool(bench, FakeListings(bench.fake))
+        draw = Rich(seed, delivered=seed % 3 == 2)
+        for _ in range(STEPS):
+            verb, args = draw.next()
+            await bench.pass_time(2)
+            reply = await ask_more(bench, verb, args)
+            if verb == "hold":
+                seen |= {one.code for one in reply}
+    assert {HoldCode.LIMIT, HoldCode.CLOSED, HoldCode.SHORT, HoldCode.HELD} <= seen
