@@ -296,6 +296,13 @@ class Stock(RuleBasedStateMachine):
         self.agree("receive", (got.repeat, got.served), self.model.receive(name, where, units))
         self.seen["served"] += len(got.served)
 
+    @precondition(lambda self: self.refs("shortfall", "backorder"))
+    @rule(which=st.integers(0, 9), units=st.integers(1, 9))
+    def receive_what_lacks(self, which: int, units: int) -> None:
+        claims = self.model.orders[str(self.some(which, "shortfall", "backorder"))].claims
+        for where in list(claims)[:1]:
+            self.receive(f"r{self.model.tick}", where, units)
+
     @rule()
     def serve(self) -> None:
         self.step()
