@@ -10,8 +10,7 @@ import importlib
 import json
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -22,56 +21,14 @@ from flashd.domain.catalogue import Entry
 from flashd.domain.order import Incoming
 from flashd.errors import ChannelUnavailable
 from flashd.ports import ChannelApi, FigureWrite, OrderPage, PriceWrite, WriteCode
+from tests.e2e.beside_vendure import BEARER, SKU, address, level, order, ready, told
 from tests.e2e.process import Flashd
-from tests.erp import postgres, vendure
-from tests.erp.tryton import UnavailableError
-from tests.erp.vendure import SECRET, TOKEN, Vendure, beside
-from tests.erp.vendure_buyers import Buyer, RefusedError
+from tests.erp import vendure
+from tests.erp.vendure import SECRET, Vendure
+from tests.erp.vendure_buyers import RefusedError
 from tests.until import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-SKU = "SKU-01"
-BEARER = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def installed() -> Iterator[Vendure]:
-    if reason := vendure.missing() or postgres.missing():
-        pytest.skip(reason)
-    try:
-        shop = Vendure()
-    except UnavailableError as reason:
-        pytest.skip(f"Vendure cannot be installed: {reason}")
-    yield shop
-    shop.close()
-
-
-@pytest.fixture
-def flashd(installed: Vendure, tmp_path: Path) -> Iterator[Flashd]:
-    """A daemon with 10 units, beside a freshly filled shop that asks it."""
-    daemon = beside(installed, tmp_path, poll_s="2")
-    try:
-        installed.start(address(daemon))
-        daemon.start()
-        daemon.ask_admin("PUT", f"/admin/v1/stock/{SKU}", {"on_hand": 10})
-        yield daemon
-    finally:
-        installed.stop()
-        daemon.close()
-
-
-@pytest.fixture
-def shop(installed: Vendure, flashd: Flashd) -> Vendure:
-    """That shop."""
-    assert flashd.process is not None
-    return installed
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -85,34 +42,6 @@ async def api(shop: Vendure, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[C
     await connected.close()
     for name in [name for name in sys.modules if name.startswith("flashd_vendure")]:
         del sys.modules[name]
-
-
-def address(flashd: Flashd) -> str:
-    return f"http://127.0.0.1:{flashd.intake}"
-
-
-async def ready(session: aiohttp.ClientSession, shop: Vendure, number: int, units: int = 1) -> Buyer:
-    """A buyer with everything in the cart, who has not gone to the till yet."""
-    buyer = Buyer(session, shop.url, number)
-    await buyer.fill_cart(shop.variant(SKU), units)
-    return buyer
-
-
-def level(flashd: Flashd, name: str) -> int:
-    (found,) = flashd.ask_admin("GET", f"/admin/v1/stock/{SKU}")["levels"]
-    return int(found[name])
-
-
-def order(flashd: Flashd, code: str) -> dict[str, Any]:
-    """What flashd has of an order; {} if it never heard of it."""
-    status, _, _ = flashd.call("GET", f"/v1/orders/vendure/{code}", headers=BEARER)
-    found: dict[str, Any] = flashd.ask_admin("GET", f"/admin/v1/orders/vendure/{code}") if status == 200 else {}
-    return found
-
-
-async def told(flashd: Flashd, code: str) -> dict[str, Any]:
-    await until(lambda: bool(order(flashd, code)), f"flashd has order {code}", 60)
-    return order(flashd, code)
 
 
 async def codes(flashd: Flashd, found: OrderPage) -> dict[str, str]:

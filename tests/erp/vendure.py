@@ -176,7 +176,7 @@ class Vendure:
                 cwd=self.built,
                 env=os.environ | self._environ(DATABASE, flashd) | environ,
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240  # seconds on a machine that is idle
         while time.monotonic() < deadline and self.process.poll() is None:
             if self._answers():
                 return self

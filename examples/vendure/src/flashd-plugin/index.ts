@@ -1,10 +1,17 @@
-import { defaultOrderProcess, PluginCommonModule, Type, VendurePlugin } from '@vendure/core';
+import {
+    defaultOrderProcess,
+    MultiChannelStockLocationStrategy,
+    PluginCommonModule,
+    Type,
+    VendurePlugin,
+} from '@vendure/core';
 
 import { FlashdClient } from './client';
 import { HoldKeeper } from './hold-keeper';
 import { holdChecker, holdProcess } from './hold-process';
 import { complete, CompleteOptions, FLASHD_OPTIONS, FlashdOptions } from './options';
 import { OrderFeed } from './order-feed';
+import { WholeAllocation } from './whole-allocation';
 
 export { FlashdOptions, Shortage } from './options';
 export { QUEUE } from './order-feed';
@@ -34,6 +41,10 @@ export { QUEUE } from './order-feed';
             ...(config.customFields.Order ?? []),
             { name: 'flashdHold', type: 'int', defaultValue: 0, nullable: false, public: false, readonly: true },
         ];
+        // Only Vendure's own: who has chosen another strategy has reasons, and must have it allocate whole orders.
+        if (config.catalogOptions.stockLocationStrategy?.constructor === MultiChannelStockLocationStrategy) {
+            config.catalogOptions.stockLocationStrategy = new WholeAllocation();
+        }
         return config;
     },
 })
