@@ -25,13 +25,14 @@ from flashd.logs import configure, is_journal
 def restored() -> Iterator[None]:
     """Leave logging as it was found."""
     root = logging.getLogger()
-    before, level = root.handlers, root.level
+    before, level, configured = root.handlers, root.level, structlog.get_config()
     yield
     root.handlers = before
     root.setLevel(level)
     logging.captureWarnings(False)
     logging.getLogger("aiohttp.access").setLevel(logging.NOTSET)
     structlog.reset_defaults()
+    structlog.configure(**configured)
     structlog.contextvars.clear_contextvars()
 
 
