@@ -88,5 +88,6 @@ def _what_is_wrong(found: list[Subscription]) -> str:
     dead = [one for one in found if not one.alive]
     if dead and not any(one.alive and one.topic == dead[0].topic for one in found):
         reason = f": {dead[0].reason}" if dead[0].reason else ""
-        return f"the platform has switched off {dead[0].topic} to {dead[0].address}{reason}"
+        whither = f" to {dead[0].address}" if dead[0].address else ""
+        return f"the platform has switched off {dead[0].topic}{whither}{reason}"
     return ""

@@ -156,7 +156,7 @@ def show(admin: AdminClient, name: str, *, as_json: bool) -> None:
         say(f"stale       {what}: {count}")
     for sku, reason in sorted(flow["refused"].items()):
         say(f"REFUSED     {sku}: {reason}", fg="red")
-    for error in filter(None, (flow["last_error"], (polling or {}).get("last_error"))):
+    for error in dict.fromkeys(filter(None, (flow["last_error"], (polling or {}).get("last_error")))):
         say(f"last error  {error}")
 
 

@@ -14,6 +14,7 @@ from flashd.cli.channel import BRIEF_COLUMNS, brief_rows
 from flashd.cli.client import AdminClient, ApiError
 from flashd.cli.session import json_option, pool_option, print_json, print_table, remote
 from flashd.cli.terminal import say
+from flashd.domain.event import Topic
 
 _AGAIN_S = 1.0
 
@@ -57,7 +58,12 @@ def status(admin: AdminClient, *, as_json: bool) -> None:
     metavar="ID",
     help="After this event id; 0 for all that is kept [default: all, or from now with --follow].",
 )
-@click.option("--topic", multiple=True, help="Only these topics: stock, order, hold, backend, channel, alert.")
+@click.option(
+    "--topic",
+    multiple=True,
+    type=click.Choice([topic.value for topic in Topic]),
+    help="Only this topic; several times for several.",
+)
 @json_option
 @pool_option
 @remote

@@ -93,6 +93,9 @@ async def test_a_subscription_that_the_platform_switched_off_is_told_by_its_reas
     shop.api.hooks = [replace(alive, alive=False, reason="disabled after 5 failures")]
     await world.clock.advance(300)
     assert "disabled after 5 failures" in snapshot(shop)[1]
+    shop.api.hooks = [Subscription(topic="orders", address="", alive=False, reason="there is none")]  # it was deleted
+    await world.clock.advance(300)
+    assert snapshot(shop)[1] == "the platform has switched off orders: there is none"
     shop.api.hooks = []
     await world.clock.advance(300)
     assert snapshot(shop)[1] == "the platform has no webhook for orders"

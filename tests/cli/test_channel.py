@@ -10,6 +10,7 @@ from threading import Event, Thread
 
 import pytest
 from click.testing import CliRunner, Result
+from msgspec.structs import replace
 from structlog.testing import capture_logs
 
 from flashd.cli import cli
@@ -170,6 +171,12 @@ def test_a_channel_is_paused_resumed_and_shown(daemon: Served) -> None:
 def test_silent_webhooks_are_said_in_the_list(daemon: Served) -> None:
     daemon.house.polling = PollFlow(name="shop", polls=1, silent="the platform switched them off")
     assert "WEBHOOKS SILENT: the platform switched them off" in daemon.run("channel", "list").output
+
+
+def test_one_trouble_of_publishing_and_polling_is_said_once(daemon: Served) -> None:
+    daemon.house.flow = replace(daemon.house.flow, last_error="the token was refused")
+    daemon.house.polling = PollFlow(name="shop", polls=1, last_error="the token was refused")
+    assert daemon.run("channel", "show", "shop").output.count("the token was refused") == 1
 
 
 def test_kits_are_defined_listed_imported_and_removed(daemon: Served, tmp_path: Path) -> None:

@@ -44,3 +44,10 @@ def test_what_happens_during_a_cut_is_not_missed_even_if_nothing_was_heard_befor
     assert "8-0  2026-11-27T08:00:00.123Z  stock.changed" in run.stdout
     assert run.stderr.count("the connection ended") == 2, "once a cut, however long it takes"
     assert run.returncode == 1
+
+
+def test_a_topic_that_there_is_not_is_refused_and_the_topics_are_named() -> None:
+    command = [sys.executable, "-m", "flashd", "events", "--topic", "sales", "--url", "127.0.0.1:9"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert told.returncode == 2
+    assert all(topic in told.stderr for topic in ("'sale'", "'alert'", "'stock'"))
