@@ -51,9 +51,9 @@ async def hold(bench: Bench, name: str = "h1", *, customer: str = "ann", **more:
 
 
 async def test_a_window_is_half_open_and_the_store_s_clock_decides(bench: Bench) -> None:
-    await sell(bench, begins=30, ends=60)
+    await sell(bench, begins=250, ends=500)
     early = await hold(bench)
-    assert (early.code, early.sale, early.sku, early.end_ms - early.start_ms) == (HoldCode.CLOSED, "xmas", "tee", 30)
+    assert (early.code, early.sale, early.sku, early.end_ms - early.start_ms) == (HoldCode.CLOSED, "xmas", "tee", 250)
     await bench.pass_time(early.start_ms - await bench.now_ms())
     assert (await hold(bench)).code is HoldCode.HELD
     await bench.pass_time(early.end_ms - await bench.now_ms())
@@ -165,6 +165,16 @@ async def test_a_paid_order_of_a_stopped_sale_is_a_shortfall_that_takes_nothing(
     assert ((await level(bench)).sold, (await level(bench, "mug")).sold) == (0, 1)
     await bench.ledger.requeue(REF, by="me")
     assert ((await record(bench)).state, (await level(bench)).sold) == (State.QUEUED, 2)
+
+
+async def test_a_later_version_does_not_get_past_a_stopped_sale(bench: Bench) -> None:
+    await stock(bench, 10)
+    await sell(bench, state=SaleState.STOPPED)
+    await accept(bench, make_incoming(lines=(Line("tee", 2),)))
+    await accept(bench, make_incoming(version=2, lines=(Line("tee", 2),), note="ring twice"))
+    known = await record(bench)
+    assert (known.state, known.items[0].taken) == (State.SHORTFALL, 0)
+    assert "stopped: sale xmas: tee" in known.reason
 
 
 async def test_an_edit_is_judged_by_the_sale_that_it_counts_for(bench: Bench) -> None:

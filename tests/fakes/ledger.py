@@ -238,7 +238,8 @@ class FakeLedger:
         counted_before = hold.uses if hold else known.uses if known else {}
         had = ordered_of(units.wants_of(hold.items), hold.bundles) if hold else had
         record = self.state.records.get(incoming.ref)
-        parked = record is not None and record.state is OrderState.PARKED and not record.released
+        undecided = record is not None and record.state in (OrderState.PARKED, OrderState.SHORTFALL)
+        parked = record is not None and undecided and not record.released
         purchase = Purchase(
             ordered=ordered,
             channel=incoming.order.channel,

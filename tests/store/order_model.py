@@ -120,7 +120,7 @@ class OrderModel(StockModel):
         before = row.uses if row else hold.uses if hold else Counter()
         had = row.lines if row else hold.lines if hold else {}
         customer = told.customer or (hold.customer if hold else "")
-        parked = row is not None and row.state == "parked" and not row.released
+        parked = row is not None and row.state in ("parked", "shortfall") and not row.released
         if parked:  # judged again, but for what counts already
             counted = {use[2] for use in before if use[0] == "q"}
             had = {sku: units for sku, units in had.items() if sku in counted}

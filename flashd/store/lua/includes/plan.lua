@@ -35,8 +35,8 @@ local function count_for_sales(c, d, ordered, had)
   if c.hold then
     before, had, customer = c.hold.uses, ordered_of(c.hold.items, c.hold.bundles), customer ~= '' and customer or c.hold.customer
   end
-  c.parked = c.head and c.head.state == 'parked' and not c.head.released
-  if c.parked then -- it is judged again, but for what counts already
+  c.undecided = c.head and (c.head.state == 'parked' or c.head.state == 'shortfall') and not c.head.released
+  if c.undecided then -- it is judged again, but for what counts already
     local sales, counted = known_sales(before), new_bag()
     for _, sku in ipairs(had.order) do
       put(counted, sku, sales[sku] and had.units[sku] or 0)
@@ -58,7 +58,7 @@ end
 
 -- The channel's reason, and what a sale says against the order.
 local function review(c)
-  local reasons = reasons_of(c.count, breaches_of(c.keys, c.count, c.counted_before, c.parked))
+  local reasons = reasons_of(c.count, breaches_of(c.keys, c.count, c.counted_before, c.undecided))
   if c.entry.reason ~= '' then
     table.insert(reasons, 1, c.entry.reason)
   end
