@@ -1,8 +1,8 @@
 """
 Publishing: three simulated shops, 200 SKUs, 500 sales a second at the till, and how late the shops' figures were.
 
-Nothing is asked of flashd: the buyers know when each sale was acknowledged, the shops' books when each figure was
-written. A sale that left n units is published on a shop as soon as that shop shows n or less.
+Nothing is asked of flashd: the buyers know when they sent each order, the shops' books when each figure was written. A
+sale that left n units is published on a shop as soon as that shop shows n or less; intake is in the figure, too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     sales: int
     per_s: float
-    lags_ms: tuple[float, float]  # sold to published, p50 and p99, over every sale and shop
+    lags_ms: tuple[float, float]  # order sent to figure written, p50 and p99, over every sale and shop
     zero_ms: tuple[float, float]  # of the sales that left none
     zeros: int
     missing: int  # sales that a shop had not been told of at the end
@@ -56,18 +56,18 @@ async def _measure(seconds: int) -> Published:
                     lambda all_: all(all_[channel][sku] == stock for channel in CHANNELS for sku in skus), 120
                 )
                 before, began_s = await _requests(market), time.time()
-                acks = await _sell(market, skus, stock, seconds)
+                sold = await _sell(market, skus, stock, seconds)
                 took_s = time.time() - began_s
                 await asyncio.sleep(2.0)
                 requests = await _requests(market) - before
-                return await _judge(market, acks, stock, took_s, requests, began_s)
+                return await _judge(market, sold, stock, took_s, requests, began_s)
         finally:
             server.close()
 
 
 async def _sell(market: Market, skus: list[str], stock: int, seconds: int) -> dict[str, list[float]]:
-    """Sell at a steady rate; return for each SKU when each unit was acknowledged, in order."""
-    acks: dict[str, list[float]] = {sku: [] for sku in skus}
+    """Sell at a steady rate; return for each SKU when the order of each unit was sent, as they were acknowledged."""
+    sold: dict[str, list[float]] = {sku: [] for sku in skus}
     chance, number = random.Random(1), iter(range(10**9))
     began_s = time.monotonic()
 
@@ -75,16 +75,17 @@ async def _sell(market: Market, skus: list[str], stock: int, seconds: int) -> di
         for turn in range(seconds * PER_S // _BUYERS):
             due_s = began_s + offset + turn * _BUYERS / PER_S
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-            left = [sku for sku in chance.choices(skus, k=8) if len(acks[sku]) < stock]
+            left = [sku for sku in chance.choices(skus, k=8) if len(sold[sku]) < stock]
             if left:
                 order = {"id": f"o-{next(number)}", "currency": "EUR", "total": 1000, "status": "paid"}
                 line = {"sku": left[0], "quantity": 1, "unit_price": 1000}
+                sent_s = time.time()
                 status, _ = await market.native("POST", "/v1/orders", {**order, "lines": [line]})
                 if status == 201:
-                    acks[left[0]].append(time.time())
+                    sold[left[0]].append(sent_s)
 
     await asyncio.gather(*(buyer(index / PER_S) for index in range(_BUYERS)))
-    return acks
+    return sold
 
 
 async def _requests(market: Market) -> int:
@@ -95,7 +96,7 @@ async def _requests(market: Market) -> int:
 
 
 async def _judge(
-    market: Market, acks: dict[str, list[float]], stock: int, took_s: float, requests: int, began_s: float
+    market: Market, sold: dict[str, list[float]], stock: int, took_s: float, requests: int, began_s: float
 ) -> Published:
     lags: list[float] = []
     zeros: list[float] = []
@@ -108,7 +109,7 @@ async def _judge(
             lowest: list[int] = []
             for _, to in writes:
                 lowest.append(min(to, lowest[-1] if lowest else to))
-            for index, sold_s in enumerate(acks[sku]):
+            for index, sold_s in enumerate(sold[sku]):
                 left = stock - index - 1
                 found = bisect.bisect_left([-units for units in lowest], -left)
                 if found == len(lowest):
@@ -118,7 +119,7 @@ async def _judge(
                 lags.append(lag_ms)
                 if left == 0:
                     zeros.append(lag_ms)
-    sales = sum(map(len, acks.values()))
+    sales = sum(map(len, sold.values()))
     return Published(
         seconds=took_s,
         sales=sales,

@@ -24,7 +24,7 @@ CEILING_HEAD = ("no HTTP, batches of 256 native orders", "orders/s")
 PUBLISHING_HEAD = (
     "three shops, 200 SKUs",
     "sales /s",
-    "sold to published, p50 ms",
+    "order to figure, p50 ms",
     "p99 ms",
     "zero, p50 ms",
     "zero, p99 ms",

@@ -7,6 +7,7 @@ and a variant of the policy DENY is never sold below zero.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -36,7 +37,7 @@ class Level(msgspec.Struct, kw_only=True):
 
     def move(self, to: int, cause: str, now: datetime) -> None:
         """Set what is available."""
-        self.history.append((now.timestamp(), cause, self.available, to))
+        self.history.append((time.time(), cause, self.available, to))  # finer than the platform's own times
         self.available, self.updated_at = to, now
 
 
