@@ -110,7 +110,7 @@ async def test_the_shop_is_imported_and_its_own_stock_follows_whatever_is_sold_a
 
 @pytest.mark.xfail(
     strict=True,
-    reason="an order with a hold lowers the believed figure a second time, and the shop is left with too little to sell",
+    reason="an order with a hold lowers the believed figure a second time, so the shop is left with too little",
 )
 async def test_a_polled_order_leaves_the_shop_with_the_figure_that_flashd_has(
     uncounted: Flashd, installed: Vendure, session: aiohttp.ClientSession
