@@ -34,7 +34,7 @@ class Display:
             channel=channel,
             mode=publish.mode,
             write=write,
-            threshold=Threshold(percent=publish.percent, buffer=publish.buffer, floor=publish.floor, cap=publish.cap),
+            threshold=publish.threshold,
             thresholds=publish.skus,
             locations=config.locations or (location,),
             split=config.split,

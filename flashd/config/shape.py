@@ -100,6 +100,11 @@ class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     revisions_per_day: NotNegative = 0  # of one listing; 0: no budget
     doubt_s: Annotated[float, Meta(gt=0)] = 30.0  # so long may a lost write still land
 
+    @property
+    def threshold(self) -> Threshold:
+        """Return what is kept from sight of a SKU without a threshold of its own."""
+        return Threshold(percent=self.percent, buffer=self.buffer, floor=self.floor, cap=self.cap)
+
 
 class ChannelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every sales channel has; an adapter's own Struct extends it."""

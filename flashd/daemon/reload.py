@@ -62,6 +62,7 @@ async def adopt(house: Assembly, supervisor: Supervisor, new: Loaded) -> None:
     }
     house.loaded = new
     try:
+        rules = {name: house.rules_of(section) for name, section in new.config.channels.items()}  # they read a secret
         house.adopt_tokens()
     except ConfigError:
         house.loaded = old
@@ -70,7 +71,7 @@ async def adopt(house: Assembly, supervisor: Supervisor, new: Loaded) -> None:
     house.router.adopt(new.config)
     for name, channel in channels.items():
         house.intakes[name].channel = channel
-        house.intakes[name].rules = house.rules_of(new.config.channels[name])
+        house.intakes[name].rules = rules[name]
     for name, adapter in adapters.items():
         await _exchange(house, supervisor, name, adapter)
     house.alerter.rules = alert_rules(new.config.alerts)

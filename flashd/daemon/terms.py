@@ -4,14 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from flashd.config import ChannelConfig, Config, PoolConfig, PublishConfig
-from flashd.domain.publication import Threshold
+from flashd.config import ChannelConfig, Config, PoolConfig
 from flashd.domain.terms import SellingTerms
-
-
-def threshold_of(publish: PublishConfig) -> Threshold:
-    """Return what a channel keeps from sight of a SKU without a threshold of its own."""
-    return Threshold(percent=publish.percent, buffer=publish.buffer, floor=publish.floor, cap=publish.cap)
 
 
 def terms_of(channel: ChannelConfig, pool: PoolConfig, *, published: bool = True) -> SellingTerms:
@@ -27,7 +21,7 @@ def terms_of(channel: ChannelConfig, pool: PoolConfig, *, published: bool = True
         mode=channel.publish.mode if published else "none",
         restocks=channel.restocks,
         asks=channel.asks,
-        threshold=threshold_of(channel.publish),
+        threshold=channel.publish.threshold,
         thresholds=tuple(sorted(channel.publish.skus.items())),
     )
 
