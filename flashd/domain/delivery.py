@@ -78,7 +78,13 @@ class Unsupported(msgspec.Struct, frozen=True, tag="unsupported"):
     reason: str
 
 
-Outcome = Delivered | Later | Throttled | Away | Declined | Doubtful | Unsupported
+class Sunk(msgspec.Struct, frozen=True, tag="sunk"):
+    """The request it shared was refused as a whole and nothing of it recorded: to be sent in smaller company."""
+
+    reason: str
+
+
+Outcome = Delivered | Later | Throttled | Away | Declined | Doubtful | Unsupported | Sunk
 
 
 class Found(msgspec.Struct, frozen=True, tag="found"):
@@ -126,6 +132,7 @@ class BackendTraits(msgspec.Struct, frozen=True, kw_only=True):
     lookup: bool  # find() is authoritative after the settling time
     kinds: frozenset[Kind] = frozenset({Kind.CREATE})
     counts: bool = False  # counts() tells its stock
+    batch: int = 1  # so many new orders, or look-ups, in one request at most
 
 
 class ResultKind(StrEnum):

@@ -21,6 +21,7 @@ from flashd.domain.delivery import (
     Outcome,
     Result,
     ResultKind,
+    Sunk,
     Throttled,
     Unknown,
     Unsupported,
@@ -64,9 +65,10 @@ def judge_outcome(outcome: Outcome, delivery: Delivery, rules: DoubtRules, *, wa
             return Result(
                 ref=delivery.ref, sends=delivery.sends, kind=ResultKind.DELIVERED, backend_ref=outcome.backend_ref
             )
-        case Later() | Throttled() | Away():
+        case Later() | Throttled() | Away() | Sunk():
+            delay_ms = 0 if isinstance(outcome, Sunk) else wait_ms  # a backend that refused a batch is not away
             return Result(
-                ref=delivery.ref, sends=delivery.sends, kind=ResultKind.LATER, reason=outcome.reason, delay_ms=wait_ms
+                ref=delivery.ref, sends=delivery.sends, kind=ResultKind.LATER, reason=outcome.reason, delay_ms=delay_ms
             )
         case Declined():
             return Result(ref=delivery.ref, sends=delivery.sends, kind=ResultKind.DECLINED, reason=outcome.reason)

@@ -6,7 +6,7 @@ A port's conformance suite stands in tests/conformance, and the fakes of the tes
 """
 
 from flashd.ports.alerts import AlertBook, AlertChange, AlertPage, Messenger, Sent, SentCode
-from flashd.ports.backend import Backend, CountingBackend
+from flashd.ports.backend import Backend, BatchingBackend, CountingBackend
 from flashd.ports.channel import Channel, Intake, NativeChannel, Receipt, Unreadable, Unrelated
 from flashd.ports.channel_api import (
     ApiTraits,
@@ -38,6 +38,7 @@ __all__ = [
     "ApiTraits",
     "Backend",
     "BackendGate",
+    "BatchingBackend",
     "Channel",
     "ChannelApi",
     "ChannelBook",

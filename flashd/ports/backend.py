@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Protocol, runtime_checkable
 
 from flashd.domain.count import Count
@@ -31,6 +32,28 @@ class Backend(Protocol):
 
     async def close(self) -> None:
         """Close connections; fine to call twice."""
+
+
+@runtime_checkable
+class BatchingBackend(Protocol):
+    """
+    A backend that takes several new orders in one request; it does where `traits.batch` is above 1.
+
+    Beside these two, `deliver` and `find` of `Backend` stay what they are: a batch of one, a cancel, a probe.
+    """
+
+    traits: BackendTraits
+
+    async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
+        """
+        Send at most `traits.batch` creates in one request, each under its own key; answer in their order.
+
+        `Sunk` for all says that the request was refused because of one member and that *nothing* of it was recorded.
+        Whatever cannot be told of a member for sure is `Doubtful` for it: the others keep their own outcomes.
+        """
+
+    async def find_many(self, deliveries: Sequence[Delivery]) -> Sequence[Finding]:
+        """Look at most `traits.batch` of them up by their keys, in one request; answer in their order."""
 
 
 @runtime_checkable
