@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import hmac
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from flashd.config import IntakeConfig
 from flashd.domain.order import AcceptCode
 from flashd.errors import Busy, Transient, Unauthenticated
 from flashd.ports import Receipt
+from flashd.web import answer
 from flashd.web.doors import Doors
-from flashd.web.endpoint import Endpoint, bounded, mount
+from flashd.web.endpoint import EXPRESS, Endpoint, Express, bounded, mount
 from flashd.web.intake_batch import Batch
 from flashd.web.intake_holds import Holds
 from flashd.web.intake_orders import Orders
 from flashd.web.limits import Budget, read_body
 from flashd.web.native import Native
-from flashd.web.problem import encode, problems, understand
+from flashd.web.problem import problems, understand
 from flashd.web.view import ReceiptView
 
 _NOBODYS_KEY = bytes(32)
@@ -49,9 +52,19 @@ class Webhooks:
             )
         ]
 
-    async def receive(self, request: web.Request) -> web.Response:
+    def handlers(self) -> dict[tuple[str, str], Handler]:
+        """Return what answers for each configured channel, by method and path."""
+        return {
+            ("POST", f"/webhooks/{name}"): functools.partial(self.receive_for, name=name)
+            for name in self._doors.channels
+        }
+
+    async def receive(self, request: web.Request) -> web.StreamResponse:
+        """Answer for the channel that the path names."""
+        return await self.receive_for(request, request.match_info["channel"])
+
+    async def receive_for(self, request: web.Request, name: str) -> web.StreamResponse:
         """Answer 200 once the webhook's effect is durable; an error leaves the platform to send it again."""
-        name = request.match_info["channel"]
         label = name if name in self._doors.channels else "unknown"
         started_s = self._doors.clock.monotonic_s()
         result = "failed"
@@ -71,7 +84,7 @@ class Webhooks:
             reason=receipt.reason,
             short=dict(receipt.short),
         )
-        return encode(200, view)
+        return answer.encode(200, view)
 
     async def _take(self, request: web.Request, name: str) -> Receipt:
         limit, timeout_s = self._config.webhook_bytes, self._config.body_timeout_s
@@ -107,18 +120,21 @@ def _failure(error: Exception) -> str:
 
 def intake_endpoints(doors: Doors, config: IntakeConfig) -> list[Endpoint]:
     """List every route of the listener."""
-    budget = Budget(config.budget_bytes)
-    native = Native(doors, config, budget)
-    return [
-        *Webhooks(doors, config, budget).endpoints(),
-        *Holds(native).endpoints(),
-        *Orders(native).endpoints(),
-        *Batch(native).endpoints(),
-    ]
+    return _routes(doors, config)[1]
 
 
 def intake_app(doors: Doors, config: IntakeConfig) -> web.Application:
-    """Build the intake listener's application."""
+    """Build the intake listener's application, and the express way to what its load is made of."""
+    webhooks, endpoints = _routes(doors, config)
     app = web.Application(middlewares=[problems(doors.broken), bounded])
-    mount(app, intake_endpoints(doors, config))
+    mount(app, endpoints)
+    fixed = {(one.method, one.path): one.handler for one in endpoints if "{" not in one.path}
+    app[EXPRESS] = Express({**fixed, **webhooks.handlers()}, doors.broken)
     return app
+
+
+def _routes(doors: Doors, config: IntakeConfig) -> tuple[Webhooks, list[Endpoint]]:
+    budget = Budget(config.budget_bytes)
+    native, webhooks = Native(doors, config, budget), Webhooks(doors, config, budget)
+    parts = (webhooks, Holds(native), Orders(native), Batch(native))
+    return webhooks, [endpoint for part in parts for endpoint in part.endpoints()]

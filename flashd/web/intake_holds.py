@@ -6,6 +6,7 @@ from aiohttp import web
 
 from flashd.domain.reservation import HoldCode, HoldReply
 from flashd.errors import Conflict, InvariantBroken, NotFound
+from flashd.web import answer
 from flashd.web.endpoint import Endpoint, decode
 from flashd.web.native import Native, adapter_of, checked_id, own_channel
 from flashd.web.problem import encode
@@ -80,17 +81,18 @@ class Holds:
             ),
         ]
 
-    async def hold(self, request: web.Request) -> web.Response:
+    async def hold(self, request: web.Request) -> web.StreamResponse:
         """Answer 201 for a new hold and 200 for a repeat."""
         channel, pool = self._native.seat(request)
         adapter = adapter_of(channel)
-        async with self._native.body(request) as body:
+        with self._native.budget.share() as share:
+            body = await self._native.body(request, share)
             wish = adapter.decode_hold(body, default_ttl_ms=pool.hold_ttl_ms, max_ttl_ms=pool.hold_max_ms)
         own_channel(channel, wish.channel)
         reply = await channel.intake.hold(wish)
         self._reservations.labels(result=str(reply.code)).inc()
         refuse(reply)
-        return encode(201 if reply.code is HoldCode.HELD else 200, HoldView.of(wish.id, reply))
+        return answer.encode(201 if reply.code is HoldCode.HELD else 200, HoldView.of(wish.id, reply))
 
     async def release(self, request: web.Request) -> web.Response:
         """Answer 200, also where it was released before and that is still known."""
@@ -104,8 +106,8 @@ class Holds:
         """Answer 200 with the new end, which may be sooner than asked for: the extension is bounded."""
         _, pool = self._native.seat(request)
         hold_id = checked_id(request.match_info["id"], "the hold's id")
-        async with self._native.body(request) as body:
-            wish = decode(body, Extension)
+        with self._native.budget.share() as share:
+            wish = decode(await self._native.body(request, share), Extension)
         reply = await pool.ledger.extend(hold_id, wish.ttl_ms, max_total_ms=pool.hold_max_ms)
         refuse(reply)
         return encode(200, HoldView.of(hold_id, reply))

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from flashd.domain.order import AcceptCode, Accepted, OrderRecord, OrderRef, OrderState
 from flashd.errors import Conflict, Forbidden, NotFound
+from flashd.web import answer
 from flashd.web.doors import ChannelDoor, PoolDoor
 from flashd.web.endpoint import Endpoint
 from flashd.web.intake_holds import UnknownSku
@@ -101,13 +102,13 @@ class Orders:
             ),
         ]
 
-    async def place(self, request: web.Request) -> web.Response:
+    async def place(self, request: web.Request) -> web.StreamResponse:
         """Answer once the order is durable."""
         channel, _ = self._native.seat(request)
         adapter_of(channel)  # refused before the body is read
-        async with self._native.body(request) as body:
-            status, receipt = await take_order(channel, body)
-        return encode(status, receipt)
+        with self._native.budget.share() as share:
+            status, receipt = await take_order(channel, await self._native.body(request, share))
+        return answer.encode(status, receipt)
 
     async def show(self, request: web.Request) -> web.Response:
         """Show an order of the token's pool."""

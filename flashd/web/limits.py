@@ -9,9 +9,8 @@ connections.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, Self
 
 import msgspec
 from aiohttp import hdrs, web
@@ -58,18 +57,15 @@ class Budget:
         """Count them out again."""
         self.used -= count
 
-    @contextmanager
-    def share(self) -> Iterator[Share]:
-        """Open one request's share; what it took goes back at the end, however it ends."""
-        share = Share(self)
-        try:
-            yield share
-        finally:
-            self.give(share.used)
+    def share(self) -> Share:
+        """Open one request's share: what it took goes back at the end of a `with`, however that ends."""
+        return Share(self)
 
 
 class Share:
     """What one request took of the budget."""
+
+    __slots__ = ("_budget", "used")
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -79,6 +75,12 @@ class Share:
         """Count more bytes in, or raise Busy."""
         self._budget.take(count)
         self.used += count
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._budget.give(self.used)
 
 
 async def read_body(request: web.Request, share: Share, *, limit: int, timeout_s: float) -> bytes:
@@ -92,6 +94,12 @@ async def read_body(request: web.Request, share: Share, *, limit: int, timeout_s
     """
     if request.content_length is not None and request.content_length > limit:
         raise TooLarge(f"the body has {request.content_length} bytes; the limit is {limit}", limit=limit)
+    if request.content.is_eof() and request.content.exception() is None:  # it is all here, as small ones mostly are
+        whole = request.content.read_nowait()
+        if len(whole) > limit:
+            raise TooLarge(f"the body is longer than {limit} bytes", limit=limit)
+        share.take(len(whole))
+        return whole
     body = bytearray()
     deadline = asyncio.timeout(timeout_s)
     try:
@@ -198,6 +206,7 @@ class Connection(web.RequestHandler):
         self._guard = guard
         self._deadline: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self.last_chunk_bytes = 0  # what came last; a request that is whole came in so many bytes, or in several pieces
         self._begun = 0  # requests that reached the application
         self._active = False
         self._content: Any = None
@@ -234,6 +243,7 @@ class Connection(web.RequestHandler):
         within = heads > self._begun or self._active or not (self._content is None or self._content.is_eof())
         super().data_received(data)
         if self._request_count != heads:
+            self.last_chunk_bytes = self._head_bytes + len(data)
             self._disarm()
             self._head_bytes = 0
         elif not within:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import cast
 
 from aiohttp import web
@@ -12,7 +10,7 @@ from flashd.config import IntakeConfig
 from flashd.errors import Forbidden, Unauthenticated
 from flashd.ports import NativeChannel
 from flashd.web.doors import ChannelDoor, Doors, PoolDoor
-from flashd.web.limits import Budget, read_body, refuse_encoded
+from flashd.web.limits import Budget, Share, read_body, refuse_encoded
 from flashd.web.problem import Malformed
 
 
@@ -37,12 +35,10 @@ class Native:
             raise Unauthenticated("the channel of this token is not configured")
         return channel, self.doors.pools[channel.pool]
 
-    @asynccontextmanager
-    async def body(self, request: web.Request) -> AsyncIterator[bytes]:
-        """Read a native body within its limits; it counts against the budget until the block ends."""
+    async def body(self, request: web.Request, share: Share) -> bytes:
+        """Read a native body within its limits; it counts against the budget until the *share* ends."""
         refuse_encoded(request)
-        with self.budget.share() as share:
-            yield await read_body(request, share, limit=self.config.body_bytes, timeout_s=self.config.body_timeout_s)
+        return await read_body(request, share, limit=self.config.body_bytes, timeout_s=self.config.body_timeout_s)
 
 
 def adapter_of(door: ChannelDoor) -> NativeChannel:

@@ -120,6 +120,36 @@ def understand(error: Exception) -> Finding | None:
     return found
 
 
+def answer_error(
+    request: web.Request, error: Exception, path: str, broken: Callable[[BaseException], None] | None
+) -> web.StreamResponse:
+    """
+    Build the answer to a request that ended in *error*; a bug is logged and answered 500 without its words.
+
+    Args:
+        request: What it answers.
+        error: How its handler ended.
+        path: The route, for the log.
+        broken: Told of an invariant that does not hold: the daemon must crash.
+
+    Raises:
+        ConnectionResetError: The response has begun, and was cut off.
+    """
+    found = understand(error)
+    if request.writer.output_size > 0 and request.transport is not None:
+        request.transport.abort()  # the response has begun: a cut is the only honest end
+        raise ConnectionResetError("cut off in mid-response") from error
+    if found is not None:
+        response = found.response()
+        if response.status in {408, 413, 431}:
+            response.force_close()
+        return response
+    log.error("request.failed", method=request.method, path=path, error=type(error).__name__, exc_info=error)
+    if isinstance(error, InvariantBroken) and broken is not None:
+        broken(error)
+    return problem(500, "internal_error", "a bug in flashd; its log says which")
+
+
 def problems(broken: Callable[[BaseException], None] | None) -> Middleware:
     """Turn every error into a problem; a bug is logged and answered 500 without its words."""
 
@@ -129,22 +159,9 @@ def problems(broken: Callable[[BaseException], None] | None) -> Middleware:
             return await handler(request)
         except ConnectionError:
             raise  # the client went away: there is nobody to answer
-        except Exception as error:
-            found = understand(error)
-            if request.writer.output_size > 0 and request.transport is not None:
-                request.transport.abort()  # the response has begun: a cut is the only honest end
-                raise ConnectionResetError("cut off in mid-response") from error
-            if found is not None:
-                response = found.response()
-                if response.status in {408, 413, 431}:
-                    response.force_close()
-                return response
+        except Exception as error:  # noqa: BLE001  # each becomes an answer; a bug is logged there
             route = request.match_info.route.resource
-            path = route.canonical if route is not None else ""
-            log.exception("request.failed", method=request.method, path=path, error=type(error).__name__)
-            if isinstance(error, InvariantBroken) and broken is not None:
-                broken(error)
-            return problem(500, "internal_error", "a bug in flashd; its log says which")
+            return answer_error(request, error, route.canonical if route is not None else "", broken)
 
     return middleware
 

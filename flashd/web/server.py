@@ -20,6 +20,7 @@ from aiohttp import http_parser, web
 
 from flashd.config import TlsConfig
 from flashd.errors import ConfigError
+from flashd.web.endpoint import EXPRESS
 from flashd.web.limits import ClientLimits, Guard
 
 log = structlog.get_logger()
@@ -118,6 +119,7 @@ class Listener:
         self.limits = limits
         self.guard: Guard | None = None
         self._tls = tls
+        self._app = app
         self._runner = web.AppRunner(app, shutdown_timeout=limits.stop_s)
         self._servers: list[asyncio.Server] = []
         self._paths: list[Path] = []
@@ -133,7 +135,10 @@ class Listener:
         loop = asyncio.get_running_loop()
         await self._runner.setup()
         assert self._runner.server is not None  # noqa: S101  # setup() made it
-        self.guard = Guard(self._runner.server, self.limits)
+        server = self._runner.server
+        if (express := self._app.get(EXPRESS)) is not None:
+            server.request_handler = express.before(server.request_handler)  # type: ignore[assignment]  # an Application's server makes Requests
+        self.guard = Guard(server, self.limits)
         for opened in sockets:
             opened.setblocking(False)
             unix = opened.family == socket.AF_UNIX
@@ -141,8 +146,10 @@ class Listener:
                 self._paths.append(Path(opened.getsockname()))
             make = loop.create_unix_server if unix else loop.create_server
             handshake_s = self.limits.header_timeout_s if self._tls is not None else None
-            server = await make(self.guard, sock=opened, ssl=self._tls, backlog=1024, ssl_handshake_timeout=handshake_s)
-            self._servers.append(server)
+            serving = await make(
+                self.guard, sock=opened, ssl=self._tls, backlog=1024, ssl_handshake_timeout=handshake_s
+            )
+            self._servers.append(serving)
             log.info("listener.started", listener=self.name, address=_address(opened))
 
     @property
