@@ -129,9 +129,9 @@ def order_of(seen: OrderBody, channel: str) -> tuple[Order, str]:
         discount=seen.discount,
         tax=seen.tax,
         total=seen.total or 0,
-        customer=Customer(**_clean(seen.customer)),
-        ship_to=Address(**_clean(seen.ship_to)),
-        tags=tuple(readable(tag) for tag in seen.tags),
+        customer=_customer(seen.customer),
+        ship_to=_address(seen.ship_to),
+        tags=tuple(map(readable, seen.tags)),
         note=readable(seen.note),
     )
     if seen.total is None:
@@ -199,5 +199,19 @@ def _currency(seen: OrderBody) -> str:
     return NO_CURRENCY
 
 
-def _clean(seen: CustomerBody | AddressBody) -> dict[str, str]:
-    return {field: readable(found) for field, found in msgspec.structs.asdict(seen).items()}
+def _customer(seen: CustomerBody) -> Customer:
+    return Customer(name=readable(seen.name), email=readable(seen.email), phone=readable(seen.phone))
+
+
+def _address(seen: AddressBody) -> Address:
+    return Address(
+        name=readable(seen.name),
+        company=readable(seen.company),
+        street=readable(seen.street),
+        street2=readable(seen.street2),
+        city=readable(seen.city),
+        region=readable(seen.region),
+        postcode=readable(seen.postcode),
+        country=readable(seen.country),
+        phone=readable(seen.phone),
+    )

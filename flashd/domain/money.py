@@ -6,6 +6,7 @@ A price of 199.00 EUR is 19900, one of 1000 JPY is 1000 and one of 1.250 KWD is 
 
 from __future__ import annotations
 
+import functools
 import re
 
 import msgspec
@@ -42,6 +43,7 @@ def check_currency(code: str) -> str:
     return code
 
 
+@functools.lru_cache(4096)  # a catalogue has few prices, and each order tells them again and again
 def minor_units(text: str, currency: str) -> int:
     """
     Read decimal text such as ``199.00`` or ``-5``; digits beyond the currency's decimals must be zeros.

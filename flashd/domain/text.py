@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 
 ID_LENGTH = 255  # of an id in bytes, of a SKU in characters, as Shopify allows
@@ -21,6 +22,7 @@ def check_id(text: str) -> str:
     return _checked(text, len(text.encode()), "bytes")
 
 
+@functools.lru_cache(4096)  # in a sale the same few sell
 def check_sku(text: str) -> str:
     """Return *text* unchanged if it may be a SKU: the same, but platforms count its characters. Raises as above."""
     return _checked(text, len(text), "characters")
