@@ -34,6 +34,7 @@ class _Wish:
 
     what: Incoming | HoldRequest
     answer: asyncio.Future[_Reply]
+    is_hold: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,8 @@ class ChannelIntake(Actor[_Wish]):
             return Receipt(state="unrelated", reason=decoded.subject)
         if isinstance(decoded, Unreadable):
             self._refuse_if_closed(is_hold=False)
-            await self._ledger.quarantine(self.channel.name, headers, body, decoded.reason)
+            lowered = {name.lower(): value for name, value in headers.items()}
+            await self._ledger.quarantine(self.channel.name, lowered, body, decoded.reason)
             self.counts["quarantined"] += 1
             return Receipt(state="quarantined", reason=decoded.reason)
         accepted = await self.admit(decoded)
@@ -101,14 +103,21 @@ class ChannelIntake(Actor[_Wish]):
 
     async def admit(self, incoming: Incoming) -> Accepted:
         """Take one decoded order; see the port."""
-        accepted = await self._wish(incoming)
+        accepted = await self._post(incoming, is_hold=False)
         assert isinstance(accepted, Accepted)  # noqa: S101  # _commit pairs each wish with its kind of answer
         self.counts[accepted.code] += 1
         return accepted
 
+    async def admit_many(self, orders: Sequence[Incoming]) -> list[Accepted | BaseException]:
+        """Take many decoded orders; see the port."""
+        answers = [self._post_or_fail(incoming) for incoming in orders]
+        replies: list[Any] = await asyncio.gather(*answers, return_exceptions=True)
+        self.counts.update(reply.code for reply in replies if isinstance(reply, Accepted))
+        return replies
+
     async def hold(self, request: HoldRequest) -> HoldReply:
         """Set stock aside; see the port."""
-        reply = await self._wish(request)
+        reply = await self._post(request, is_hold=True)
         assert isinstance(reply, HoldReply)  # noqa: S101  # as above
         self.counts[f"hold_{reply.code}"] += 1
         return reply
@@ -116,12 +125,14 @@ class ChannelIntake(Actor[_Wish]):
     async def receive_many(self, messages: Sequence[_Wish]) -> Sequence[None]:
         """Send what waits as one call, as soon as a call may start."""
         await self._slots.acquire()
-        for wish in messages:
-            reason = self.rules.closed(isinstance(wish.what, HoldRequest))
-            if reason and not wish.answer.done():  # the store went away while it waited: better told now than late
-                wish.answer.set_exception(Busy(reason))
-        wishes = [wish for wish in messages if not wish.answer.done()]
-        self.spawn(self._commit(wishes), name="commit").add_done_callback(lambda _: self._let_go(wishes))
+        orders = [wish for wish in messages if not wish.is_hold]
+        holds = [wish for wish in messages if wish.is_hold]
+        for group, is_hold in ((orders, False), (holds, True)):
+            if group and (reason := self.rules.closed(is_hold)):  # the store went away while they waited: told now
+                for wish in group:
+                    if not wish.answer.done():
+                        wish.answer.set_exception(Busy(reason))
+        self.spawn(self._commit(orders, holds), name="commit").add_done_callback(lambda _: self._let_go(messages))
         return [None] * len(messages)
 
     async def stop(self, timeout_s: float = 5.0) -> None:
@@ -135,33 +146,43 @@ class ChannelIntake(Actor[_Wish]):
             if not answer.done():
                 answer.set_exception(Busy(f"{self.name} is stopping"))
 
-    async def _wish(self, what: Incoming | HoldRequest) -> _Reply:
-        self._refuse_if_closed(is_hold=isinstance(what, HoldRequest))
+    def _post(self, what: Incoming | HoldRequest, *, is_hold: bool) -> asyncio.Future[_Reply]:
+        """Leave a wish in the mailbox. Raises Busy."""
+        self._refuse_if_closed(is_hold=is_hold)
         answer: asyncio.Future[_Reply] = asyncio.get_running_loop().create_future()
-        self.offer(_Wish(what, answer))
+        self.offer(_Wish(what, answer, is_hold))
         self._outstanding.add(answer)
-        answer.add_done_callback(self._outstanding.discard)
-        return await answer
+        return answer
+
+    def _post_or_fail(self, incoming: Incoming) -> asyncio.Future[_Reply]:
+        try:
+            return self._post(incoming, is_hold=False)
+        except Busy as error:
+            answer: asyncio.Future[_Reply] = asyncio.get_running_loop().create_future()
+            answer.set_exception(error)
+            return answer
 
     def _refuse_if_closed(self, *, is_hold: bool) -> None:
         reason = self.rules.closed(is_hold)
         if reason:
             raise Busy(reason)
 
-    async def _commit(self, wishes: list[_Wish]) -> None:
-        await self._answer([wish for wish in wishes if isinstance(wish.what, Incoming)], self._accept)
-        await self._answer([wish for wish in wishes if isinstance(wish.what, HoldRequest)], self._ledger.hold)
+    async def _commit(self, orders: list[_Wish], holds: list[_Wish]) -> None:
+        await self._answer(orders, self._accept)
+        await self._answer(holds, self._ledger.hold)
         self.rules.moved()
 
-    def _let_go(self, wishes: list[_Wish]) -> None:
+    def _let_go(self, wishes: Sequence[_Wish]) -> None:
         """Free the place and answer the rest, also of a commit that a crash cancelled before its first step."""
         self._slots.release()
         for wish in wishes:
+            self._outstanding.discard(wish.answer)
             if not wish.answer.done():
                 wish.answer.set_exception(Transient(f"{self.name} was stopped in the middle"))
 
     async def _answer(self, group: list[_Wish], call: Callable[[list[Any]], Awaitable[Sequence[_Reply]]]) -> None:
         """Make one group durable in one call; an error is everybody's answer."""
+        group = [wish for wish in group if not wish.answer.done()]  # done: told that it is closed, or went away
         if not group:
             return
         try:

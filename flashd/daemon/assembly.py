@@ -30,7 +30,7 @@ from flashd.daemon.telling import build_alerter
 from flashd.daemon.terms import terms_in
 from flashd.domain.identity import buyer_of, customer_hash
 from flashd.domain.order import Kind, Order
-from flashd.domain.routing import Choice, Route, choose
+from flashd.domain.routing import Choice, Route, backend_of, choose
 from flashd.errors import Busy
 from flashd.ports import Backend, ChannelApi, Clock, Messenger
 from flashd.store.opening import PoolStore, Store
@@ -69,7 +69,7 @@ class Router:
 
     def backend_of(self, order: Order) -> str:
         """Say where an order goes."""
-        return choose(order, self._routes).backend
+        return backend_of(order, self._routes)
 
 
 @dataclass(kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 
 import msgspec
@@ -91,6 +91,10 @@ class Intake(Protocol):
         """
         Take one webhook.
 
+        Args:
+            headers: Looked up by lower-case names; they may be written in any case.
+            body: The bytes as they came.
+
         Raises:
             Unauthenticated: The signature is wrong; nothing was written.
             Busy: Slow down.
@@ -99,6 +103,9 @@ class Intake(Protocol):
 
     async def admit(self, incoming: Incoming) -> Accepted:
         """Take one decoded order. Raises as above."""
+
+    async def admit_many(self, orders: Sequence[Incoming]) -> list[Accepted | BaseException]:
+        """Take many decoded orders, each on its own: an error that `admit` would raise is that order's answer."""
 
     async def hold(self, request: HoldRequest) -> HoldReply:
         """Set stock aside, or say what is short. Raises as above."""

@@ -9,18 +9,21 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from flashd.domain.order import Accepted, Incoming
 from flashd.errors import InvariantBroken, Refused, TooLarge
 from flashd.web.doors import ChannelDoor
 from flashd.web.endpoint import Endpoint
-from flashd.web.intake_orders import take_order
+from flashd.web.intake_orders import read_order, status_of
 from flashd.web.limits import read_lines, refuse_encoded
 from flashd.web.native import Native, adapter_of
 from flashd.web.problem import Finding, understand
-from flashd.web.view import LineResult, NewOrder
+from flashd.web.view import LineResult, NewOrder, OrderReceipt
 
 log = structlog.get_logger()
 
-AT_ONCE = 64
+PART = 256  # lines that are made durable together: as many as the channel's intake takes into one call
+PARTS_AT_ONCE = 3
+_LINES = msgspec.json.Encoder()
 LINES = 10_000  # bounds what waits for a client that sends all before it reads
 MEDIA = "application/x-ndjson"
 
@@ -62,7 +65,7 @@ class Batch:
         refuse_encoded(request)
         response = web.StreamResponse(headers={"Content-Type": MEDIA})
         await response.prepare(request)
-        results: asyncio.Queue[asyncio.Task[LineResult] | None] = asyncio.Queue()
+        results: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         stall_s = self._native.config.body_timeout_s
         async with asyncio.timeout(None) as deadline, asyncio.TaskGroup() as group:
@@ -74,8 +77,7 @@ class Batch:
             group.create_task(self._read(request, channel, group, results, read_all))
             reading = True
             while (task := await results.get()) is not None:
-                result = await task
-                await response.write(msgspec.json.encode(result) + b"\n")
+                await response.write(await task)
                 reading = reading and deadline.when() is None
                 if not reading:
                     deadline.reschedule(loop.time() + stall_s)
@@ -87,44 +89,60 @@ class Batch:
         request: web.Request,
         channel: ChannelDoor,
         group: asyncio.TaskGroup,
-        results: asyncio.Queue[asyncio.Task[LineResult] | None],
+        results: asyncio.Queue[asyncio.Task[bytes] | None],
         done: Callable[[], None],
     ) -> None:
-        room = asyncio.Semaphore(AT_ONCE)
+        """Take the lines that came together as one part of the batch, a few parts at work at once."""
+        room = asyncio.Semaphore(PARTS_AT_ONCE)
         number = 0
         config = self._native.config
         try:
-            async for line in read_lines(request, limit=config.body_bytes, timeout_s=config.body_timeout_s):
-                number += 1
-                if not line.strip():
-                    continue
-                if number > LINES:
-                    raise TooLarge(f"a batch has at most {LINES} lines; this line and those after it were not read")
-                await room.acquire()
-                task = group.create_task(self._one(channel, number, line))
-                task.add_done_callback(lambda _: room.release())
-                results.put_nowait(task)
+            async for lines in read_lines(request, limit=config.body_bytes, timeout_s=config.body_timeout_s):
+                for at in range(0, len(lines), PART):
+                    part = lines[at : at + PART]
+                    fits = part[: LINES - number]
+                    if any(line.strip() for line in fits):
+                        await room.acquire()
+                        task = group.create_task(self._take(channel, number + 1, fits))
+                        task.add_done_callback(lambda _: room.release())
+                        results.put_nowait(task)
+                    number += len(fits)
+                    if any(line.strip() for line in part[len(fits) :]):
+                        number += 1
+                        raise TooLarge(f"a batch has at most {LINES} lines; this line and those after it were not read")
         except Refused as error:
             # The answer has begun with 200, so what ends the batch early is its last line.
-            results.put_nowait(group.create_task(_refusal(number, error)))
+            results.put_nowait(group.create_task(_refusal(max(1, number), error)))
         finally:
             done()
             results.put_nowait(None)
 
-    async def _one(self, channel: ChannelDoor, number: int, line: bytes) -> LineResult:
+    async def _take(self, channel: ChannelDoor, first: int, lines: list[bytes]) -> bytes:
+        """Make a part durable in one go; return its result lines. A bad line spoils none but itself."""
+        results: dict[int, LineResult] = {}
+        orders: dict[int, Incoming] = {}
+        with self._native.budget.share() as share:
+            for number, line in enumerate(lines, first):
+                if not line.strip():
+                    continue
+                try:
+                    share.take(len(line))
+                    orders[number] = read_order(channel, line)
+                except Exception as error:  # noqa: BLE001  # each becomes an answer; a bug is logged there
+                    results[number] = self._failure(number, error)
+            replies = await channel.intake.admit_many(tuple(orders.values()))
+        for (number, incoming), reply in zip(orders.items(), replies, strict=True):
+            results[number] = self._result(number, incoming, reply)
+        return _LINES.encode_lines([results[number] for number in sorted(results)])
+
+    def _result(self, number: int, incoming: Incoming, reply: Accepted | BaseException) -> LineResult:
+        if isinstance(reply, BaseException):
+            return self._failure(number, reply)
         try:
-            with self._native.budget.share() as share:
-                share.take(len(line))
-                status, receipt = await take_order(channel, line)
-        except Exception as error:
-            found = understand(error)
-            if found is None:
-                log.exception("request.failed", method="POST", path="/v1/orders:batch", error=type(error).__name__)
-                broken = self._native.doors.broken
-                if isinstance(error, InvariantBroken) and broken is not None:
-                    broken(error)
-                found = Finding(status=500, title="internal_error", detail="a bug in flashd; its log says which")
-            return LineResult(line=number, status=found.status, title=found.title, detail=found.detail)
+            status = status_of(reply)
+        except Refused as error:
+            return self._failure(number, error)
+        receipt = OrderReceipt.of(incoming, reply)
         return LineResult(
             line=number,
             status=status,
@@ -135,6 +153,20 @@ class Batch:
             short=receipt.short,
         )
 
+    def _failure(self, number: int, error: BaseException) -> LineResult:
+        if not isinstance(error, Exception):
+            raise error  # a cancellation is nobody's answer
+        found = understand(error)
+        if found is None:
+            log.error(
+                "request.failed", method="POST", path="/v1/orders:batch", error=type(error).__name__, exc_info=error
+            )
+            broken = self._native.doors.broken
+            if isinstance(error, InvariantBroken) and broken is not None:
+                broken(error)
+            found = Finding(status=500, title="internal_error", detail="a bug in flashd; its log says which")
+        return LineResult(line=number, status=found.status, title=found.title, detail=found.detail)
 
-async def _refusal(number: int, error: Refused) -> LineResult:
-    return LineResult(line=number, status=error.status, title=error.title, detail=error.detail)
+
+async def _refusal(number: int, error: Refused) -> bytes:
+    return _LINES.encode_lines([LineResult(line=number, status=error.status, title=error.title, detail=error.detail)])

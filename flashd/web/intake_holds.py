@@ -48,7 +48,7 @@ class Holds:
 
     def __init__(self, native: Native) -> None:
         self._native = native
-        self._reservations = native.doors.metrics.reservations
+        self._metrics = native.doors.metrics
 
     def endpoints(self) -> list[Endpoint]:
         """List the routes."""
@@ -90,7 +90,7 @@ class Holds:
             wish = adapter.decode_hold(body, default_ttl_ms=pool.hold_ttl_ms, max_ttl_ms=pool.hold_max_ms)
         own_channel(channel, wish.channel)
         reply = await channel.intake.hold(wish)
-        self._reservations.labels(result=str(reply.code)).inc()
+        self._metrics.reservation(reply.code.value)
         refuse(reply)
         return answer.encode(201 if reply.code is HoldCode.HELD else 200, HoldView.of(wish.id, reply))
 

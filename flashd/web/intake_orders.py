@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from flashd.domain.order import AcceptCode, Accepted, OrderRecord, OrderRef, OrderState
+from flashd.domain.order import AcceptCode, Accepted, Incoming, OrderRecord, OrderRef, OrderState
 from flashd.errors import Conflict, Forbidden, NotFound
 from flashd.web import answer
 from flashd.web.doors import ChannelDoor, PoolDoor
@@ -26,6 +26,8 @@ def status_of(accepted: Accepted) -> int:
         Conflict: The same id was known with other content.
         UnknownSku: The pool lacks a SKU; nothing was written.
     """
+    if accepted.code is AcceptCode.ACCEPTED and accepted.state is OrderState.QUEUED:
+        return 201  # nearly all of them
     if accepted.code is AcceptCode.UNKNOWN_SKU:
         skus = sorted(sku for sku, _ in accepted.short)
         raise UnknownSku("the pool does not have " + ", ".join(skus), skus=skus)
@@ -40,10 +42,16 @@ def status_of(accepted: Accepted) -> int:
 
 async def take_order(channel: ChannelDoor, body: bytes) -> tuple[int, OrderReceipt]:
     """Decode one order, make it durable, and say what became of it. Raises what the caller answers with."""
-    incoming = adapter_of(channel).decode_order(body)
-    own_channel(channel, incoming.order.channel)
+    incoming = read_order(channel, body)
     accepted = await channel.intake.admit(incoming)
     return status_of(accepted), OrderReceipt.of(incoming, accepted)
+
+
+def read_order(channel: ChannelDoor, body: bytes) -> Incoming:
+    """Decode one order of the channel's own. Raises Refused."""
+    incoming = adapter_of(channel).decode_order(body)
+    own_channel(channel, incoming.order.channel)
+    return incoming
 
 
 class Orders:

@@ -129,36 +129,36 @@ def refuse_encoded(request: web.Request) -> None:
         raise WrongMedia("send the body as it is, without Content-Encoding")
 
 
-async def read_lines(request: web.Request, *, limit: int, timeout_s: float) -> AsyncIterator[bytes]:
+async def read_lines(request: web.Request, *, limit: int, timeout_s: float) -> AsyncIterator[list[bytes]]:
     """
-    Hand out the lines of a body as they come, empty ones too; memory holds one line and one chunk at a time.
+    Hand out the lines of a body as they come, empty ones too: those that came together in one list.
+
+    Memory holds one line and one chunk at a time.
 
     Raises:
         TooLarge: A line is longer than *limit*; the rest cannot be told apart any more.
         TooSlow: Within *timeout_s* no further line was complete.
     """
-    rest = bytearray()
     loop = asyncio.get_running_loop()
     due = loop.time() + timeout_s
+    pieces: list[bytes] = []  # of a line that is not complete
+    length = 0
     while chunk := await _next_chunk(request, due, timeout_s):
-        searched = len(rest)  # what was searched for an end of line before is not searched again
-        rest += chunk
-        start = 0
-        while (end := rest.find(b"\n", max(start, searched))) >= 0:
-            line = bytes(rest[start:end])
-            start = end + 1
-            yield _checked(line, limit)
+        head, end, tail = chunk.rpartition(b"\n")
+        if end:
+            lines = b"".join((*pieces, head)).split(b"\n")
+            pieces, length = [], 0
+            too_long = next((index for index, line in enumerate(lines) if len(line) > limit), None)
+            if too_long is not None:
+                yield lines[:too_long]
+                raise TooLarge(f"a line is longer than {limit} bytes", limit=limit)
+            yield lines
             due = loop.time() + timeout_s
-        del rest[:start]
-        if len(rest) > limit:
+        pieces.append(tail)
+        length += len(tail)
+        if length > limit:
             raise TooLarge(f"a line is longer than {limit} bytes", limit=limit)
-    yield bytes(rest)
-
-
-def _checked(line: bytes, limit: int) -> bytes:
-    if len(line) > limit:
-        raise TooLarge(f"a line is longer than {limit} bytes", limit=limit)
-    return line
+    yield [b"".join(pieces)]
 
 
 async def _next_chunk(request: web.Request, due: float, timeout_s: float) -> bytes:

@@ -12,6 +12,7 @@ from flashd.web.channel_metrics import ChannelMetrics
 
 _ACK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BACKEND_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_PROVEN = frozenset({"accepted", "duplicate", "quarantined", "unrelated"})
 _SCRIPT_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0)
 
 
@@ -21,6 +22,8 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._oversold_known = 0
+        self._webhooks: dict[tuple[str, str], tuple[Counter, Gauge | None]] = {}
+        self._reservations: dict[str, Counter] = {}
         self.channels = ChannelMetrics()
         self.registry.register(self.channels)
         self.webhooks = self._counter("webhooks_received", "Webhooks by what became of them.", "channel", "result")
@@ -50,10 +53,22 @@ class Metrics:
 
     def webhook(self, channel: str, result: str, seconds: float, *, now_ms: int) -> None:
         """Count one webhook; *channel* is a configured name or "unknown"."""
-        self.webhooks.labels(channel=channel, result=result).inc()
+        found = self._webhooks.get((channel, result))
+        if found is None:  # looked up by their labels once: that takes longer than the counting
+            last_event = self.last_event.labels(channel=channel) if result in _PROVEN else None
+            found = self._webhooks[channel, result] = self.webhooks.labels(channel=channel, result=result), last_event
+        counter, last_event = found
+        counter.inc()
         self.ack.observe(seconds)
-        if result in {"accepted", "duplicate", "quarantined", "unrelated"}:
-            self.last_event.labels(channel=channel).set(now_ms / 1000)
+        if last_event is not None:
+            last_event.set(now_ms / 1000)
+
+    def reservation(self, result: str) -> None:
+        """Count one wish to hold by what became of it."""
+        counter = self._reservations.get(result)
+        if counter is None:
+            counter = self._reservations[result] = self.reservations.labels(result=result)
+        counter.inc()
 
     def backend_request(self, backend: str, outcome: str, seconds: float) -> None:
         """Count one request to a backend; *outcome* is the tag of an Outcome or a Finding."""

@@ -84,7 +84,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-_NOTABLE = frozenset({OrderState.SHORTFALL, OrderState.PARKED, OrderState.IGNORED})
+_NOTABLE = frozenset(state.value for state in (OrderState.SHORTFALL, OrderState.PARKED, OrderState.IGNORED))
 
 
 class OrderReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,9 +99,14 @@ class OrderReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     @classmethod
     def of(cls, incoming: Incoming, accepted: Accepted) -> OrderReceipt:
         """Show what became of one order."""
-        title = str(accepted.state) if accepted.state in _NOTABLE else ""
-        code, state = str(accepted.code), str(accepted.state)
-        return cls(order=str(incoming.ref), code=code, state=state, title=title, short=dict(accepted.short))
+        state = accepted.state.value
+        return cls(
+            order=str(incoming.ref),
+            code=accepted.code.value,
+            state=state,
+            title=state if state in _NOTABLE else "",
+            short=dict(accepted.short),
+        )
 
 
 class LineResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

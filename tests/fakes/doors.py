@@ -347,6 +347,9 @@ class DoorIntake:
         await self._enter()
         return (await self.pool.accept([incoming], ["erp"], since_ms=0))[0]
 
+    async def admit_many(self, orders: Sequence[Incoming]) -> list[Accepted | BaseException]:
+        return await asyncio.gather(*map(self.admit, orders), return_exceptions=True)
+
     async def hold(self, request: HoldRequest) -> HoldReply:
         await self._enter()
         return (await self.pool.hold([request]))[0]

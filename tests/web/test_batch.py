@@ -38,21 +38,25 @@ async def test_a_thousand_lines_get_a_thousand_results_in_order_and_bad_ones_spo
     assert odd == {5: 400, 10: 400, 20: 200, 30: 202, 31: 409, 40: 400}
     assert found[29]["short"] == {"CAP": 1}
     assert len(house.main.records) == 1000 - 5
-    assert 1 < house.intakes["shop"].most_at_work <= intake_batch.AT_ONCE
+    assert 1 < house.intakes["shop"].most_at_work <= intake_batch.PART * intake_batch.PARTS_AT_ONCE
 
 
-async def test_the_number_at_work_is_bounded_while_the_store_is_slow(intake: Served, house: DoorHouse) -> None:
+async def test_the_number_at_work_is_bounded_while_the_store_is_slow(
+    intake: Served, house: DoorHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake_batch, "PART", 16)
+    most = 16 * intake_batch.PARTS_AT_ONCE
     house.count("TEE", 1000)
     shop = house.intakes["shop"]
     shop.gate.clear()
     call = asyncio.create_task(
         intake.call("POST", "/v1/orders:batch", data=b"".join(line(number) for number in range(500)))
     )
-    await eventually(lambda: shop.at_work >= intake_batch.AT_ONCE)
-    assert shop.at_work == intake_batch.AT_ONCE
+    await eventually(lambda: shop.at_work >= most)
+    assert shop.at_work == most
     shop.gate.set()
     assert len(results((await call).raw)) == 500
-    assert shop.most_at_work == intake_batch.AT_ONCE
+    assert shop.most_at_work == most
 
 
 async def test_results_come_while_the_batch_still_goes_on(intake: Served, house: DoorHouse) -> None:
