@@ -54,11 +54,16 @@ class Outbox(Protocol):
 
 
 class Drop(msgspec.Struct, frozen=True):
-    """The bucket's answer: the drop is yours (wait_ms 0), to be used *after_us* from now, or ask after *wait_ms*."""
+    """The bucket's answer: *taken* drops are yours (wait_ms 0), or ask after *wait_ms*."""
 
     wait_ms: int
     reason: str = ""  # "rate", "paused", "retry_after"
-    after_us: int = 0  # above 0 only where the caller took it ahead
+    after_us: int = 0  # until the first may be used: above 0 where it was taken ahead, below it with a burst's credit
+    taken: int = 0
+
+    def uses_us(self, spacing_us: int) -> list[int]:
+        """Return when each may be used, in us from now."""
+        return [max(0, self.after_us + index * spacing_us) for index in range(self.taken)]
 
 
 class BackendGate(Protocol):
@@ -72,8 +77,8 @@ class BackendGate(Protocol):
     async def resign(self, owner: str) -> None:
         """Give the leadership up, if it is ours."""
 
-    async def drop(self, spacing_us: int, *, burst: int = 1, ahead_us: int = 0) -> Drop:
-        """Take one drop from the leaky bucket, at most *ahead_us* before it may be used."""
+    async def drop(self, spacing_us: int, *, burst: int = 1, ahead_us: int = 0, count: int = 1) -> Drop:
+        """Take up to *count* drops from the leaky bucket, each at most *ahead_us* before it may be used."""
 
     async def pause(self, *, until_ms: int = 0, reason: str, by: str) -> None:
         """Let nothing out until *until_ms*, or until resumed (0)."""

@@ -42,10 +42,11 @@ class RedisBackendGate:
         """Give the leadership up, if it is ours."""
         await self._call("resign", [self._lease], [owner])
 
-    async def drop(self, spacing_us: int, *, burst: int = 1, ahead_us: int = 0) -> Drop:
-        """Take one drop from the leaky bucket, at most *ahead_us* before it may be used."""
-        wait_ms, after_us, reason = await self._call("drop", [self._tat, self._pause], [spacing_us, burst, ahead_us])
-        return Drop(int(wait_ms), reason.decode(), int(after_us))
+    async def drop(self, spacing_us: int, *, burst: int = 1, ahead_us: int = 0, count: int = 1) -> Drop:
+        """Take up to *count* drops from the leaky bucket, each at most *ahead_us* before it may be used."""
+        arguments = [spacing_us, burst, ahead_us, count]
+        wait_ms, after_us, reason, taken = await self._call("drop", [self._tat, self._pause], arguments)
+        return Drop(int(wait_ms), reason.decode(), int(after_us), int(taken))
 
     async def pause(self, *, until_ms: int = 0, reason: str, by: str) -> None:
         """Let nothing out until *until_ms*, or until resumed (0)."""

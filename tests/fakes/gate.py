@@ -37,19 +37,19 @@ class FakeGate:
         self._begin()
         self.lease = give_up(self.lease, owner)
 
-    async def drop(self, spacing_us: int, *, burst: int = 1, ahead_us: int = 0) -> Drop:
+    async def drop(self, spacing_us: int, *, burst: int = 1, ahead_us: int = 0, count: int = 1) -> Drop:
         self._begin()
         if self.paused:
             return Drop(1000, "paused")
         if self.until_ms > self.clock.now_ms():
             return Drop(self.until_ms - self.clock.now_ms(), "retry_after")
         now_us = EPOCH_US + round(self.clock.monotonic_s() * 1e6)
-        taking = take_drop(self.bucket, now_us, spacing_us, burst=burst, ahead_us=ahead_us)
+        taking = take_drop(self.bucket, now_us, spacing_us, burst=burst, ahead_us=ahead_us, count=count)
         self.bucket = taking.bucket
         if taking.wait_ms:
             return Drop(taking.wait_ms, "rate")
-        self.drops += 1
-        return Drop(0, "", taking.after_us)
+        self.drops += taking.taken
+        return Drop(0, "", taking.after_us, taking.taken)
 
     async def pause(self, *, until_ms: int = 0, reason: str, by: str) -> None:
         self._begin()

@@ -126,10 +126,11 @@ async def test_script_and_specification_take_the_same_drops(client: Redis) -> No
         known = dice.choice(
             [None, *(Bucket(now_us + offset, 5000) for offset in (-(10**7), -3000, 0, 2000, 9000, 90_000, 10**9))]
         )
-        spacing, burst, ahead = (
+        spacing, burst, ahead, count = (
             dice.choice([1000, 5000, 50_000]),
             dice.choice([1, 1, 4]),
             dice.choice([0, AHEAD_MAX_US]),
+            dice.choice([1, 1, 3, 500]),
         )
         if known is None:
             await client.delete(keys[0])
@@ -137,17 +138,23 @@ async def test_script_and_specification_take_the_same_drops(client: Redis) -> No
             await client.set(keys[0], f"{known.tat_us} {known.spacing_us}")
         async with client.pipeline(transaction=True) as pipe:
             pipe.time()
-            pipe.evalsha(drop.sha, len(keys), *keys, spacing, burst, ahead)
+            pipe.evalsha(drop.sha, len(keys), *keys, spacing, burst, ahead, count)
             pipe.time()
-            first, (wait_ms, after_us, reason), last = await pipe.execute()
+            first, (wait_ms, after_us, reason, taken), last = await pipe.execute()
         stored: Any = await client.get(keys[0])
         after = None if stored is None else Bucket(*(int(part) for part in stored.split()))
         first_us, last_us = micros_of(first), micros_of(last)
         # The script's clock may stand from the transaction's begin on: a moment before the first reading.
         instants = itertools.chain(range(max(now_us, first_us - 100), last_us + 1), range(now_us, first_us - 100))
-        answers = (take_drop(known, now, spacing, burst=burst, ahead_us=ahead) for now in instants)
-        assert any(
-            (answer.wait_ms, answer.after_us, answer.bucket) == (wait_ms, after_us, after) for answer in answers
-        ), (known, spacing, burst, ahead, wait_ms, after_us, after)
-        seen.add((reason, after_us > 0, known is None))
-    assert len(seen) >= 4
+        answers = (take_drop(known, now, spacing, burst=burst, ahead_us=ahead, count=count) for now in instants)
+        said = (wait_ms, after_us, taken, after)
+        assert any((answer.wait_ms, answer.after_us, answer.taken, answer.bucket) == said for answer in answers), (
+            known,
+            spacing,
+            burst,
+            ahead,
+            count,
+            said,
+        )
+        seen.add((reason, after_us > 0, known is None, taken > 1))
+    assert len(seen) >= 6
