@@ -99,7 +99,7 @@ class Actor(Generic[M]):
             if late:
                 self._task.cancel()
                 await asyncio.wait({self._task}, timeout=1.0)  # what defies a cancellation is left behind
-        await self.mailbox.refuse_rest()
+        self.mailbox.refuse_rest()
 
     async def _live(self) -> None:
         if self.mailbox.is_closed():
