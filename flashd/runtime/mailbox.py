@@ -55,7 +55,7 @@ class Mailbox(Generic[M]):
 
     async def put(self, letter: Letter[M]) -> None:
         """Leave a letter, waiting for room; Busy once it is closed. One that waits when it closes is lost."""
-        while len(self._letters) >= self._size and not self._closed:
+        while len(self._letters) >= self._size and not self.is_closed():
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._senders.append(turn)
             try:
@@ -64,7 +64,7 @@ class Mailbox(Generic[M]):
                 if turn.done() and not turn.cancelled():
                     self._call_senders(1)  # the place was his already: the next one's
                 raise
-            if self._closed:
+            if self.is_closed():
                 return
         self.post(letter)
 
