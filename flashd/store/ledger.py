@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from flashd.domain.order import AcceptCode, Accepted, Incoming, Kind, Order, OrderRef, OrderState
+from flashd.domain.order import AcceptCode, Accepted, Effect, Incoming, Kind, Order, OrderRef, OrderState
 from flashd.domain.reservation import HoldCode, HoldReply, HoldRequest, HoldState
 from flashd.domain.stock import DEFAULT_LOCATION, StockLevel
 from flashd.domain.terms import SellingTerms
@@ -174,10 +174,7 @@ class RedisLedger:
         """Make orders durable and take their stock."""
 
         async def ask(left: list[int]) -> list[Any]:
-            keys, args = self._keys((*_ORDERS, "rule", "use")) + self._queues(), self._routes()
-            for index in left:
-                keys += self._records(orders[index].ref)
-                args += self._entry(orders[index], backends[index], since_ms)
+            keys, args = self._pack([(orders[index], backends[index]) for index in left], since_ms)
             replies: list[Any] = await self._call("accept", keys, args)
             return replies
 
@@ -186,24 +183,42 @@ class RedisLedger:
     def _routes(self) -> list[str | bytes | int]:
         return [" ".join(self._names), self._kinds]
 
-    def _entry(self, incoming: Incoming, backend: str, since_ms: int) -> list[str | bytes | int]:
-        order = incoming.order
-        return [
-            incoming.version,
-            order.digest,
-            incoming.effect,
-            int(incoming.strict),
-            incoming.hold_id,
-            backend,
-            clean(incoming.reason),
-            int(order.placed_after(since_ms)),
-            pack_items(items_of(order.lines, self._terms_of(order.channel).locations[0])),
-            pack_order(order),
-            pack_raw(incoming.raw),
-            max(0, order.placed_ms),
-            self._packed_terms(order.channel),
-            incoming.customer,
-        ]
+    def _pack(self, orders: Sequence[tuple[Incoming, str]], since_ms: int) -> tuple[list[str], list[str | bytes | int]]:
+        """Pack orders for the script; what is alike for many of them goes once, as their group."""
+        groups: dict[tuple[str, str, Effect, bool, bool, str], int] = {}
+        records: list[str] = []
+        entries: list[str | bytes | int] = []
+        prefix, family = pool_key(self.pool, "ord:"), [f"\x1f{kind}" for kind in (Kind.CANCEL, Kind.AMEND)]
+        for incoming, backend in orders:
+            order = incoming.order
+            group = (
+                order.channel,
+                backend,
+                incoming.effect,
+                incoming.strict,
+                order.placed_after(since_ms),
+                incoming.reason,
+            )
+            key = f"{prefix}{order.channel}:{order.id}"
+            records.append(key)
+            if not incoming.strict:
+                records += [key + kind for kind in family]
+            entries += (
+                groups.setdefault(group, len(groups) + 1),
+                incoming.version,
+                order.digest,
+                incoming.hold_id,
+                pack_items(items_of(order.lines, self._terms_of(order.channel).locations[0])),
+                pack_order(order),
+                pack_raw(incoming.raw),
+                max(0, order.placed_ms),
+                incoming.customer,
+            )
+        args = [*self._routes(), len(groups)]
+        for channel, backend, effect, strict, admit, reason in groups:
+            args += (effect, int(strict), int(admit), backend, clean(reason), self._packed_terms(channel))
+        shelves = [pool_key(self.pool, f"exp:{group[0]}") for group in groups]
+        return self._keys((*_ORDERS, "rule", "use")) + self._queues() + shelves + records, args + entries
 
     async def apply_next(self, limit: int = 100) -> int:
         """Apply newer versions that waited for an outcome; return how many."""

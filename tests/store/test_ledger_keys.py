@@ -88,25 +88,11 @@ async def test_a_tombstone_of_a_hold_goes_when_its_time_has_come(client: Redis) 
 @pytest.mark.parametrize("version", ["0x10", "1e3", " 5", "nan", "-1", "", "12345678901234567"])
 async def test_what_is_no_whole_number_writes_nothing(client: Redis, version: str) -> None:
     fixed = [pool_key("main", str(number)) for number in range(16)]
-    records = [pool_key("main", f"ord:shop:1{kind}") for kind in ("", "a", "b", "c")]
-    entry: list[str | int] = [
-        version,
-        "d",
-        "deliver",
-        0,
-        "",
-        "erp",
-        "",
-        1,
-        "tee\x1fmain\x1f1\x1f0",
-        "{}",
-        "",
-        0,
-        "1 1 none\x1fmain",
-        "",
-    ]
+    rest = [pool_key("main", name) for name in ("q:erp", "exp:shop", "ord:shop:1", "ord:shop:1a", "ord:shop:1b")]
+    group: list[str | int] = ["deliver", 0, 1, "erp", "", "1 1 none\x1fmain"]
+    entry: list[str | int] = ["1", version, "d", "", "tee\x1fmain\x1f1\x1f0", "{}", "", 0, ""]
     with pytest.raises(ResponseError, match="in digits"):
-        await load("accept").call(client, [*fixed, pool_key("main", "q:erp"), *records], ["erp", " ", *entry])
+        await load("accept").call(client, [*fixed, *rest], ["erp", " ", 1, *group, *entry])
     assert await client.dbsize() == 0
 
 

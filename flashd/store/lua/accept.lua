@@ -15,12 +15,13 @@
 -- KEYS[14] kit HASH what kits are made of
 -- KEYS[15] rule HASH rules of sales by SKU
 -- KEYS[16] use HASH what counts against quotas and limits
--- KEYS[17..] rest MIXED q:<backend> of every backend that was ever used, then per order its record, those of its cancel and amend,
---   and exp:<channel>
+-- KEYS[17..] rest MIXED q:<backend> of every backend that was ever used, exp:<channel> of each group, then per order its
+--   record and, of a group that is not strict, those of its cancel and amend
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] kinds which follow-ups the backends take: " erp/cancel erp/amend "
--- ARGV[3..] orders for each: version, digest, effect, strict (0 or 1), hold id, backend, reason, admit (0 or 1), items, content, raw body, placed ms, terms,
---   customer
+-- ARGV[3] groups how many there are of what is alike for many orders, all of one channel
+-- ARGV[4..] orders first for each group: effect, strict (0 or 1), admit (0 or 1), backend, reason, terms; then for each order:
+--   its group (from 1), version, digest, hold id, items, content, raw body, placed ms, customer
 -- RETURNS per order {code, state, SKU, units ...}: `accepted`, `updated`, `repeat`, `stale`, `later`, `conflict`,
 --   `unknown_sku`, or `again` (nothing written: overdue holds are left to sweep, or a backend was not listed)
 -- KEEPS on hand = atp + held + sold + safety; versions only rise; a hold leaves HELD once; every record in exactly one index
@@ -29,9 +30,16 @@
 -- @include integer
 -- @include clock
 -- @include journal
+-- @include stock
+-- @include terms
+-- @include filing
+-- @include usual_wish
+-- @include usual_order
+
+-- Every other order: a hundred and fifty functions, which are made only where one of them is wanted.
+local function learn_unusual()
 -- @include record
 -- @include sale
--- @include stock
 -- @include kit
 -- @include uses
 -- @include allowance
@@ -52,6 +60,8 @@
 -- @include revoke
 -- @include amend
 -- @include accept_one
+  return accept_one
+end
 
 -- Read.
 local keys = {
@@ -59,39 +69,57 @@ local keys = {
   done = KEYS[8], pending = KEYS[9], journal = KEYS[10], dirty = KEYS[11], backorder = KEYS[12],
   owing = KEYS[13], kit = KEYS[14], rule = KEYS[15], use = KEYS[16], q = {},
 }
-local first = 17
+local key_at = 17
 for name in string.gmatch(ARGV[1], '%S+') do
-  keys.q[name], first = KEYS[first], first + 1
+  keys.q[name], key_at = KEYS[key_at], key_at + 1
 end
-local function flag(text)
-  return text == '1'
-end
-local orders, at = {}, 3
-for index = first, #KEYS, 4 do
-  orders[#orders + 1] = {
-    keys = keys, kinds = ARGV[2], key = KEYS[index], cancel_key = KEYS[index + 1], amend_key = KEYS[index + 2],
-    shelf = KEYS[index + 3],
-    entry = {
-      version = integer(ARGV[at]), digest = ARGV[at + 1], effect = ARGV[at + 2], strict = flag(ARGV[at + 3]),
-      hold = ARGV[at + 4], backend = ARGV[at + 5], reason = ARGV[at + 6], admit = flag(ARGV[at + 7]),
-      items = ARGV[at + 8], content = ARGV[at + 9], raw = ARGV[at + 10], placed = integer(ARGV[at + 11]),
-      terms = ARGV[at + 12], customer = ARGV[at + 13],
-    },
+local groups, at = {}, 4
+for index = 1, integer(ARGV[3]) or 0 do
+  groups[whole(index)] = {
+    shelf = KEYS[key_at], effect = ARGV[at], strict = ARGV[at + 1] == '1', admit = ARGV[at + 2] == '1', backend = ARGV[at + 3],
+    reason = ARGV[at + 4], terms_text = ARGV[at + 5], terms = read_terms(ARGV[at + 5] or ''),
   }
-  at = at + 14
+  at, key_at = at + 6, key_at + 1
 end
+local orders_at = at
 
 -- Refuse.
-for _, order in ipairs(orders) do
-  if not order.entry.version or not order.entry.placed or not order.entry.customer or not read_terms(order.entry.terms) then
-    return redis.error_reply('ERR flashd: accept wants fourteen arguments an order, version and instant in digits')
+for index = orders_at, #ARGV, 9 do
+  local group = groups[ARGV[index]]
+  if not (group and group.terms and integer(ARGV[index + 1]) and integer(ARGV[index + 7]) and ARGV[index + 8]) then
+    return redis.error_reply('ERR flashd: accept wants nine arguments an order, its group, version and instant in digits')
   end
 end
 
--- Write, order by order.
-local replies = {}
-for index, order in ipairs(orders) do
-  replies[index] = accept_one(order)
+local accept_one
+
+local function accept_unusual(group, entry)
+  accept_one = accept_one or learn_unusual()
+  write_filed()
+  entry.version, entry.placed = integer(entry.version), integer(entry.placed)
+  entry.effect, entry.strict, entry.admit, entry.backend = group.effect, group.strict, group.admit, group.backend
+  entry.reason, entry.terms = group.reason, group.terms_text
+  return accept_one({
+    keys = keys, kinds = ARGV[2], key = KEYS[key_at], cancel_key = KEYS[key_at + 1], amend_key = KEYS[key_at + 2],
+    shelf = group.shelf, entry = entry,
+  })
 end
+
+-- Write, order by order.
+for _, group in pairs(groups) do
+  prepare_group(keys, group)
+end
+local replies, member_from = {}, #KEYS[1] -- behind "ord:", where "stock" stands in the first key
+for index = orders_at, #ARGV, 9 do
+  local group = groups[ARGV[index]]
+  local entry = {
+    version = ARGV[index + 1], digest = ARGV[index + 2], hold = ARGV[index + 3], items = ARGV[index + 4], content = ARGV[index + 5],
+    raw = ARGV[index + 6], placed = ARGV[index + 7], customer = ARGV[index + 8],
+  }
+  local key = KEYS[key_at]
+  replies[#replies + 1] = accept_usual(keys, group, key, string.sub(key, member_from), entry) or accept_unusual(group, entry)
+  key_at = key_at + (group.strict and 1 or 3)
+end
+write_filed()
 write_levels(keys.stock, keys.journal, keys.dirty)
 return replies

@@ -34,6 +34,7 @@
 -- @include uses
 -- @include allowance
 -- @include units
+-- @include terms
 -- @include pick
 -- @include listing
 -- @include draw

@@ -24,6 +24,7 @@
 -- @include uses
 -- @include allowance
 -- @include units
+-- @include terms
 -- @include pick
 -- @include threshold
 -- @include reservation

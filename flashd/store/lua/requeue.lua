@@ -36,6 +36,7 @@
 -- @include uses
 -- @include allowance
 -- @include units
+-- @include terms
 -- @include pick
 -- @include listing
 -- @include draw

@@ -6,10 +6,14 @@ local function integer(text)
   return tonumber(text)
 end
 
--- Adding 0 turns the -0 of a negated nothing into 0.
+-- Most numbers of a call are few and small, and printf of a double is slow. -0 finds the text of 0.
+local whole_texts = { [0] = '0' }
+
 local function whole(number)
-  if number == 0 then
-    return '0'
+  local text = whole_texts[number]
+  if not text then
+    text = string.format('%.0f', number)
+    whole_texts[number] = text
   end
-  return string.format('%.0f', number + 0)
+  return text
 end

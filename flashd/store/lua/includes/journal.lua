@@ -1,19 +1,28 @@
 -- The journal is the truth, pub/sub only the wake-up: the same message in both. Needs clock.lua, integer.lua.
-local pool, stamp_ms, stamp = nil, nil, nil -- the same in most messages of one call
+local pool, stamp_ms, stamp = nil, '', nil -- the same in most messages of one call
+local ways = {} -- by kind: the pub/sub channel, and the envelope from kind to pool
+
+local function way_of(journal, kind)
+  pool = pool or string.match(journal, '^fd:{([^}]*)}')
+  local way = {
+    to = 'fd:events:' .. pool .. ':' .. string.match(kind, '^%a+'), envelope = '","kind":"' .. kind .. '","pool":"' .. pool .. '"',
+  }
+  ways[kind] = way
+  return way
+end
 
 -- *members* is JSON text of the message's own members, without the braces, or ''.
 local function announce(journal, kind, members)
-  pool = pool or string.match(journal, '^fd:{([^}]*)}')
+  local way = ways[kind] or way_of(journal, kind)
   local id = redis.call('XADD', journal, '*', 'k', kind, 'd', members)
-  local ms = string.match(id, '^%d+')
-  if ms ~= stamp_ms then
-    stamp_ms, stamp = ms, rfc3339(tonumber(ms))
+  if stamp_ms == '' or string.sub(id, 1, #stamp_ms) ~= stamp_ms then
+    stamp_ms = string.match(id, '^%d+%-')
+    stamp = '","at":"' .. rfc3339(tonumber(string.sub(stamp_ms, 1, -2)))
   end
-  local message = '{"v":1,"id":"' .. id .. '","at":"' .. stamp .. '","kind":"' .. kind .. '","pool":"' .. pool .. '"'
-  if members ~= '' then
-    message = message .. ',' .. members
-  end
-  redis.call('PUBLISH', 'fd:events:' .. pool .. ':' .. string.match(kind, '^%a+'), message .. '}')
+  redis.call(
+    'PUBLISH', way.to,
+    '{"v":1,"id":"' .. id .. stamp .. way.envelope .. (members ~= '' and ',' or '') .. members .. '}'
+  )
   return id
 end
 
@@ -27,4 +36,9 @@ local function quoted(text)
     quoted_texts[text] = found
   end
   return found
+end
+
+-- The same for an id, which a call says once or twice: not worth remembering.
+local function quoted_id(text)
+  return string.find(text, '[^%w_.#-]') and cjson.encode(text) or '"' .. text .. '"'
 end

@@ -1,23 +1,5 @@
--- Where units are taken from free stock, by a channel's terms: "<split 0 or 1> <restocks 0 or 1> <mode>" and its locations,
--- joined by 0x1f. flashd/domain/picking.py is the specification. Needs stock.lua, kit.lua.
-local terms_by_text = {}
-
-local function read_terms(text)
-  local terms = terms_by_text[text]
-  if not terms then
-    local split, restocks, mode, places = string.match(text, '^([01]) ([01]) (%a+)\031(.+)$')
-    if not split then
-      return nil
-    end
-    terms = { split = split == '1', restocks = restocks == '1', mode = mode, locations = {} }
-    for location in string.gmatch(places, '[^\031]+') do
-      terms.locations[#terms.locations + 1] = location
-    end
-    terms_by_text[text] = terms
-  end
-  return terms
-end
-
+-- Where units are taken from free stock, by a channel's terms. flashd/domain/picking.py is the specification.
+-- Needs terms.lua, stock.lua, kit.lua.
 local function is_known(stock, sku, terms)
   for _, location in ipairs(terms.locations) do
     if level_of(stock, sku, location) then

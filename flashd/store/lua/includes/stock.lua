@@ -46,19 +46,29 @@ local function free_of(level)
   return math.max(0, spare_of(level))
 end
 
--- Changes counters in memory and returns the move as JSON text: [sku, location, on_hand, held, sold, exposed, safety].
+-- Has the next write_levels write it.
+local function touch(level)
+  if not level.dirty then
+    level.dirty = true
+    touched[#touched + 1] = level
+  end
+end
+
+-- A move as JSON text: [sku, location, on_hand, held, sold, exposed, safety].
+local function move_text(level, on_hand, held, sold, exposed, safety)
+  return '[' .. quoted(level.sku) .. ',' .. quoted(level.location) .. ',' .. whole(on_hand) .. ',' .. whole(held) .. ','
+    .. whole(sold) .. ',' .. whole(exposed) .. ',' .. whole(safety) .. ']'
+end
+
+-- Changes counters in memory and returns the move.
 local function shift(level, on_hand, held, sold, exposed, safety)
   level.on_hand = level.on_hand + on_hand
   level.held = level.held + held
   level.sold = level.sold + sold
   level.exposed = level.exposed + exposed
   level.safety = level.safety + safety
-  if not level.dirty then
-    level.dirty = true
-    touched[#touched + 1] = level
-  end
-  return '[' .. quoted(level.sku) .. ',' .. quoted(level.location) .. ',' .. whole(on_hand) .. ',' .. whole(held) .. ','
-    .. whole(sold) .. ',' .. whole(exposed) .. ',' .. whole(safety) .. ']'
+  touch(level)
+  return move_text(level, on_hand, held, sold, exposed, safety)
 end
 
 -- Remembers in the set *dirty*, once a SKU, that channels may have to show another figure; it keeps since when.
