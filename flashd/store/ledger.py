@@ -25,6 +25,7 @@ from flashd.store.packing import (
     pack_raw,
     pack_terms,
     pack_thresholds,
+    repack_order,
     unpack_level,
 )
 from flashd.store.scripts import load
@@ -259,7 +260,7 @@ class RedisLedger:
         """Send a parked, waiting, manual, shortfall or dead order (again), mended if *order* is given."""
         terms = self._terms_of(ref.channel)
         items = pack_items(items_of(order.lines, terms.locations[0])) if order else ""
-        content = pack_order(order) if order else b""
+        content = repack_order(order, await self._kept(ref)) if order else b""
 
         async def ask(_left: list[int]) -> list[Any]:
             keys = [*self._keys((*_ORDERS, "use")), order_key(self.pool, ref), *self._queues()]
@@ -275,6 +276,12 @@ class RedisLedger:
 
         backends = (backend,) if backend else ()
         return commanded(ref, "requeue", (await self._until_covered(1, backends, ask))[0])
+
+    async def _kept(self, ref: OrderRef) -> bytes | None:
+        """Return the canonical order as it is packed in its record."""
+        with store_faults("requeue"):
+            kept: bytes | None = await self._client.hget(order_key(self.pool, ref), "o")
+        return kept
 
     async def settle(self, ref: OrderRef, backend_ref: str, *, by: str) -> OrderState:
         """Record a human's word that the backend has this manual or dead order."""

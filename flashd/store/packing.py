@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Sequence
 
 import msgspec
@@ -13,12 +12,13 @@ from flashd.domain.publication import Threshold
 from flashd.domain.stock import StockLevel
 from flashd.domain.terms import SellingTerms
 from flashd.errors import InvariantBroken
+from flashd.store.compression import pack, unpack
 
 RECORD_FIELDS = ("s", "i", "o", "t", "x", "r", "h", "d", "p", "k", "u")
 """The fields that `unpack_record` wants, in this order; b (raw body) and n (a waiting version) are asked for apart."""
 
 _ITEM, _FIELD = "\x1e", "\x1f"
-_ZLIB, _PLAIN = b"z", b"-"
+_OPENING = b"{"  # of an order that an older version wrote, as plain JSON
 _ORDER = msgspec.json.Decoder(Order)
 
 
@@ -92,26 +92,48 @@ def items_of(lines: Iterable[Line], location: str) -> tuple[Item, ...]:
 
 
 def pack_raw(body: bytes) -> bytes:
-    """Compress a raw body; the first byte says whether that helped."""
-    if not body:
-        return b""
-    small = zlib.compress(body, 1)
-    return _ZLIB + small if len(small) < len(body) else _PLAIN + body
+    """Compress a raw body; none stays none."""
+    return pack(body) if body else b""
 
 
 def unpack_raw(packed: bytes) -> bytes:
-    """Return the body that `pack_raw` was given."""
-    return zlib.decompress(packed[1:]) if packed[:1] == _ZLIB else packed[1:]
+    """
+    Return the body that `pack_raw` was given, by this version or an older one.
+
+    Raises:
+        InvariantBroken: It is damaged.
+    """
+    try:
+        return unpack(packed) if packed else b""
+    except ValueError as error:
+        raise InvariantBroken(str(error)) from error
 
 
 def pack_order(order: Order) -> bytes:
-    """Write the canonical order as JSON."""
-    return msgspec.json.encode(order)
+    """Write the canonical order as JSON, compressed: to the scripts it is opaque."""
+    return pack(msgspec.json.encode(order))
+
+
+def repack_order(order: Order, kept: bytes | None) -> bytes:
+    """
+    Write the order as it is kept, if it says the same: the scripts see by its bytes whether a human mended it.
+
+    Another version of flashd, or of zstd, may have packed the same order into other bytes.
+    """
+    return kept if kept and unpack_order(kept) == order else pack_order(order)
 
 
 def unpack_order(packed: bytes) -> Order:
-    """Read the canonical order."""
-    return _ORDER.decode(packed)
+    """
+    Read the canonical order, as this version or an older one wrote it.
+
+    Raises:
+        InvariantBroken: It is damaged.
+    """
+    try:
+        return _ORDER.decode(packed if packed[:1] == _OPENING else unpack(packed))
+    except ValueError as error:  # msgspec.DecodeError is one
+        raise InvariantBroken(f"an order is damaged: {error}") from error
 
 
 def clean(text: str, limit: int = 500) -> str:

@@ -32,7 +32,16 @@ from flashd.errors import Conflict, NotFound, StoreUnavailable
 from flashd.store.faults import store_faults
 from flashd.store.keys import order_key, pool_key
 from flashd.store.ledger import RECOUNT, commanded
-from flashd.store.packing import RECORD_FIELDS, clean, pack_bundles, pack_items, pack_order, unpack_level, unpack_record
+from flashd.store.packing import (
+    RECORD_FIELDS,
+    clean,
+    pack_bundles,
+    pack_items,
+    pack_order,
+    repack_order,
+    unpack_level,
+    unpack_record,
+)
 from flashd.store.scripts import load
 
 _SERVE = ("stock", "wait", "desk", "backorder", "owing", "j", "dirty")
@@ -334,7 +343,8 @@ class RedisStockroom:
                 )
             keys = self._keys((*_SERVE, "splits"))
             keys += [order_key(self.pool, ref), order_key(self.pool, rest_of(ref))]
-            args = [" ".join(names), clean(by), values[1], pack_items(parts.first_items), pack_order(parts.first)]
+            args = [" ".join(names), clean(by), values[1], pack_items(parts.first_items)]
+            args.append(repack_order(parts.first, values[2]))
             args += [pack_items(parts.rest_items) if wait else "", pack_order(parts.rest), parts.rest.digest]
             args += [pack_bundles(parts.first_bundles), pack_bundles(parts.rest_bundles)]
             reply = await self._call("split", [*keys, *self._queues(names)], args)

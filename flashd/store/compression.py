@@ -1,0 +1,62 @@
+"""
+Compressing what is written of an order, and reading all that any version of flashd ever wrote.
+
+The first byte of a packed text says how it was packed. A way that was written once is read for ever: records outlive
+upgrades. What the same text is packed into may differ from version to version, so packed texts are never compared.
+
+An order is short and much alike every other, so zstd is given a dictionary: what orders of flashd's own schema, of
+Shopify and of WooCommerce look like. A 358-byte canonical order becomes 115 bytes in 4 us (zlib: 247 in 16 us), a real
+Shopify order of 11.8 kB becomes 1.4 kB in 25 us (zlib: 2.0 kB in 45 us).
+"""
+
+from __future__ import annotations
+
+import sys
+import zlib
+from importlib import resources
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+_PLAIN, _ZLIB, _FIRST = b"-", b"z", b"1"
+_MAGIC = b"\x28\xb5\x2f\xfd"  # of every zstd frame, so it is not kept: our own first byte says as much
+_LEVEL = 3  # with the dictionary as fast as level 1, and a tenth smaller
+
+
+def _dictionary(number: int) -> zstd.ZstdDict:
+    """Load a dictionary; its text may never change, for what was packed with it is read with it."""
+    text = resources.files("flashd.store").joinpath(f"dictionaries/{number}.txt").read_bytes()
+    return zstd.ZstdDict(text, is_raw=True)
+
+
+_DICTIONARY = _dictionary(1)
+_COMPRESSOR = zstd.ZstdCompressor(level=_LEVEL, zstd_dict=_DICTIONARY.as_digested_dict)  # making one costs 10 us
+
+
+def pack(text: bytes) -> bytes:
+    """Compress *text*, where that helps."""
+    small = _COMPRESSOR.compress(text, zstd.ZstdCompressor.FLUSH_FRAME)
+    # Less the magic number and with the byte that says the way: three bytes fewer than the frame.
+    return _FIRST + small[4:] if len(small) - 4 < len(text) else _PLAIN + text
+
+
+def unpack(packed: bytes) -> bytes:
+    """
+    Return the text that some version packed.
+
+    Raises:
+        ValueError: No version of flashd packs like this, or it is damaged.
+    """
+    way, rest = packed[:1], packed[1:]
+    try:
+        if way == _FIRST:
+            return zstd.decompress(_MAGIC + rest, zstd_dict=_DICTIONARY)
+        if way == _ZLIB:
+            return zlib.decompress(rest)
+    except (zstd.ZstdError, zlib.error) as error:
+        raise ValueError(f"a packed text is damaged: {error}") from error
+    if way == _PLAIN:
+        return rest
+    raise ValueError(f"a text is packed in a way that this version does not know: {way!r}")
