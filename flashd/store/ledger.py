@@ -10,21 +10,20 @@ import msgspec
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from flashd.domain.order import AcceptCode, Accepted, Effect, Incoming, Kind, Order, OrderRef, OrderState
+from flashd.domain.order import AcceptCode, Accepted, Incoming, Kind, Order, OrderRef, OrderState
 from flashd.domain.reservation import HoldCode, HoldReply, HoldRequest, HoldState
 from flashd.domain.stock import DEFAULT_LOCATION, StockLevel
 from flashd.domain.terms import SellingTerms
 from flashd.errors import Conflict, NotFound, StoreUnavailable
+from flashd.store.calls import pack_holds, pack_orders
 from flashd.store.faults import store_faults
 from flashd.store.keys import order_key, pool_key
 from flashd.store.packing import (
     clean,
     items_of,
     pack_items,
-    pack_order,
     pack_raw,
     pack_terms,
-    pack_thresholds,
     repack_order,
     unpack_level,
 )
@@ -145,15 +144,7 @@ class RedisLedger:
         """Set stock aside for each request on its own."""
 
         async def ask(left: list[int]) -> list[Any]:
-            args: list[str | int] = []
-            for request in (requests[index] for index in left):
-                terms = self._terms_of(request.channel)
-                if request.location:
-                    terms = replace(terms, locations=(request.location,))
-                items = items_of(request.lines, terms.locations[0])
-                args += [request.id, request.digest, request.ttl_ms, request.channel, request.customer]
-                args += [pack_items(items), pack_terms(terms)]
-                args.append(pack_thresholds([terms.threshold_of(item.sku) for item in items]))
+            args = pack_holds([requests[index] for index in left], self._terms_of)
             replies: list[Any] = await self._call("hold", self._keys(_HOLD), args)
             return replies
 
@@ -175,51 +166,16 @@ class RedisLedger:
         """Make orders durable and take their stock."""
 
         async def ask(left: list[int]) -> list[Any]:
-            keys, args = self._pack([(orders[index], backends[index]) for index in left], since_ms)
-            replies: list[Any] = await self._call("accept", keys, args)
+            told = [(orders[index], backends[index]) for index in left]
+            keys, args = pack_orders(self.pool, told, since_ms, self._terms_of)
+            keys = self._keys((*_ORDERS, "rule", "use")) + self._queues() + keys
+            replies: list[Any] = await self._call("accept", keys, self._routes() + args)
             return replies
 
         return [_accepted(reply) for reply in await self._until_covered(len(orders), backends, ask)]
 
     def _routes(self) -> list[str | bytes | int]:
         return [" ".join(self._names), self._kinds]
-
-    def _pack(self, orders: Sequence[tuple[Incoming, str]], since_ms: int) -> tuple[list[str], list[str | bytes | int]]:
-        """Pack orders for the script; what is alike for many of them goes once, as their group."""
-        groups: dict[tuple[str, str, Effect, bool, bool, str], int] = {}
-        records: list[str] = []
-        entries: list[str | bytes | int] = []
-        prefix, family = pool_key(self.pool, "ord:"), [f"\x1f{kind}" for kind in (Kind.CANCEL, Kind.AMEND)]
-        for incoming, backend in orders:
-            order = incoming.order
-            group = (
-                order.channel,
-                backend,
-                incoming.effect,
-                incoming.strict,
-                order.placed_after(since_ms),
-                incoming.reason,
-            )
-            key = f"{prefix}{order.channel}:{order.id}"
-            records.append(key)
-            if not incoming.strict:
-                records += [key + kind for kind in family]
-            entries += (
-                groups.setdefault(group, len(groups) + 1),
-                incoming.version,
-                order.digest,
-                incoming.hold_id,
-                pack_items(items_of(order.lines, self._terms_of(order.channel).locations[0])),
-                pack_order(order),
-                pack_raw(incoming.raw),
-                max(0, order.placed_ms),
-                incoming.customer,
-            )
-        args = [*self._routes(), len(groups)]
-        for channel, backend, effect, strict, admit, reason in groups:
-            args += (effect, int(strict), int(admit), backend, clean(reason), self._packed_terms(channel))
-        shelves = [pool_key(self.pool, f"exp:{group[0]}") for group in groups]
-        return self._keys((*_ORDERS, "rule", "use")) + self._queues() + shelves + records, args + entries
 
     async def apply_next(self, limit: int = 100) -> int:
         """Apply newer versions that waited for an outcome; return how many."""

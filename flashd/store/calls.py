@@ -1,0 +1,96 @@
+"""What one call of accept or hold carries: what is alike for many orders or requests goes once, as their group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec.structs import replace
+
+from flashd.domain.order import Effect, Incoming, Kind, Line
+from flashd.domain.reservation import HoldRequest
+from flashd.domain.terms import SellingTerms
+from flashd.store.keys import pool_key
+from flashd.store.packing import clean, pack_order, pack_raw, pack_terms, pack_thresholds
+
+Argument = str | bytes | int
+TermsOf = Callable[[str], SellingTerms]
+
+_FOLLOW_UPS = [f"\x1f{kind}" for kind in (Kind.CANCEL, Kind.AMEND)]
+
+
+def _sum(lines: Iterable[Line]) -> dict[str, int]:
+    """Return the units of each SKU that is wanted, as `items_of` does."""
+    wanted: dict[str, int] = {}
+    for line in lines:
+        wanted[line.sku] = wanted.get(line.sku, 0) + line.quantity
+    return {sku: units for sku, units in wanted.items() if units > 0}
+
+
+def _pack_wanted(wanted: dict[str, int], location: str) -> str:
+    """Pack as `pack_items` does, without the items: nothing is taken yet."""
+    return "\x1e".join([f"{sku}\x1f{location}\x1f{units}\x1f0" for sku, units in wanted.items()])
+
+
+def pack_orders(
+    pool: str, orders: Iterable[tuple[Incoming, str]], since_ms: int, terms_of: TermsOf
+) -> tuple[list[str], list[Argument]]:
+    """Return the keys and the arguments of orders, each with its backend, as accept.lua wants them."""
+    groups: dict[tuple[str, str, Effect, bool, bool, str], int] = {}
+    locations: dict[str, str] = {}
+    records: list[str] = []
+    entries: list[Argument] = []
+    prefix = pool_key(pool, "ord:")
+    for incoming, backend in orders:
+        order = incoming.order
+        channel = order.channel
+        location = locations.get(channel)
+        if location is None:
+            location = locations[channel] = terms_of(channel).locations[0]
+        admit = order.placed_after(since_ms)
+        group = (channel, backend, incoming.effect, incoming.strict, admit, incoming.reason)
+        record = f"{prefix}{channel}:{order.id}"
+        records.append(record)
+        if not incoming.strict:
+            records += [record + kind for kind in _FOLLOW_UPS]
+        entries += (
+            groups.setdefault(group, len(groups) + 1),
+            incoming.version,
+            order.digest,
+            incoming.hold_id,
+            _pack_wanted(_sum(order.lines), location),
+            pack_order(order),
+            pack_raw(incoming.raw),
+            max(0, order.placed_ms),
+            incoming.customer,
+        )
+    args: list[Argument] = [len(groups)]
+    for channel, backend, effect, strict, admit, reason in groups:
+        args += (effect, int(strict), int(admit), backend, clean(reason), pack_terms(terms_of(channel)))
+    shelves = [pool_key(pool, f"exp:{group[0]}") for group in groups]
+    return shelves + records, args + entries
+
+
+def pack_holds(requests: Sequence[HoldRequest], terms_of: TermsOf) -> list[Argument]:
+    """Return the arguments of requests, as hold.lua wants them."""
+    groups: dict[tuple[int, str, str], int] = {}
+    texts: dict[tuple[str, str], tuple[SellingTerms, str]] = {}
+    entries: list[Argument] = []
+    for request in requests:
+        known = texts.get((request.channel, request.location))
+        if known is None:
+            terms = terms_of(request.channel)
+            if request.location:
+                terms = replace(terms, locations=(request.location,))
+            known = texts[request.channel, request.location] = (terms, pack_terms(terms))
+        terms, text = known
+        wanted = _sum(request.lines)
+        group = (request.ttl_ms, request.channel, text)
+        entries += (
+            groups.setdefault(group, len(groups) + 1),
+            request.id,
+            request.digest,
+            request.customer,
+            _pack_wanted(wanted, terms.locations[0]),
+            pack_thresholds([terms.threshold_of(sku) for sku in wanted]),
+        )
+    return [len(groups), *(value for group in groups for value in group), *entries]

@@ -1,0 +1,214 @@
+"""Most orders and holds take a short way through their scripts; the general way, put to the same, leaves the same."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from redis.asyncio import Redis
+
+from flashd.domain.catalogue import Component
+from flashd.domain.listing import Listing
+from flashd.domain.order import Effect, Incoming, Kind, Line
+from flashd.domain.publication import Threshold
+from flashd.domain.reservation import HoldCode, HoldRequest
+from flashd.domain.sale import Rule, SaleState
+from flashd.domain.stock import StockLevel
+from flashd.domain.terms import SellingTerms
+from flashd.store import calls
+from flashd.store.faults import store_faults
+from flashd.store.keys import pool_key
+from flashd.store.ledger import RedisLedger
+from flashd.store.listings import pack_listing, pack_parts
+from flashd.store.scripts import Script, load
+from tests.conformance.ledgers import HOUR_MS, _outlast, _pack_rule, make_hold, make_incoming
+
+WAYS = ("accept", "hold")
+TERMS = {
+    "shop": SellingTerms(),
+    "till": SellingTerms(threshold=Threshold(percent=50, buffer=1)),
+    "two": SellingTerms(locations=("main", "side")),
+    "web": SellingTerms(mode="escrow"),
+}
+SKUS = ("tee", "mug", 'a "b"', "boxed", "sold-in-sale", "set", "ghost")
+STEPS = 50
+_STAMP = re.compile(rb"(?<!\d)(?:00)?1[789]\d{11}(?!\d)")
+
+
+class Counting(RedisLedger):
+    """Counts the orders and holds that take the general way; with *short* unset all of them do."""
+
+    def __init__(self, client: Redis, pool: str, *, short: bool) -> None:
+        super().__init__(client, pool, kinds={"erp": set(Kind), "wms": set(Kind)}, terms=TERMS)
+        self._scripts = {name: _mended(name, pool, short=short) for name in WAYS}
+
+    async def _call(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
+        with store_faults(name):
+            return await self._scripts.get(name, load(name)).call(self._client, keys, args)
+
+
+def _mended(name: str, pool: str, *, short: bool) -> Script:
+    asked, other = f"= {name}_usual(", f"or {name}_unusual("
+    source = load(name).source
+    assert source.count(asked) == source.count(other) == 1
+    source = source.replace(other, f"or redis.call('INCR', 'general:{pool}:{name}') and {name}_unusual(")
+    if not short:
+        source = source.replace(asked, f"= nil and {name}_usual(")
+    return replace(load(name), source=source, sha="0" * 39 + f"{short:d}")
+
+
+class Pools:
+    """Two pools that are asked the same: the first is free to take the short way, the second never does."""
+
+    def __init__(self, client: Redis, seed: int) -> None:
+        self.client: Any = client
+        self.dice = random.Random(seed)
+        self.ledgers = [Counting(client, "pool1", short=True), Counting(client, "pool2", short=False)]
+        self.asked = dict.fromkeys(WAYS, 0)
+        self.told: list[Incoming] = []
+        self.number = 0
+
+    async def fill(self) -> None:
+        rule = Rule(sale="s", state=SaleState.READY, start_ms=0, end_ms=10**13, quota=20)
+        row = Listing(sku="mug", backed=False, exposed=5, figure=5, location="main")
+        for ledger in self.ledgers:
+            for sku in SKUS[:6]:
+                await ledger.recount(StockLevel(sku=sku, on_hand=90, safety=3))
+            await ledger.recount(StockLevel(sku="mug", location="side", on_hand=4))
+            key = pool_key(ledger.pool, "")
+            await self.client.hset(key + "kit", "set", pack_parts((Component("tee", 2), Component("boxed", 1))))
+            await self.client.hset(key + "rule", "sold-in-sale", _pack_rule(rule))
+            await self.client.hset(key + "exp:web", "mug", pack_listing(row))
+
+    def lines(self) -> tuple[Line, ...]:
+        skus = self.dice.choices(SKUS, weights=(9, 9, 5, 5, 1, 1, 0.3), k=self.dice.choice((1, 1, 2, 3)))
+        return tuple(Line(sku, self.dice.randint(1, 2)) for sku in skus)
+
+    def hold(self) -> HoldRequest:
+        self.number += 1
+        hold_id = f"h{self.dice.choice((self.number, self.number // 5))}"
+        channel = self.dice.choice(("shop", "shop", "till", "two", "web"))
+        ttl_ms = self.dice.choice((1, HOUR_MS, HOUR_MS, 2 * HOUR_MS))
+        return make_hold(hold_id, lines=self.lines(), channel=channel, customer="who", digest="d", ttl_ms=ttl_ms)
+
+    def order(self) -> Incoming:
+        self.number += 1
+        dice = self.dice
+        if self.told and dice.random() < 0.15:
+            known = dice.choice(self.told[-5:])
+            effect = dice.choice((known.effect, Effect.CANCEL))
+            return replace(known, version=known.version + dice.randint(0, 2), effect=effect)
+        incoming = make_incoming(
+            str(self.number) + dice.choice(("", "", "/é", ' "x')),
+            dice.choice((17_900_000_000_001, 1, 123_456_789_012_345)),
+            dice.choice((*[Effect.DELIVER] * 8, Effect.WAIT, Effect.CANCEL, Effect.IGNORE)),
+            channel=dice.choice(("shop", "shop", "shop", "till", "two", "web")),
+            lines=self.lines(),
+            reason=dice.choice((*[""] * 8, "odd")),
+            strict=dice.random() < 0.5,
+            raw=dice.choice((b"", b"raw" * 9)),
+            placed_ms=dice.choice((5, *[50] * 9)),
+        )
+        self.told.append(incoming)
+        return incoming
+
+    async def step(self) -> None:
+        """Ask both the same, a call of holds and one of orders, some of them of what was just held."""
+        if self.dice.random() < 0.15:
+            await self.recount()
+        requests = [self.hold() for _ in range(self.dice.randint(1, 4))]
+        await self.ask("hold", requests)
+        orders = [self.order() for _ in range(self.dice.randint(1, 6))]
+        for request in requests[: self.dice.randint(0, len(orders))]:
+            at = self.dice.randrange(len(orders))
+            lines = request.lines if self.dice.random() < 0.8 else self.lines()
+            orders[at] = replace(orders[at], hold_id=request.id, order=replace(orders[at].order, lines=lines))
+        await self.ask("accept", orders)
+
+    async def ask(self, way: str, asked: list[Any]) -> None:
+        self.asked[way] += len(asked)
+        replies: list[Any] = []
+        for ledger in self.ledgers:
+            await _outlast(2)
+            if way == "hold":
+                replies.append([replace(one, expires_ms=0) for one in await ledger.hold(asked)])
+            else:
+                backends = [("erp", "wms")[one.version % 2] for one in asked]
+                replies.append(await ledger.accept(asked, backends, since_ms=10))
+        assert replies[0] == replies[1]
+
+    async def recount(self) -> None:
+        sku = self.dice.choice(("tee", "mug"))
+        for ledger in self.ledgers:
+            await ledger.recount(StockLevel(sku=sku, on_hand=self.number + 60))
+
+    async def left(self, ledger: RedisLedger) -> dict[bytes, Any]:
+        """All that stands in a pool, with one time for all times and one name for all pools."""
+        found: dict[bytes, Any] = {}
+        async for key in self.client.scan_iter(pool_key(ledger.pool, "*"), count=1000):
+            kind, name = await self.client.type(key), _alike(key, ledger.pool)
+            if kind == b"hash":
+                pairs = await self.client.hgetall(key)
+                found[name] = {_alike(k, ledger.pool): _alike(v, ledger.pool) for k, v in pairs.items()}
+            elif kind == b"zset":
+                pairs = await self.client.zrange(key, 0, -1, withscores=True)
+                found[name] = sorted((_alike(member, ledger.pool), min(score, 1e12)) for member, score in pairs)
+            elif kind == b"stream":
+                entries = await self.client.xrange(key)
+                found[name] = [[_alike(text, ledger.pool) for text in fields.values()] for _, fields in entries]
+            else:
+                found[name] = (kind, await self.client.smembers(key) if kind == b"set" else None)
+        return found
+
+    async def general(self, way: str) -> list[int]:
+        """How many took the general way, in each pool."""
+        return [int(await self.client.get(f"general:{one.pool}:{way}") or 0) for one in self.ledgers]
+
+
+def _alike(text: bytes, pool: str) -> bytes:
+    return _STAMP.sub(b"T", text.replace(pool.encode(), b"P"))
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_short_way_leaves_what_the_general_way_leaves(client: Redis, seed: int) -> None:
+    pools = Pools(client, seed)
+    await pools.fill()
+    for number in range(STEPS):
+        await pools.step()
+        if number % 10 == 9:
+            first, second = [await pools.left(ledger) for ledger in pools.ledgers]
+            assert first.keys() == second.keys()
+            for name, value in first.items():
+                assert value == second[name], (number, name)
+    for way in WAYS:
+        short, never = await pools.general(way)
+        assert never >= pools.asked[way]
+        assert pools.asked[way] * 0.1 < short < pools.asked[way] * 0.85  # both ways were taken, often
+
+
+@pytest.mark.parametrize("pool_has", ["a kit", "a rule"])
+async def test_a_kit_or_a_rule_of_another_sku_does_not_close_the_short_way(client: Redis, pool_has: str) -> None:
+    ledger = Counting(client, "pool1", short=True)
+    await ledger.recount(StockLevel(sku="tee", on_hand=60))
+    books: Any = client
+    await books.hset(pool_key("pool1", "kit" if pool_has == "a kit" else "rule"), "mug", "tee\x1f1")
+    await ledger.hold([make_hold()])
+    await ledger.accept(
+        [make_incoming("1"), make_incoming("2", hold_id="h1"), make_incoming("3", strict=True)], ["erp"] * 3, since_ms=0
+    )
+    assert not await books.keys("general:*")
+
+
+async def test_a_sku_that_is_told_twice_is_not_sold_twice(client: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = calls._pack_wanted
+    monkeypatch.setattr(calls, "_pack_wanted", lambda wanted, at: "\x1e".join([once(dict.fromkeys(wanted, 6), at)] * 2))
+    ledger = RedisLedger(client, "main")
+    await ledger.recount(StockLevel(sku="tee", on_hand=10))
+    lines = (Line("tee", 6), Line("tee", 6))
+    [held] = await ledger.hold([make_hold(lines=lines)])
+    [accepted] = await ledger.accept([make_incoming(lines=lines)], ["erp"], since_ms=0)
+    assert (held.code, accepted.short) == (HoldCode.SHORT, (("tee", 2),))
