@@ -117,7 +117,7 @@ def guarded(endpoints: Sequence[Endpoint], doors: Doors, *, hosts: Sequence[str]
         if request.method not in _SAFE:
             _check_origin(request)
         if endpoint is not None and endpoint.scope is not None:
-            caller = doors.admin_tokens.caller(request) if len(doors.admin_tokens) else _local(request)
+            caller = doors.admin_tokens.caller(request.headers) if len(doors.admin_tokens) else _local(request)
             demand(caller, endpoint.scope)
             request[CALLER] = caller
         return await handler(request)

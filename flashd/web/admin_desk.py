@@ -111,7 +111,7 @@ class AdminDesk:
 
     async def body(self, request: web.Request, *, limit: int = BODY_BYTES) -> bytes:
         """Read the body within the listener's limits."""
-        refuse_encoded(request)
+        refuse_encoded(request.headers)
         with self.budget.share() as share:
             return await read_body(request, share, limit=limit, timeout_s=BODY_S)
 

@@ -29,10 +29,10 @@ from flashd.domain.stock import StockLevel
 from flashd.errors import ChannelUnavailable, Conflict, NotFound, Refused, Transient
 from flashd.ports import ChannelApi
 from flashd.web.admin_desk import IMPORT_BYTES, AdminDesk
+from flashd.web.connection import write_or_cut
 from flashd.web.csv_rows import read_map
 from flashd.web.doors import ChannelDoor, PoolDoor
 from flashd.web.endpoint import Endpoint, flag, number
-from flashd.web.limits import write_or_cut
 from flashd.web.native import checked_id
 from flashd.web.problem import Malformed, encode, understand
 from flashd.web.tokens import Scope

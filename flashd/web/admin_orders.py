@@ -10,9 +10,9 @@ from aiohttp import web
 from flashd.domain.order import Order, OrderRecord, OrderRef, OrderState
 from flashd.errors import Conflict, NotFound
 from flashd.web.admin_desk import AdminDesk
+from flashd.web.connection import write_or_cut
 from flashd.web.doors import PoolDoor
 from flashd.web.endpoint import Endpoint, flag, number
-from flashd.web.limits import write_or_cut
 from flashd.web.problem import Malformed, encode
 from flashd.web.tokens import Scope
 from flashd.web.view import Moment, OrderDetail, OrderPage, OrderSummary, Reason, at, without_customer

@@ -11,8 +11,9 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from flashd.web.limits import Connection
-from flashd.web.problem import HeadTooLarge, Malformed, answer_error
+from flashd.web.answer import Take
+from flashd.web.connection import Connection
+from flashd.web.problem import Malformed
 from flashd.web.tokens import Caller, Scope
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class Endpoint:
     answers: Mapping[int, Any] = field(default_factory=dict)
     media: str = "application/json"
     query: Mapping[str, str] = field(default_factory=dict)  # name -> what it says
+    take: Take | None = None  # the same for a POST that is whole, on the express way
 
 
 def mount(app: web.Application, endpoints: Sequence[Endpoint]) -> None:
@@ -63,70 +65,12 @@ async def bounded(request: web.Request, handler: Handler) -> web.StreamResponse:
     connection = request.protocol
     if not isinstance(connection, Connection):
         return await handler(request)
-    connection.begin(request)
+    connection.begin(request.content)
     try:
-        check_head(request, connection)
+        connection.check_head(request.raw_path, request.raw_headers)
         return await handler(request)
     finally:
         connection.finish()
-
-
-def check_head(request: web.Request, connection: Connection) -> None:
-    """
-    Refuse a head that is too large as a whole.
-
-    Raises:
-        HeadTooLarge: Request line and headers together are over the limit.
-    """
-    limit = connection.limits.head_bytes
-    if connection.last_chunk_bytes <= limit and request.content.is_eof():
-        return  # the whole request came in less than that
-    head = len(request.raw_path) + sum(len(name) + len(value) + 4 for name, value in request.raw_headers)
-    if head > limit:
-        raise HeadTooLarge(f"request line and headers have {head} bytes; the limit is {limit}")
-
-
-class Express:
-    """
-    Answers paths that stand as they are, without aiohttp's router, match info and middlewares.
-
-    Those cost a third of what a bare aiohttp takes for a request. Everything else goes on to the application.
-    """
-
-    def __init__(
-        self,
-        handlers: Mapping[tuple[str, str], Callable[[web.Request], Awaitable[web.StreamResponse]]],
-        broken: Callable[[BaseException], None] | None,
-    ) -> None:
-        self._handlers = handlers
-        self._broken = broken
-
-    def before(
-        self, application: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """Return what a server calls for each request: this, and *application* for what is not listed here."""
-        handlers, broken = self._handlers, self._broken
-
-        async def handle(request: web.Request) -> web.StreamResponse:
-            handler = handlers.get((request.method, request.raw_path))
-            connection = request.protocol
-            if handler is None or not isinstance(connection, Connection):
-                return await application(request)
-            connection.begin(request)
-            try:
-                check_head(request, connection)
-                return await handler(request)
-            except ConnectionError:
-                raise  # the client went away: there is nobody to answer
-            except Exception as error:  # noqa: BLE001  # each becomes an answer; a bug is logged there
-                return answer_error(request, error, request.raw_path, broken)
-            finally:
-                connection.finish()
-
-        return handle
-
-
-EXPRESS: web.AppKey[Express] = web.AppKey("express", Express)
 
 
 def number(request: web.Request, name: str, default: int, *, least: int = 0, most: int) -> int:

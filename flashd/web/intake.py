@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 import hmac
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from flashd.config import IntakeConfig
 from flashd.domain.order import AcceptCode
 from flashd.errors import Busy, Transient, Unauthenticated
 from flashd.ports import Receipt
-from flashd.web import answer
+from flashd.web.answer import Answer, Take, encode
 from flashd.web.doors import Doors
-from flashd.web.endpoint import EXPRESS, Endpoint, Express, bounded, mount
+from flashd.web.endpoint import Endpoint, bounded, mount
+from flashd.web.express import EXPRESS, Express
 from flashd.web.intake_batch import Batch
 from flashd.web.intake_holds import Holds
 from flashd.web.intake_orders import Orders
@@ -52,31 +53,44 @@ class Webhooks:
             )
         ]
 
-    def handlers(self) -> dict[tuple[str, str], Handler]:
-        """Return what answers for each configured channel, by method and path."""
-        return {
-            ("POST", f"/webhooks/{name}"): functools.partial(self.receive_for, name=name)
-            for name in self._doors.channels
-        }
+    def take_for(self, name: str) -> Take:
+        """Return what answers for a channel, also for one that is unknown."""
+        return functools.partial(self._take_whole, name)
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
-        """Answer for the channel that the path names."""
-        return await self.receive_for(request, request.match_info["channel"])
+        """Read the body within its limits, and answer."""
+        name = request.match_info["channel"]
+        with self._budget.share() as share:
 
-    async def receive_for(self, request: web.Request, name: str) -> web.StreamResponse:
+            async def body() -> bytes:
+                limit, timeout_s = self._config.webhook_bytes, self._config.body_timeout_s
+                return await read_body(request, share, limit=limit, timeout_s=timeout_s)
+
+            return (await self._answer(name, request.headers, body)).response()
+
+    async def _take_whole(self, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        with self._budget.share() as share:
+
+            async def whole() -> bytes:
+                share.take_whole(body, self._config.webhook_bytes)
+                return body
+
+            return await self._answer(name, headers, whole)
+
+    async def _answer(self, name: str, headers: Mapping[str, str], body: Callable[[], Awaitable[bytes]]) -> Answer:
         """Answer 200 once the webhook's effect is durable; an error leaves the platform to send it again."""
-        label = name if name in self._doors.channels else "unknown"
-        started_s = self._doors.clock.monotonic_s()
+        clock = self._doors.clock
+        started_s = clock.monotonic_s()
         result = "failed"
         try:
-            receipt = await self._take(request, name)
+            receipt = await self._take(name, headers, await body())
             result = _result_of(receipt)
         except Exception as error:
             result = _failure(error)
             raise
         finally:
-            elapsed_s = self._doors.clock.monotonic_s() - started_s
-            self._doors.metrics.webhook(label, result, elapsed_s, now_ms=self._doors.clock.now_ms())
+            label = name if name in self._doors.channels else "unknown"
+            self._doors.metrics.webhook(label, result, clock.monotonic_s() - started_s, now_ms=clock.now_ms())
         view = ReceiptView(
             state=receipt.state,
             code=receipt.code,
@@ -84,22 +98,19 @@ class Webhooks:
             reason=receipt.reason,
             short=dict(receipt.short),
         )
-        return answer.encode(200, view)
+        return encode(200, view)
 
-    async def _take(self, request: web.Request, name: str) -> Receipt:
-        limit, timeout_s = self._config.webhook_bytes, self._config.body_timeout_s
-        with self._budget.share() as share:
-            body = await read_body(request, share, limit=limit, timeout_s=timeout_s)
-            channel = self._doors.channels.get(name)
-            if channel is None:
-                # The same work and the same answer as for a bad signature: nobody learns which channels exist.
-                for _ in range(_DIGESTS):
-                    hmac.digest(_NOBODYS_KEY, body, "sha256")
-                raise Unauthenticated("the signature is missing or wrong")
-            try:
-                return await channel.intake.webhook(request.headers, body)
-            except Unauthenticated:
-                raise Unauthenticated("the signature is missing or wrong") from None
+    async def _take(self, name: str, headers: Mapping[str, str], body: bytes) -> Receipt:
+        channel = self._doors.channels.get(name)
+        if channel is None:
+            # The same work and the same answer as for a bad signature: nobody learns which channels exist.
+            for _ in range(_DIGESTS):
+                hmac.digest(_NOBODYS_KEY, body, "sha256")
+            raise Unauthenticated("the signature is missing or wrong")
+        try:
+            return await channel.intake.webhook(headers, body)
+        except Unauthenticated:
+            raise Unauthenticated("the signature is missing or wrong") from None
 
 
 def _result_of(receipt: Receipt) -> str:
@@ -127,8 +138,8 @@ def intake_app(doors: Doors, config: IntakeConfig) -> web.Application:
     webhooks, endpoints = _routes(doors, config)
     app = web.Application(middlewares=[problems(doors.broken), bounded])
     mount(app, endpoints)
-    fixed = {(one.method, one.path): one.handler for one in endpoints if "{" not in one.path}
-    app[EXPRESS] = Express({**fixed, **webhooks.handlers()}, doors.broken)
+    takes = {one.path: one.take for one in endpoints if one.take is not None}
+    app[EXPRESS] = Express(takes, ("/webhooks/", webhooks.take_for), doors.broken)
     return app
 
 

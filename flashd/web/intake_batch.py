@@ -6,20 +6,17 @@ import asyncio
 from collections.abc import Callable
 
 import msgspec
-import structlog
 from aiohttp import web
 
 from flashd.domain.order import Accepted, Incoming
-from flashd.errors import InvariantBroken, Refused, TooLarge
+from flashd.errors import Refused, TooLarge
 from flashd.web.doors import ChannelDoor
 from flashd.web.endpoint import Endpoint
 from flashd.web.intake_orders import read_order, status_of
 from flashd.web.limits import read_lines, refuse_encoded
 from flashd.web.native import Native, adapter_of
-from flashd.web.problem import Finding, understand
+from flashd.web.problem import find
 from flashd.web.view import LineResult, NewOrder, OrderReceipt
-
-log = structlog.get_logger()
 
 PART = 256  # lines that are made durable together: as many as the channel's intake takes into one call
 PARTS_AT_ONCE = 3
@@ -60,9 +57,9 @@ class Batch:
             raise (gone or group).exceptions[0] from None
 
     async def _place(self, request: web.Request) -> web.StreamResponse:
-        channel, _ = self._native.seat(request)
+        channel, _ = self._native.seat(request.headers)
         adapter_of(channel)
-        refuse_encoded(request)
+        refuse_encoded(request.headers)
         response = web.StreamResponse(headers={"Content-Type": MEDIA})
         await response.prepare(request)
         results: asyncio.Queue[asyncio.Task[bytes] | None] = asyncio.Queue()
@@ -154,17 +151,7 @@ class Batch:
         )
 
     def _failure(self, number: int, error: BaseException) -> LineResult:
-        if not isinstance(error, Exception):
-            raise error  # a cancellation is nobody's answer
-        found = understand(error)
-        if found is None:
-            log.error(
-                "request.failed", method="POST", path="/v1/orders:batch", error=type(error).__name__, exc_info=error
-            )
-            broken = self._native.doors.broken
-            if isinstance(error, InvariantBroken) and broken is not None:
-                broken(error)
-            found = Finding(status=500, title="internal_error", detail="a bug in flashd; its log says which")
+        found = find(error, "POST", "/v1/orders:batch", self._native.doors.broken)
         return LineResult(line=number, status=found.status, title=found.title, detail=found.detail)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aiohttp import web
 
 from flashd.domain.reservation import HoldCode, HoldReply
 from flashd.errors import Conflict, InvariantBroken, NotFound
-from flashd.web import answer
+from flashd.web.answer import Answer
+from flashd.web.answer import encode as encode_answer
 from flashd.web.endpoint import Endpoint, decode
 from flashd.web.native import Native, adapter_of, checked_id, own_channel
 from flashd.web.problem import encode
@@ -58,7 +61,8 @@ class Holds:
                 path="/v1/holds",
                 name="hold",
                 summary="Set stock aside for all lines, or say what is short; the same id twice is one hold",
-                handler=self.hold,
+                handler=self._native.ordinary(self.hold),
+                take=self._native.express(self.hold),
                 takes=NewHold,
                 answers={201: HoldView, 200: HoldView},
             ),
@@ -81,22 +85,19 @@ class Holds:
             ),
         ]
 
-    async def hold(self, request: web.Request) -> web.StreamResponse:
+    async def hold(self, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer 201 for a new hold and 200 for a repeat."""
-        channel, pool = self._native.seat(request)
-        adapter = adapter_of(channel)
-        with self._native.budget.share() as share:
-            body = await self._native.body(request, share)
-            wish = adapter.decode_hold(body, default_ttl_ms=pool.hold_ttl_ms, max_ttl_ms=pool.hold_max_ms)
+        channel, pool = self._native.seat(headers)
+        wish = adapter_of(channel).decode_hold(body, default_ttl_ms=pool.hold_ttl_ms, max_ttl_ms=pool.hold_max_ms)
         own_channel(channel, wish.channel)
         reply = await channel.intake.hold(wish)
         self._metrics.reservation(reply.code.value)
         refuse(reply)
-        return answer.encode(201 if reply.code is HoldCode.HELD else 200, HoldView.of(wish.id, reply))
+        return encode_answer(201 if reply.code is HoldCode.HELD else 200, HoldView.of(wish.id, reply))
 
     async def release(self, request: web.Request) -> web.Response:
         """Answer 200, also where it was released before and that is still known."""
-        _, pool = self._native.seat(request)
+        _, pool = self._native.seat(request.headers)
         hold_id = checked_id(request.match_info["id"], "the hold's id")
         reply = await pool.ledger.release(hold_id, "released by the caller")
         refuse(reply)
@@ -104,7 +105,7 @@ class Holds:
 
     async def extend(self, request: web.Request) -> web.Response:
         """Answer 200 with the new end, which may be sooner than asked for: the extension is bounded."""
-        _, pool = self._native.seat(request)
+        _, pool = self._native.seat(request.headers)
         hold_id = checked_id(request.match_info["id"], "the hold's id")
         with self._native.budget.share() as share:
             wish = decode(await self._native.body(request, share), Extension)

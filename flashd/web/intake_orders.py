@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from aiohttp import web
 
 from flashd.domain.order import AcceptCode, Accepted, Incoming, OrderRecord, OrderRef, OrderState
 from flashd.errors import Conflict, Forbidden, NotFound
-from flashd.web import answer
+from flashd.web.answer import Answer
+from flashd.web.answer import encode as encode_answer
 from flashd.web.doors import ChannelDoor, PoolDoor
 from flashd.web.endpoint import Endpoint
 from flashd.web.intake_holds import UnknownSku
@@ -40,13 +43,6 @@ def status_of(accepted: Accepted) -> int:
     return 201 if accepted.code is AcceptCode.ACCEPTED else 200
 
 
-async def take_order(channel: ChannelDoor, body: bytes) -> tuple[int, OrderReceipt]:
-    """Decode one order, make it durable, and say what became of it. Raises what the caller answers with."""
-    incoming = read_order(channel, body)
-    accepted = await channel.intake.admit(incoming)
-    return status_of(accepted), OrderReceipt.of(incoming, accepted)
-
-
 def read_order(channel: ChannelDoor, body: bytes) -> Incoming:
     """Decode one order of the channel's own. Raises Refused."""
     incoming = adapter_of(channel).decode_order(body)
@@ -70,7 +66,8 @@ class Orders:
                 path="/v1/orders",
                 name="place_order",
                 summary="Take a paid order; 202 with title shortfall where its units cannot all be covered",
-                handler=self.place,
+                handler=self._native.ordinary(self.place),
+                take=self._native.express(self.place),
                 takes=NewOrder,
                 answers={201: OrderReceipt, 200: OrderReceipt, 202: OrderReceipt},
             ),
@@ -110,17 +107,16 @@ class Orders:
             ),
         ]
 
-    async def place(self, request: web.Request) -> web.StreamResponse:
+    async def place(self, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer once the order is durable."""
-        channel, _ = self._native.seat(request)
-        adapter_of(channel)  # refused before the body is read
-        with self._native.budget.share() as share:
-            status, receipt = await take_order(channel, await self._native.body(request, share))
-        return answer.encode(status, receipt)
+        channel, _ = self._native.seat(headers)
+        incoming = read_order(channel, body)
+        accepted = await channel.intake.admit(incoming)
+        return encode_answer(status_of(accepted), OrderReceipt.of(incoming, accepted))
 
     async def show(self, request: web.Request) -> web.Response:
         """Show an order of the token's pool."""
-        _, pool = self._native.seat(request)
+        _, pool = self._native.seat(request.headers)
         return encode(200, await self._status(pool, await self._record(request)))
 
     async def cancel(self, request: web.Request) -> web.Response:
@@ -129,7 +125,7 @@ class Orders:
 
         A manual order is not for a program to cancel: it takes a human's word that the backend lacks it.
         """
-        channel, pool = self._native.seat(request)
+        channel, pool = self._native.seat(request.headers)
         record = await self._record(request)
         if record.ref.channel != channel.name:
             raise Forbidden(f"this token belongs to channel {channel.name!r}: it cannot cancel another's orders")
@@ -143,7 +139,7 @@ class Orders:
 
     async def stock(self, request: web.Request) -> web.Response:
         """Show one SKU, or 404 unknown_sku."""
-        channel, _ = self._native.seat(request)
+        channel, _ = self._native.seat(request.headers)
         sku = checked_id(request.match_info["sku"], "the SKU")
         views = await self._offers[channel.pool].views([sku])
         if sku not in views:
@@ -152,7 +148,7 @@ class Orders:
 
     async def stocks(self, request: web.Request) -> web.Response:
         """Show several SKUs; those that are unknown are named, and no error."""
-        channel, _ = self._native.seat(request)
+        channel, _ = self._native.seat(request.headers)
         skus = list(dict.fromkeys(checked_id(sku, "the SKU") for sku in request.query.getall("sku", [])))
         if not 1 <= len(skus) <= SKUS_AT_ONCE:
             raise Malformed(f"ask for 1 to {SKUS_AT_ONCE} SKUs: ?sku=a&sku=b")
@@ -167,7 +163,7 @@ class Orders:
         Raises:
             NotFound: It is unknown, or of another pool: the answer does not tell which.
         """
-        channel, pool = self._native.seat(request)
+        channel, pool = self._native.seat(request.headers)
         order_id = checked_id(request.match_info["id"], "the order's id")
         other = self._native.doors.channels.get(request.match_info["channel"])
         record = None

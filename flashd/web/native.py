@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from flashd.config import IntakeConfig
 from flashd.errors import Forbidden, Unauthenticated
 from flashd.ports import NativeChannel
+from flashd.web.answer import Answer, Take
 from flashd.web.doors import ChannelDoor, Doors, PoolDoor
 from flashd.web.limits import Budget, Share, read_body, refuse_encoded
 from flashd.web.problem import Malformed
@@ -22,14 +25,14 @@ class Native:
         self.config = config
         self.budget = budget
 
-    def seat(self, request: web.Request) -> tuple[ChannelDoor, PoolDoor]:
+    def seat(self, headers: Mapping[str, str]) -> tuple[ChannelDoor, PoolDoor]:
         """
         Return the channel that the token belongs to, and the pool it sells from.
 
         Raises:
             Unauthenticated: No token, an unknown one, or its channel is not configured any more.
         """
-        caller = self.doors.channel_tokens.caller(request)
+        caller = self.doors.channel_tokens.caller(headers)
         channel = self.doors.channels.get(caller.subject)
         if channel is None:
             raise Unauthenticated("the channel of this token is not configured")
@@ -37,8 +40,30 @@ class Native:
 
     async def body(self, request: web.Request, share: Share) -> bytes:
         """Read a native body within its limits; it counts against the budget until the *share* ends."""
-        refuse_encoded(request)
+        refuse_encoded(request.headers)
         return await read_body(request, share, limit=self.config.body_bytes, timeout_s=self.config.body_timeout_s)
+
+    def ordinary(self, take: Take) -> Handler:
+        """Return a handler that reads the body within its limits before *take* answers."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            channel, _ = self.seat(request.headers)
+            adapter_of(channel)  # refused before the body is read
+            with self.budget.share() as share:
+                return (await take(request.headers, await self.body(request, share))).response()
+
+        return handle
+
+    def express(self, take: Take) -> Take:
+        """Return *take* behind the limits of a body that is whole already."""
+
+        async def bounded(headers: Mapping[str, str], body: bytes) -> Answer:
+            refuse_encoded(headers)
+            with self.budget.share() as share:
+                share.take_whole(body, self.config.body_bytes)
+                return await take(headers, body)
+
+        return bounded
 
 
 def adapter_of(door: ChannelDoor) -> NativeChannel:

@@ -12,9 +12,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from flashd.errors import Busy, InvariantBroken, Refused, Transient
+from flashd.web.answer import Answer
 
 log = structlog.get_logger()
 
+Broken = Callable[[BaseException], None]
 MEDIA = "application/problem+json"
 RETRY_AFTER_S = 2  # where the store did not answer: a restart of it takes about so long
 
@@ -81,18 +83,18 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         """The members of the problem; *extra* stands beside the standard ones."""
         return {"type": "about:blank", "status": self.status, "title": self.title, "detail": self.detail, **self.extra}
 
-    def response(self) -> web.Response:
-        """Build the response."""
-        return web.Response(
-            status=self.status, body=msgspec.json.encode(self.body), headers=self.headers, content_type=MEDIA
-        )
+    def answer(self) -> Answer:
+        """Put it into words; after some there is no telling where the next request would begin."""
+        closes = self.status in {408, 413, 431}
+        return Answer(self.status, msgspec.json.encode(self.body), MEDIA, self.headers, closes=closes)
 
 
 def problem(
     status: int, title: str, detail: str = "", *, headers: Mapping[str, str] | None = None, **extra: object
 ) -> web.Response:
     """Build the response of one refusal; *extra* members stand beside the standard ones."""
-    return Finding(status=status, title=title, detail=detail, extra=extra, headers=headers or {}).response()
+    found = Finding(status=status, title=title, detail=detail, extra=extra, headers=headers or {})
+    return found.answer().response()
 
 
 def understand(error: Exception) -> Finding | None:
@@ -120,38 +122,32 @@ def understand(error: Exception) -> Finding | None:
     return found
 
 
-def answer_error(
-    request: web.Request, error: Exception, path: str, broken: Callable[[BaseException], None] | None
-) -> web.StreamResponse:
+def find(error: BaseException, method: str, path: str, broken: Broken | None) -> Finding:
     """
-    Build the answer to a request that ended in *error*; a bug is logged and answered 500 without its words.
+    Return what *error* is to the caller; a bug is logged, and is a 500 without its words.
 
     Args:
-        request: What it answers.
-        error: How its handler ended.
-        path: The route, for the log.
+        error: How the work for a request ended.
+        method: For the log.
+        path: For the log: a route, never what a stranger wrote.
         broken: Told of an invariant that does not hold: the daemon must crash.
 
     Raises:
-        ConnectionResetError: The response has begun, and was cut off.
+        BaseException: *error* itself, where it is none that stands for an answer, such as a cancellation.
     """
+    if not isinstance(error, Exception):
+        raise error
     found = understand(error)
-    if request.writer.output_size > 0 and request.transport is not None:
-        request.transport.abort()  # the response has begun: a cut is the only honest end
-        raise ConnectionResetError("cut off in mid-response") from error
-    if found is not None:
-        response = found.response()
-        if response.status in {408, 413, 431}:
-            response.force_close()
-        return response
-    log.error("request.failed", method=request.method, path=path, error=type(error).__name__, exc_info=error)
-    if isinstance(error, InvariantBroken) and broken is not None:
-        broken(error)
-    return problem(500, "internal_error", "a bug in flashd; its log says which")
+    if found is None:
+        log.error("request.failed", method=method, path=path, error=type(error).__name__, exc_info=error)
+        if isinstance(error, InvariantBroken) and broken is not None:
+            broken(error)
+        found = Finding(status=500, title="internal_error", detail="a bug in flashd; its log says which")
+    return found
 
 
-def problems(broken: Callable[[BaseException], None] | None) -> Middleware:
-    """Turn every error into a problem; a bug is logged and answered 500 without its words."""
+def problems(broken: Broken | None) -> Middleware:
+    """Turn every error into a problem."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -159,9 +155,13 @@ def problems(broken: Callable[[BaseException], None] | None) -> Middleware:
             return await handler(request)
         except ConnectionError:
             raise  # the client went away: there is nobody to answer
-        except Exception as error:  # noqa: BLE001  # each becomes an answer; a bug is logged there
+        except Exception as error:
             route = request.match_info.route.resource
-            return answer_error(request, error, route.canonical if route is not None else "", broken)
+            found = find(error, request.method, route.canonical if route is not None else "", broken)
+            if request.writer.output_size > 0 and request.transport is not None:
+                request.transport.abort()  # the response has begun: a cut is the only honest end
+                raise ConnectionResetError("cut off in mid-response") from error
+            return found.answer().response()
 
     return middleware
 

@@ -20,8 +20,9 @@ from aiohttp import http_parser, web
 
 from flashd.config import TlsConfig
 from flashd.errors import ConfigError
-from flashd.web.endpoint import EXPRESS
-from flashd.web.limits import ClientLimits, Guard
+from flashd.web.connection import Guard
+from flashd.web.express import EXPRESS
+from flashd.web.limits import ClientLimits
 
 log = structlog.get_logger()
 
@@ -135,10 +136,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         await self._runner.setup()
         assert self._runner.server is not None  # noqa: S101  # setup() made it
-        server = self._runner.server
-        if (express := self._app.get(EXPRESS)) is not None:
-            server.request_handler = express.before(server.request_handler)  # type: ignore[assignment]  # an Application's server makes Requests
-        self.guard = Guard(server, self.limits)
+        self.guard = Guard(self._runner.server, self.limits, self._app.get(EXPRESS))
         for opened in sockets:
             opened.setblocking(False)
             unix = opened.family == socket.AF_UNIX
@@ -146,10 +144,8 @@ class Listener:
                 self._paths.append(Path(opened.getsockname()))
             make = loop.create_unix_server if unix else loop.create_server
             handshake_s = self.limits.header_timeout_s if self._tls is not None else None
-            serving = await make(
-                self.guard, sock=opened, ssl=self._tls, backlog=1024, ssl_handshake_timeout=handshake_s
-            )
-            self._servers.append(serving)
+            server = await make(self.guard, sock=opened, ssl=self._tls, backlog=1024, ssl_handshake_timeout=handshake_s)
+            self._servers.append(server)
             log.info("listener.started", listener=self.name, address=_address(opened))
 
     @property

@@ -14,7 +14,7 @@ from aiohttp import web
 from flashd.domain.event import VERSION, Event, Gap, Topic, enveloped
 from flashd.errors import Busy, StoreUnavailable
 from flashd.ports import Feed
-from flashd.web.limits import write_or_cut
+from flashd.web.connection import write_or_cut
 from flashd.web.problem import Malformed
 
 HEARTBEAT_S = 15.0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
 import msgspec
-from aiohttp import hdrs, web
+from aiohttp import hdrs
 
 from flashd.errors import ConfigError, Forbidden, Unauthenticated
 
@@ -77,14 +77,14 @@ class TokenTable:
         """
         return self._entries.get(fingerprint(secret))
 
-    def caller(self, request: web.Request) -> Caller:
+    def caller(self, headers: Mapping[str, str]) -> Caller:
         """
-        Return who sent *request*.
+        Return who sent a request with these headers.
 
         Raises:
             Unauthenticated: There is no bearer token, or nobody carries it.
         """
-        kind, _, secret = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        kind, _, secret = headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         # The surrogates that stand for undecodable header bytes cannot be encoded, so they cannot be a token.
         secret = secret.strip().encode(errors="replace").decode()
         found = self.find(secret) if kind.lower() == "bearer" else None

@@ -76,7 +76,7 @@ async def serve(house: DoorHouse) -> AsyncIterator[Serve]:
     """Start a listener: `await serve("intake", body_bytes=10)`; limits with a leading `limit_`."""
     served: list[Served] = []
 
-    async def start(name: str, *, behind: DoorHouse | None = None, **options: Any) -> Served:
+    async def start(name: str, *, behind: DoorHouse | None = None, keeps: bool = False, **options: Any) -> Served:
         limits = {key.removeprefix("limit_"): value for key, value in options.items() if key.startswith("limit_")}
         rest = {key: value for key, value in options.items() if not key.startswith("limit_")}
         doors = (behind or house).doors
@@ -84,7 +84,7 @@ async def serve(house: DoorHouse) -> AsyncIterator[Serve]:
         listener = Listener(name, app, ClientLimits(**{"stop_s": 2.0, **limits}))
         await listener.start(open_socket("127.0.0.1:0"))
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=True), timeout=aiohttp.ClientTimeout(total=20)
+            connector=aiohttp.TCPConnector(force_close=not keeps), timeout=aiohttp.ClientTimeout(total=20)
         )
         served.append(Served(listener, session))
         return served[-1]
@@ -97,9 +97,10 @@ async def serve(house: DoorHouse) -> AsyncIterator[Serve]:
         await each.listener.stop()
 
 
-@pytest.fixture
-async def intake(serve: Serve) -> Served:
-    served = await serve("intake")
+@pytest.fixture(params=["ordinary", "express"])
+async def intake(serve: Serve, request: pytest.FixtureRequest) -> Served:
+    """The intake listener, asked so that aiohttp answers (a connection that is to close), or the express way."""
+    served = await serve("intake", keeps=request.param == "express")
     served.token = SHOP_TOKEN
     return served
 

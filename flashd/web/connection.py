@@ -1,0 +1,300 @@
+"""
+One client's connection: deadlines, sizes and counts that aiohttp does not have, and the express way.
+
+What is overridden here are inner names of aiohttp's RequestHandler. `IS_KNOWN` says whether this aiohttp has them: one
+that has not is served in its ordinary way, slower and to the same effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import http_parser, web
+
+from flashd.web.answer import Answer
+from flashd.web.express import Express
+from flashd.web.limits import WRITE_S, ClientLimits
+from flashd.web.problem import HeadTooLarge, problem
+
+_INNER = (
+    "_buffer_paused",
+    "_close",
+    "_drain_helper",
+    "_force_close",
+    "_handler_waiter",
+    "_keepalive_handle",
+    "_keepalive_timeout",
+    "_manager",
+    "_messages",
+    "_msg_queue_resume_size",
+    "_next_keepalive_close_time",
+    "_parser",
+    "_process_keepalive",
+    "_request_count",
+    "_request_in_progress",
+    "_resume_reading_if_drained",
+    "_waiter",
+)
+IS_KNOWN = all(hasattr(web.RequestHandler, name) for name in _INNER) and hasattr(
+    http_parser.HttpRequestParser, "message_consumed"
+)
+
+
+async def write_or_cut(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+    """
+    Write a piece of a stream, or cut off a client that does not read.
+
+    Raises:
+        ConnectionResetError: It is gone.
+    """
+    connection = request.protocol
+    timeout_s = connection.limits.write_timeout_s if isinstance(connection, Connection) else WRITE_S
+    try:
+        async with asyncio.timeout(timeout_s):
+            await response.write(data)
+    except TimeoutError:
+        if request.transport is not None:
+            request.transport.abort()  # a closing transport would wait for what the client does not read
+        raise ConnectionResetError("the client does not read") from None
+
+
+class Connection(web.RequestHandler):
+    """
+    One client's connection, with the three deadlines and the one size that aiohttp does not have.
+
+    A head must be complete within *header_timeout_s* of the connection or of its first byte, and fit in *head_bytes* in
+    all: aiohttp alone would take 128 header lines of 8 kB each, for as long as they trickle. And a client that takes
+    nothing of its answers for *write_timeout_s* is cut off, or one that asks and asks would keep its place for ever.
+    """
+
+    def __init__(self, guard: Guard, **options: Any) -> None:
+        super().__init__(guard.server, **options)
+        self._guard = guard
+        self._deadline: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self._latest_bytes = 0  # what came up to the end of the latest head, and with it
+        self._begun = 0  # requests that reached the application
+        self._active = False
+        self._content: Any = None
+        self._stalled: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin: the first head is due."""
+        super().connection_made(transport)
+        if not self._guard.enter(self):
+            self.force_close()
+            return
+        self._arm()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End."""
+        self._disarm()
+        self._flow()
+        self._guard.leave(self)
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait for a client that reads slowly, and not for one that does not read."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        super().resume_writing()
+        self._flow()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of a head or of a body; only those of a head count here."""
+        heads = self._request_count
+        within = heads > self._begun or self._active or not (self._content is None or self._content.is_eof())
+        super().data_received(data)
+        if self._request_count != heads:
+            self._latest_bytes = self._head_bytes + len(data)
+            self._disarm()
+            self._head_bytes = 0
+        elif not within:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._guard.limits.head_bytes:
+                self.force_close()
+            elif self._deadline is None:
+                self._arm()
+
+    @property
+    def limits(self) -> ClientLimits:
+        """What this client is granted."""
+        return self._guard.limits
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether a request is at work."""
+        return self._active
+
+    def begin(self, content: Any) -> None:
+        """Note that a request has reached the application, and where its body comes from."""
+        self._begun = self._request_count
+        self._active = True
+        self._content = content
+
+    def finish(self) -> None:
+        """Note that its handler is done."""
+        self._active = False
+
+    def check_head(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """
+        Refuse a head that is too large as a whole.
+
+        Raises:
+            HeadTooLarge: Request line and headers together are over the limit.
+        """
+        limit = self._guard.limits.head_bytes
+        if self._latest_bytes <= limit:
+            return  # all that came with it is less than that
+        head = len(path) + sum(len(name) + len(value) + 4 for name, value in headers)
+        if head > limit:
+            raise HeadTooLarge(f"request line and headers have {head} bytes; the limit is {limit}")
+
+    async def start(self) -> None:
+        """Answer what may go express in this task; from the first request on that may not, aiohttp goes on."""
+        express = self._guard.express
+        if express is not None and IS_KNOWN:
+            await self._answer_express(express)
+            if self._manager is None or self._force_close:
+                return
+        await super().start()
+
+    async def _answer_express(self, express: Express) -> None:
+        """Do what `RequestHandler.start` does, but for a request whose body is whole and whose answer is bytes."""
+        while not self._force_close:
+            if not self._messages:
+                self._waiter = self._loop.create_future()
+                try:
+                    await self._waiter
+                finally:
+                    self._waiter = None
+            message, payload = self._messages[0]
+            take = express.find(message, payload)
+            if take is None:
+                return
+            self._consume()
+            self.begin(payload)
+            self._request_in_progress = True
+            try:
+                answer = await express.answer(take, message, payload, self)
+                await self._send(answer)
+            except asyncio.CancelledError:
+                self.force_close()
+                raise
+            finally:
+                self._active = self._request_in_progress = False
+                if self._handler_waiter is not None and not self._handler_waiter.done():
+                    self._handler_waiter.set_result(None)
+            if answer.closes or self._close:
+                self.force_close()
+            else:
+                self._rest()
+
+    def _consume(self) -> None:
+        """Take the first message, and let the parser read on where it waited for that."""
+        self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+            self._resume_reading_if_drained()
+
+    async def _send(self, answer: Answer) -> None:
+        """Write an answer, and wait for a client that reads slowly; one that went away gets none."""
+        if self.transport is None:
+            return
+        self.transport.write(answer.text())
+        if self.writing_paused:
+            with suppress(ConnectionError):
+                await self._drain_helper()
+
+    def _rest(self) -> None:
+        """Begin the time that a connection may be idle."""
+        close_time = self._loop.time() + self._keepalive_timeout
+        self._next_keepalive_close_time = close_time
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP at all: a problem like any other, and no line in a log that a stranger could fill."""
+        del message, exc
+        if request.writer.output_size > 0:
+            raise ConnectionError("the response has begun; there is no other one to send")
+        title = "malformed" if status == 400 else "internal_error"
+        response = problem(status, title, "the request is not valid HTTP" if status == 400 else "")
+        response.force_close()
+        return response
+
+    def _arm(self) -> None:
+        self._deadline = self._loop.call_later(self._guard.limits.header_timeout_s, self._expire)
+
+    def _disarm(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _flow(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _watch(self) -> None:
+        left = self.transport.get_write_buffer_size() if self.transport is not None else 0
+        self._stalled = self._loop.call_later(self._guard.limits.write_timeout_s, self._cut, left)
+
+    def _cut(self, before: int) -> None:
+        sending = self._content is not None and not self._content.is_eof()  # its own body, which has a deadline
+        if self.transport is None:
+            return
+        if sending or self.transport.get_write_buffer_size() < before:
+            self._watch()
+        else:
+            self.transport.abort()  # a closing transport would wait for what the client does not read
+
+    def _expire(self) -> None:
+        self._deadline = None
+        self.force_close()
+
+
+class Guard:
+    """Makes the connections of one listener, and lets in no more than its limit."""
+
+    def __init__(self, server: web.Server, limits: ClientLimits, express: Express | None = None) -> None:
+        self.server = server
+        self.express = express
+        self.limits = limits
+        self.connections: set[Connection] = set()
+        self.turned_away = 0
+
+    def __call__(self) -> Connection:
+        """Make the protocol of one connection."""
+        return Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=self.limits.idle_s,
+            access_log=None,
+            auto_decompress=False,  # the signed bytes are the bytes that came
+            max_line_size=self.limits.head_bytes,
+            max_field_size=self.limits.head_bytes,
+            lingering_time=self.limits.linger_s,
+            read_bufsize=2**16,
+        )
+
+    def enter(self, connection: Connection) -> bool:
+        """Let one in, if there is room."""
+        if len(self.connections) >= self.limits.connections:
+            self.turned_away += 1
+            return False
+        self.connections.add(connection)
+        return True
+
+    def leave(self, connection: Connection) -> None:
+        """Let one out; fine for one that never was in."""
+        self.connections.discard(connection)

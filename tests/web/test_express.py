@@ -1,0 +1,167 @@
+"""The express way and aiohttp's ordinary one share a connection, and only the Server header tells them apart."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from flashd.web import connection as connection_module
+from tests.fakes.doors import SHOP_TOKEN, DoorHouse
+from tests.web.conftest import Serve, Served, eventually
+
+
+@dataclass
+class Told:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def went_express(self) -> bool:
+        return "server" not in self.headers  # aiohttp names itself
+
+
+async def hear(reader: asyncio.StreamReader) -> Told:
+    async with asyncio.timeout(5):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-1])}
+        return Told(int(head[0].split()[1]), headers, await reader.readexactly(int(headers.get("content-length", 0))))
+
+
+def order(number: int) -> bytes:
+    return json.dumps({"id": str(number), "lines": [{"sku": "TEE", "quantity": 1}]}).encode()
+
+
+def post(body: bytes, path: str = "/v1/orders", *, version: str = "1.1", extra: str = "") -> bytes:
+    head = f"POST {path} HTTP/{version}\r\nHost: x\r\nAuthorization: Bearer {SHOP_TOKEN}\r\n{extra}"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@pytest.fixture
+async def served(serve: Serve, house: DoorHouse) -> Served:
+    house.count("TEE", 1000)
+    return await serve("intake", limit_stop_s=3.0)
+
+
+async def test_requests_in_one_packet_are_answered_in_their_order_whichever_way_they_go(served: Served) -> None:
+    reader, writer = await served.connect()
+    stock = f"GET /v1/stock/TEE HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SHOP_TOKEN}\r\n\r\n".encode()
+    writer.write(post(order(1)) + post(order(2)) + stock + post(order(3)))
+    told = [await hear(reader) for _ in range(4)]
+    assert [one.status for one in told] == [201, 201, 200, 201]
+    assert [json.loads(one.body).get("order") for one in told] == ["shop:1", "shop:2", None, "shop:3"]
+    assert [one.went_express for one in told] == [True, True, False, False]  # aiohttp keeps a connection that it has
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [post(order(1), version="1.0"), post(order(1), extra="Connection: close\r\n")],
+    ids=["HTTP/1.0", "to be closed"],
+)
+async def test_what_is_not_plain_is_aiohttps(served: Served, request_bytes: bytes) -> None:
+    reader, writer = await served.connect()
+    writer.write(request_bytes)
+    told = await hear(reader)
+    assert (told.status, told.went_express) == (201, False)
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_body_that_is_still_on_its_way_is_aiohttps(served: Served) -> None:
+    reader, writer = await served.connect()
+    text = post(order(1))
+    writer.write(text[:-5])
+    await asyncio.sleep(0.05)
+    writer.write(text[-5:])
+    told = await hear(reader)
+    assert (told.status, told.went_express) == (201, False)
+
+
+async def test_a_refusal_goes_express_too_with_its_headers(served: Served, house: DoorHouse) -> None:
+    reader, writer = await served.connect()
+    writer.write(b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
+    told = await hear(reader)
+    assert (told.status, told.went_express, told.headers["www-authenticate"]) == (401, True, "Bearer")
+    assert told.headers["content-type"] == "application/problem+json"
+    writer.write(post(b"{"))
+    assert (await hear(reader)).status == 400  # the connection goes on
+    writer.write(post(order(1)))
+    assert (await hear(reader)).status == 201
+
+
+async def test_a_head_over_the_limit_is_refused_and_ends_the_connection(serve: Serve, house: DoorHouse) -> None:
+    served = await serve("intake", limit_head_bytes=2000)
+    reader, writer = await served.connect()
+    writer.write(post(order(1), extra="".join(f"X-{number}: {'x' * 900}\r\n" for number in range(3))))
+    told = await hear(reader)
+    assert told.status == 431
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert house.main.records == {}
+
+
+async def test_a_body_over_the_limit_is_413_and_ends_the_connection(serve: Serve) -> None:
+    served = await serve("intake", body_bytes=100)
+    reader, writer = await served.connect()
+    writer.write(post(b"x" * 101))
+    told = await hear(reader)
+    assert (told.status, told.went_express) == (413, True)
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_an_idle_connection_is_closed(serve: Serve, house: DoorHouse) -> None:
+    house.count("TEE", 5)
+    served = await serve("intake", limit_idle_s=0.2)
+    reader, writer = await served.connect()
+    for number in range(3):
+        writer.write(post(order(number)))
+        assert (await hear(reader)).went_express
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_stop_lets_the_request_in_hand_end(served: Served, house: DoorHouse) -> None:
+    shop = house.intakes["shop"]
+    shop.gate.clear()
+    reader, writer = await served.connect()
+    writer.write(post(order(1)))
+    await asyncio.wait_for(shop.inside.wait(), 5)
+    stopped = asyncio.create_task(served.listener.stop())
+    await asyncio.sleep(0.05)
+    assert not stopped.done()
+    shop.gate.set()
+    told = await hear(reader)
+    assert (told.status, told.went_express) == (201, True)
+    await asyncio.wait_for(stopped, 2)
+
+
+async def test_a_client_that_goes_away_leaves_nothing_behind_and_its_order_is_kept(
+    served: Served, house: DoorHouse
+) -> None:
+    shop = house.intakes["shop"]
+    shop.gate.clear()
+    _, writer = await served.connect()
+    writer.write(post(order(1)))
+    await asyncio.wait_for(shop.inside.wait(), 5)
+    writer.transport.abort()
+    guard = served.listener.guard
+    assert guard is not None
+    await eventually(lambda: not guard.connections)
+    shop.gate.set()
+    await eventually(lambda: not shop.at_work)
+    assert len(house.main.records) == 1
+    assert house.broken == []
+
+
+async def test_an_aiohttp_with_other_inner_names_serves_all_of_it_in_its_own_way(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "IS_KNOWN", False)
+    reader, writer = await served.connect()
+    writer.write(post(order(1)) + post(order(2)))
+    told = [await hear(reader) for _ in range(2)]
+    assert [(one.status, one.went_express) for one in told] == [(201, False)] * 2
+
+
+def test_this_aiohttp_is_one_that_is_known() -> None:
+    assert connection_module.IS_KNOWN
