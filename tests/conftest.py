@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import structlog
-from redis.asyncio import ConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis
 
-from flashd.store.link import UnixLink
+from flashd.config import SecretText, StoreConfig
+from flashd.store.connection import connect
 from tests.servers import KINDS, Server, find_server, missing
 
 # structlog's own default draws each exception by rich, locals and all: most of a second for every crash that is tested.
@@ -52,10 +51,7 @@ def valkey(servers: dict[str, Server]) -> Server:
 
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[Redis]:
-    """A client of an emptied server that never repeats a command by itself."""
-    retry = Retry(NoBackoff(), 0)
-    # The store's own link: through redis-py's a task that a test cancels in a write may go on for ever.
-    redis = Redis.from_pool(ConnectionPool(connection_class=UnixLink, path=server.socket_path, retry=retry))
-    await redis.flushall()
-    yield redis
-    await redis.aclose()
+    """The store's own client, of an emptied server."""
+    async with connect(StoreConfig(url=server.url, timeout_s=30), lambda _: SecretText("")) as redis:
+        await redis.flushall()
+        yield redis

@@ -1,13 +1,35 @@
-"""The client that the store speaks through: redis-py's, and a place for whoever wants to know how long scripts take."""
+"""The client that the store speaks through: redis-py's, and a connection of our own for the scripts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from redis.asyncio import Redis
 
+from flashd.store.wire import Command, Wire
+
 
 class Client(Redis):
-    """*observe*, where it is set, is told the name of each script that ran and the seconds until its answer."""
+    """
+    Scripts go over *wire*, where it is set: many at a time, and at a tenth of what redis-py's own path costs.
+
+    *observe*, where it is set, is told the name of each script that ran and the seconds until its answer.
+    """
 
     observe: Callable[[str, float], None] | None = None
+    wire: Wire | None = None
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001  # redis-py's signature
+        """Close every connection; what is in flight fails."""
+        if self.wire is not None:
+            await self.wire.close()
+        await super().aclose(close_connection_pool)
+
+
+async def ask(client: Redis, command: Command) -> Any:
+    """Send a script's command by the best way that *client* has."""
+    wire = client.wire if isinstance(client, Client) else None
+    if wire is not None:
+        return await wire.call(*command)
+    return await client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py left it untyped

@@ -7,7 +7,11 @@ makes one INCR count twice. Whoever may repeat a call knows why it is safe.
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
@@ -22,6 +26,7 @@ from flashd.config import Secret, SecretText, StoreConfig
 from flashd.errors import ConfigError
 from flashd.store.client import Client
 from flashd.store.link import TcpLink, TlsLink, UnixLink
+from flashd.store.wire import Wire
 
 Reveal = Callable[[Secret], SecretText]
 
@@ -102,7 +107,9 @@ def connect(config: StoreConfig, reveal: Reveal, *, url: str = "") -> Client:
         socket_timeout=config.timeout_s,
         **options,
     )
-    return cast("Client", Client.from_pool(pool))  # its annotation names the parent
+    client = cast("Client", Client.from_pool(pool))  # its annotation names the parent
+    client.wire = _wire(config, reveal, url)
+    return client
 
 
 def listen(config: StoreConfig, reveal: Reveal, *, url: str = "") -> Redis:
@@ -116,6 +123,32 @@ def listen(config: StoreConfig, reveal: Reveal, *, url: str = "") -> Redis:
     return Redis.from_pool(
         ConnectionPool(connection_class=kind, max_connections=_LISTENERS, socket_timeout=None, **options)
     )
+
+
+def _wire(config: StoreConfig, reveal: Reveal, url: str) -> Wire:
+    address = read_address(url or config.url)
+    greeting: list[tuple[str | int, ...]] = []
+    if config.password is not None and config.url != "embedded":
+        username = config.username or address.username
+        greeting.append(("AUTH", *([username] if username else []), str(reveal(config.password))))
+    if address.db:
+        greeting.append(("SELECT", address.db))
+    return Wire(partial(_dial, address, config.ca_file), greeting=greeting, timeout_s=config.timeout_s)
+
+
+async def _dial(address: Address, ca_file: str, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
+    """Connect *protocol*, as redis-py connects its own by the `_options` below."""
+    loop = asyncio.get_running_loop()
+    if address.scheme == "unix":
+        await loop.create_unix_connection(protocol, address.path)
+        return
+    proof: ssl.SSLContext | None = None
+    if address.scheme == "rediss":
+        proof = ssl.create_default_context()
+        if ca_file:
+            proof.load_verify_locations(ca_file)
+    transport, _ = await loop.create_connection(protocol, address.host, address.port, ssl=proof)
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def _options(config: StoreConfig, reveal: Reveal, url: str) -> tuple[type[AbstractConnection], dict[str, Any]]:

@@ -14,6 +14,8 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
+from flashd.store.client import ask
+
 _INCLUDE = re.compile(r"^-- @include (\w+)$", re.MULTILINE)
 
 
@@ -46,9 +48,9 @@ class Script(msgspec.Struct, frozen=True):
         """
         began_s = time.perf_counter()
         try:
-            answer = await client.evalsha(self.sha, len(keys), *keys, *args)
+            answer = await ask(client, ("EVALSHA", self.sha, len(keys), *keys, *args))
         except NoScriptError:
-            answer = await client.eval(self.source, len(keys), *keys, *args)
+            answer = await ask(client, ("EVAL", self.source, len(keys), *keys, *args))
         observe = getattr(client, "observe", None)
         if observe is not None:
             observe(self.header.name, time.perf_counter() - began_s)

@@ -148,9 +148,30 @@ async def test_tls_is_proven_by_the_ca_file_and_refused_without_it(certificate: 
         assert await trusting.ping()
         with pytest.raises(RedisConnectionError):
             await wary.ping()
+        assert trusting.wire is not None
+        assert wary.wire is not None
+        assert await trusting.wire.call("PING") == b"PONG"
+        with pytest.raises(RedisConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+            await wary.wire.call("PING")
     finally:
         await trusting.aclose()
         await wary.aclose()
+        server.close()
+
+
+async def test_scripts_go_over_tcp_too(tmp_path: Path) -> None:
+    if find_server("valkey") is None:
+        pytest.skip(missing("valkey"))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = Server("valkey", settings={"port": str(port), "bind": "127.0.0.1"}).start()
+    client = connect(StoreConfig(url=f"redis://127.0.0.1:{port}/2"), reveal)
+    try:
+        assert client.wire is not None
+        assert b" db=2 " in await client.wire.call("CLIENT", "INFO")
+    finally:
+        await client.aclose()
         server.close()
 
 
