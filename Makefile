@@ -55,7 +55,7 @@ e2e: $(VENV)/.test  ## the long runs: a real Tryton on PostgreSQL, processes kil
 	$(BIN)/python -m pytest tests/e2e tests/promises tests/backends/test_tryton_live.py -m "slow or not slow" --override-ini timeout=1500
 	$(BIN)/python -m pytest tests --ignore tests/e2e --ignore tests/promises --ignore tests/backends -m slow --override-ini timeout=1500
 
-bench: $(VENV)/.test  ## ratios, measured side by side in one run
+bench: $(VENV)/.test  ## speed: ratios, measured side by side in one run of a quarter of an hour; compares with Node.js where it is installed
 	$(BIN)/python -m benchmarks
 
 bench-vendure: $(VENV)/.test  ## a real Vendure shop alone and with flashd: 100 checkouts at once for 10 units; wants Node.js and PostgreSQL

@@ -1,26 +1,25 @@
-"""Intake: the same requests to flashd and to a bare aiohttp in turns, and what each order cost the store."""
+"""Intake: the same requests to flashd and to what people would pick instead, in turns; what each order cost."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from redis import Redis
 
+from benchmarks.cpu import CpuMeter, Pids, Seconds
 from benchmarks.load import Load, load
-from benchmarks.site import Site
 from benchmarks.spread import Spread
-from benchmarks.traffic import Kind, bearer, native_hold, native_order, recorded_order, shopify
+from benchmarks.traffic import Kind
 
 _WARM_UP = 12_000  # requests at hand for the second before the clock runs
 _MORE = 1.6  # requests at hand, as a multiple of what the second before lets expect
-_FEWEST = 2_000
+_FEWEST = 4_000
 _ASKS = ("cmdstat_evalsha", "cmdstat_eval", "cmdstat_fcall")  # one each for a call of flashd that runs a script
-_HELD, _QUEUED = "fd:{main}:hold:due", "fd:{main}:q:sink"
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -40,107 +39,110 @@ class Tally(msgspec.Struct, frozen=True):
         )
 
 
-class Round(msgspec.Struct, frozen=True):
-    """One round of both sides."""
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """One of those that are compared; *tally* reads what it keeps, where that can be told."""
 
-    flashd: Load
-    bare: Load
+    name: str
+    port: int
+    pids: Pids
+    tally: Callable[[], Tally] | None = None
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One side of one round."""
+
+    load: Load
+    cpu_us: Seconds  # for each request, by process
     store: Tally
-
-    @property
-    def ratio(self) -> float:
-        return self.flashd.per_second / max(1.0, self.bare.per_second)
 
 
 class Case(msgspec.Struct):
-    """One kind of request, and its rounds."""
+    """One kind of request at one number of connections, and its rounds."""
 
     kind: Kind
-    rounds: list[Round] = []
+    sides: list[Side]
+    connections: int
+    rounds: list[dict[str, Sample]] = []
+    expected: int = 0
 
     @property
-    def body_bytes(self) -> int:
-        return len(self.kind.body)
+    def name(self) -> str:
+        return f"{self.kind.name}, {self.connections} connections"
+
+    def has(self, side: str) -> bool:
+        return bool(self.rounds) and all(side in one for one in self.rounds)
 
     def spread(self, side: str, figure: str) -> Spread:
-        """Return *figure* of a Load on one side, "flashd" or "bare"."""
-        return Spread.of(float(getattr(getattr(one, side), figure)) for one in self.rounds)
+        """Return *figure* of the Load of one side."""
+        return Spread.of(float(getattr(one[side].load, figure)) for one in self.rounds)
 
-    @property
-    def ratio(self) -> Spread:
-        return Spread.of(one.ratio for one in self.rounds)
+    def ratio(self, side: str, other: str) -> Spread:
+        """Return how many times as many requests a second *side* took as *other*, round by round."""
+        return Spread.of(one[side].load.per_second / max(1.0, one[other].load.per_second) for one in self.rounds)
+
+    def cpu(self, side: str) -> dict[str, Spread]:
+        """Return the microseconds of CPU that each process of one side spent on a request."""
+        names = self.rounds[0][side].cpu_us
+        return {name: Spread.of(one[side].cpu_us[name] for one in self.rounds) for name in names}
 
     def per_order(self, figure: str) -> Spread:
-        """Return *figure* of the Tally for each order (or hold) that came into being."""
-        return Spread.of(float(getattr(one.store, figure)) / max(1, one.store.kept) for one in self.rounds)
+        """Return *figure* of flashd's Tally for each order (or hold) that came into being."""
+        stores = [one["flashd"].store for one in self.rounds]
+        return Spread.of(float(getattr(store, figure)) / max(1, store.kept) for store in stores)
 
-    @property
-    def fresh(self) -> Spread:
+    def fresh(self, side: str) -> Spread:
         """Return which share of the answers in 2xx stands for something new; below 1 the requests did not suffice."""
-        good = [one.flashd.answered - one.flashd.refused for one in self.rounds]
-        return Spread.of(one.store.kept / max(1, count) for one, count in zip(self.rounds, good, strict=True))
+        good = [(one[side].store.kept, one[side].load) for one in self.rounds]
+        return Spread.of(kept / max(1, load.answered - load.refused) for kept, load in good)
 
     @property
     def failures(self) -> int:
-        """Count what was refused or broke, on both sides."""
-        return sum(side.refused + side.broken for one in self.rounds for side in (one.flashd, one.bare))
+        """Count what was refused or broke, on all sides."""
+        return sum(sample.load.refused + sample.load.broken for one in self.rounds for sample in one.values())
+
+    def warm_up(self) -> None:
+        """Load all sides for a second, and learn how many requests are needed."""
+        with scratch() as path:
+            traffic = self.kind.write(path, _WARM_UP)
+            for side in self.sides:
+                found = load(side.port, traffic, seconds=1, connections=self.connections)
+                if found.refused or not found.answered:
+                    raise RuntimeError(f"{self.name}: {side.name} refused {found.refused} of {found.answered}")
+                if side.tally is not None:
+                    self.expected = max(self.expected, int(found.per_second))
+
+    def measure(self, turn: int, *, seconds: int) -> None:
+        """Add one round; *turn* says which side begins."""
+        found: dict[str, Sample] = {}
+        with scratch() as path:
+            traffic = self.kind.write(path, int(max(_FEWEST, self.expected * _MORE) * seconds))
+            for index in range(len(self.sides)):
+                side = self.sides[(turn + index) % len(self.sides)]
+                before = side.tally() if side.tally is not None else Tally(0, 0, 0, 0)
+                meter = CpuMeter(side.pids)
+                seen = load(side.port, traffic, seconds=seconds, connections=self.connections)
+                cost = meter.cost().per(seen.answered)
+                after = side.tally() if side.tally is not None else before
+                found[side.name] = Sample(seen, cost, after.since(before))
+        self.rounds.append(found)
 
 
-def cases(site: Site) -> list[Case]:
-    """List what is measured."""
-    native = bearer(site.secret)
-    return [
-        Case(Kind(name="native order", target="/v1/orders", body=native_order(), headers=native)),
-        Case(Kind(name="Shopify order", target="/webhooks/shop", body=recorded_order(), headers=shopify(site.secret))),
-        Case(Kind(name="native hold", target="/v1/holds", body=native_hold(), headers=native)),
-    ]
-
-
-def warm_up(site: Site, case: Case, *, connections: int) -> int:
-    """Load both sides for a second; return how many requests a second to expect."""
-    with _scratch() as path:
-        traffic = case.kind.write(path, _WARM_UP)
-        found = load(site.intake_port, traffic, seconds=1, connections=connections)
-        load(site.bare_port, traffic, seconds=1, connections=connections)
-    if found.refused or not found.answered:
-        raise RuntimeError(f"{case.kind.name}: {found.refused} of {found.answered} were refused")
-    return int(found.per_second)
-
-
-def measure(site: Site, case: Case, *, expected: int, seconds: int, connections: int, bare_first: bool) -> None:
-    """Add one round of both sides to *case*."""
-    sides: dict[str, Load] = {}
-    store = Tally(0, 0, 0, 0)
-    with _scratch() as path, site.store() as client:
-        traffic = case.kind.write(path, int(max(_FEWEST, expected * _MORE) * seconds))
-        for side in ("bare", "flashd") if bare_first else ("flashd", "bare"):
-            port = site.bare_port if side == "bare" else site.intake_port
-            before = tally(client)
-            sides[side] = load(port, traffic, seconds=seconds, connections=connections)
-            if side == "flashd":
-                store = tally(client).since(before)
-    case.rounds.append(Round(sides["flashd"], sides["bare"], store))
-
-
-def tally(client: Redis) -> Tally:
-    """Read the counters of the daemon's server."""
+def tally(client: Redis, sinks: Iterable[str]) -> Tally:
+    """Read the counters of flashd's server; orders are those queued for *sinks*."""
     stats: dict[str, Any] = client.info("commandstats")
     asked = [stats[name] for name in _ASKS if name in stats]
+    kept = ["fd:{main}:hold:due", *("fd:{main}:q:" + sink for sink in sinks)]
     return Tally(
         sum(int(one["calls"]) for one in asked),
         sum(int(one["usec"]) for one in asked),
         sum(int(one["calls"]) for one in stats.values()),
-        _cards(client, (_HELD, _QUEUED)),
+        sum(int(client.zcard(key)) for key in kept),
     )
 
 
-def _cards(client: Redis, keys: Sequence[str]) -> int:
-    return sum(int(client.zcard(key)) for key in keys)
-
-
 @contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
+def scratch() -> Iterator[Path]:
     """Hand out a file in memory, where there is such a place: writing it must not stand in the way of the fsyncs."""
-    memory = Path("/dev/shm")  # noqa: S108  # a private name below, made by tempfile
-    with tempfile.TemporaryDirectory(prefix="flashd-bench-", dir=memory if memory.is_dir() else None) as folder:
-        yield Path(folder) / "requests"
+    shared = Path("/dev/shm")  # noqa: S108  # only a place for a file with a name of its own
+    with tempfile.NamedTemporaryFile(prefix="flashd-bench-", dir=shared if shared.is_dir() else None) as file:
+        yield Path(file.name)

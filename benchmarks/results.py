@@ -19,16 +19,28 @@ def put(target: str, lines: Iterable[str], path: Path = RESULTS) -> None:
         lines: Markdown below the heading.
         path: The file.
     """
-    heading = f"# What `make {target}` measured"
-    before = path.read_text() if path.exists() else ""
-    parts = [part.rstrip() for part in _PART.split(before) if part.strip()]
-    part = "\n".join((heading, "", *lines))
+    put_part(f"# What `make {target}` measured", lines, path)
+
+
+def put_part(heading: str, lines: Iterable[str], path: Path = RESULTS, *, first: bool = False) -> None:
+    """Write the part below *heading* in the place of an earlier one; a new one comes last, or *first*."""
+    parts = _parts(path.read_text() if path.exists() else "")
+    new = "\n".join((heading, "", *lines))
     places = [index for index, one in enumerate(parts) if one.split("\n", 1)[0] == heading]
     if places:
-        parts[places[0]] = part
+        parts[places[0]] = new
     else:
-        parts.append(part)
+        parts.insert(0 if first else len(parts), new)
     path.write_text("\n\n".join(parts) + "\n")
+
+
+def part(text: str, heading: str) -> str:
+    """Return the part below *heading*, "" where there is none."""
+    return next((one for one in _parts(text) if one.split("\n", 1)[0] == heading), "")
+
+
+def _parts(text: str) -> list[str]:
+    return [part.rstrip() for part in _PART.split(text) if part.strip()]
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

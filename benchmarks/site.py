@@ -1,4 +1,4 @@
-"""Where it is measured: a folder with a configuration, a `flashd run` of its own, the bare server, two ERPs."""
+"""Where it is measured: a folder, a durable store and one `flashd run` or several on it."""
 
 from __future__ import annotations
 
@@ -11,171 +11,175 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from redis import Redis
 
-from benchmarks.traffic import SKUS
+from benchmarks.cpu import resident_mib
+from benchmarks.plan import Plan, private
+from benchmarks.store import client_of, new_store, pid_of
 from flashd.demo.child import Child
-from flashd.demo.simulated_erp import SimulatedErp
 
-OUTFLOW = (50, 200)  # orders a second
-_PLENTY = 1_000_000_000
-_PROMPT_S = 30.0
-_BARE = Path(__file__).parent / "bare.py"
+PLENTY = 1_000_000_000
+_PROMPT_S = 60.0
+_LINES = 10_000  # of one NDJSON batch
+_AWAKE_S = 1.5  # after it was stopped, until leases and watches are as they were
 
-_CONFIG = """\
-[store]
-url = "embedded"
-state_dir = "{folder}/state"
 
-[intake]
-listen = "127.0.0.1:{intake}"
+class Daemon:
+    """One process of flashd."""
 
-[admin]
-listen = "127.0.0.1:{admin}"
+    def __init__(self, folder: Path, plan: Plan, store: str, number: int) -> None:
+        self.intake_port, self.admin_port = _free_ports()
+        path = folder / f"flashd-{number}.toml"
+        private(path, plan.text(store=store, intake=self.intake_port, admin=self.admin_port))
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("FLASHD_")}
+        self.log = folder / f"flashd-{number}.log"
+        self.child = Child("flashd", ["-m", "flashd", "run", "-c", str(path)], log=self.log, env=environ)
 
-[logs]
-level = "warning"
-
-[channels.shop]
-kind = "shopify"
-secrets = [{{ file = "secret" }}]
-
-[channels.till]
-kind = "native"
-tokens = [{{ name = "till", secret = {{ file = "secret" }} }}]
-
-[backends.sink]
-kind = "http"
-url = "http://127.0.0.1:9/orders"
-"""
-_OUTFLOW = """
-[channels.till-{rate}]
-kind = "native"
-tokens = [{{ name = "till-{rate}", secret = {{ file = "secret-{rate}" }} }}]
-
-[backends.erp-{rate}]
-kind = "http"
-url = "{url}"
-lookup_url = "{url}?key={{key}}"
-rate = "{rate}/s"
-max_in_flight = 16
-timeout_s = 5.0
-slow_start_s = 0.5
-
-[[routes]]
-channel = "till-{rate}"
-backend = "erp-{rate}"
-"""
-_LAST_ROUTE = """
-[[routes]]
-backend = "sink"
-"""
+    def wait_until_ready(self) -> None:
+        """Return when it takes orders."""
+        deadline = time.monotonic() + _PROMPT_S
+        while self.child.is_alive and time.monotonic() < deadline:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                if call(self.admin_port, "GET", "/readyz")[0] == 200:
+                    return
+            time.sleep(0.05)
+        raise ChildProcessError(f"flashd is not ready: {self.child.tail()}")
 
 
 class Site:
-    """One run's folder and processes; `close` ends them all."""
+    """One measurement's folder and processes; `close` ends them all."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, plan: Plan | None = None, *, kind: str = "") -> None:
+        self.plan = plan or Plan()
         self.folder = folder
-        self.intake_port, self.admin_port = _free_ports()
-        self.bare_port = 0
+        folder.mkdir(parents=True, exist_ok=True)
         self.secret = secrets.token_urlsafe(24)
-        self.secrets = {rate: secrets.token_urlsafe(24) for rate in OUTFLOW}
-        self.erps: dict[int, SimulatedErp] = {}
-        self._children: list[Child] = []
+        self.server = new_store(kind)
+        self.daemons: list[Daemon] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def intake_port(self) -> int:
+        """The port of the first daemon."""
+        return self.daemons[0].intake_port
+
+    @property
+    def pids(self) -> dict[str, list[int]]:
+        """The processes whose time is reckoned."""
+        return {"flashd": [daemon.child.pid for daemon in self.daemons], "store": [pid_of(self.server)]}
+
+    def token(self, outlet: str) -> str:
+        """Return the token of an outlet's till."""
+        return f"{self.secret}-{outlet}"
 
     def start(self) -> None:
-        """Start the ERPs, the daemon and the bare server; every backend is paused, so that nothing leaves."""
-        for rate in OUTFLOW:
-            place = self.folder / f"erp-{rate}"
-            place.mkdir()
-            self.erps[rate] = SimulatedErp(place, limit=100_000).start()
-        self._write()
-        environ = {name: value for name, value in os.environ.items() if not name.startswith("FLASHD_")}
-        arguments = ["-m", "flashd", "run", "-c", str(self.folder / "flashd.toml")]
-        daemon = Child("flashd", arguments, log=self.folder / "flashd.log", env=environ)
-        bare = Child("bare aiohttp", [str(_BARE)], log=self.folder / "bare.log")
-        self._children += [daemon, bare]
-        daemon.start()
-        bare.start(pipe=True)
-        self.bare_port = int(bare.first_line(_PROMPT_S))
-        self._wait_until_ready(daemon)
-        for sku in SKUS:
-            self.ask("PUT", f"/admin/v1/stock/{sku}", {"on_hand": _PLENTY})
-        for backend in ("sink", *(f"erp-{rate}" for rate in OUTFLOW)):
-            self.ask("POST", f"/admin/v1/backends/{backend}/pause", {"reason": "the bench"})
+        """Start the daemons; every backend is paused, so that nothing leaves."""
+        private(self.folder / "secret", self.secret)
+        private(self.folder / "till", self.secret)
+        for outlet in self.plan.outlets:
+            private(self.folder / f"till-{outlet.name}", self.token(outlet.name))
+        for number in range(self.plan.processes):
+            daemon = Daemon(self.folder, self.plan, self.server.url, number)
+            self.daemons.append(daemon)
+            daemon.child.start()
+            daemon.wait_until_ready()
+        for backend in (*self.plan.sinks, *(outlet.name for outlet in self.plan.outlets)):
+            self.pause(backend)
 
-    def _write(self) -> None:
-        text = _CONFIG.format(folder=self.folder, intake=self.intake_port, admin=self.admin_port)
-        text += "".join(_OUTFLOW.format(rate=rate, url=erp.url) for rate, erp in self.erps.items()) + _LAST_ROUTE
-        _private(self.folder / "flashd.toml", text)
-        _private(self.folder / "secret", self.secret)
-        for rate, secret in self.secrets.items():
-            _private(self.folder / f"secret-{rate}", secret)
+    def count(self, skus: Iterable[str]) -> None:
+        """Say that there is plenty of each SKU."""
+        for sku in skus:
+            self.ask("PUT", f"/admin/v1/stock/{sku}", {"on_hand": PLENTY})
 
-    def _wait_until_ready(self, daemon: Child) -> None:
-        deadline = time.monotonic() + _PROMPT_S
-        while daemon.is_alive and time.monotonic() < deadline:
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                if self._call(self.admin_port, "GET", "/readyz", None, {})[0] == 200:
-                    return
-            time.sleep(0.05)
-        raise ChildProcessError(f"flashd is not ready: {daemon.tail()}")
+    def pause(self, backend: str) -> None:
+        """Let nothing more leave for that backend."""
+        self.ask("POST", f"/admin/v1/backends/{backend}/pause", {"reason": "the bench"})
 
-    def ask(self, method: str, target: str, body: Any = None) -> None:
-        """Ask the admin listener; anything but a 2xx ends the bench."""
+    def resume(self, backend: str) -> None:
+        """Let orders leave."""
+        self.ask("POST", f"/admin/v1/backends/{backend}/resume")
+
+    def ask(self, method: str, target: str, body: Any = None) -> bytes:
+        """Ask the admin listener; anything but a 2xx ends the measurement."""
         data = None if body is None else json.dumps(body).encode()
-        status, answer = self._call(self.admin_port, method, target, data, {"Content-Type": "application/json"})
+        port = self.daemons[0].admin_port
+        status, answer = call(port, method, target, data, {"Content-Type": "application/json"})
         if status >= 300:
             raise ChildProcessError(f"{method} {target}: {status} {answer[:500]!r}")
+        return answer
 
-    def batch(self, bodies: list[bytes], token: str) -> int:
-        """Send native orders as one NDJSON batch; return how many came into being."""
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/x-ndjson"}
-        status, answer = self._call(self.intake_port, "POST", "/v1/orders:batch", b"\n".join(bodies) + b"\n", headers)
-        if status != 200:
-            raise ChildProcessError(f"the batch was answered {status}: {answer[:500]!r}")
-        return answer.count(b'"status":201')
+    def batch(self, bodies: Sequence[bytes], token: str) -> int:
+        """Send native orders as NDJSON batches; return how many came into being."""
+        headers, made = {"Authorization": f"Bearer {token}", "Content-Type": "application/x-ndjson"}, 0
+        for at in range(0, len(bodies), _LINES):
+            text = b"\n".join(bodies[at : at + _LINES]) + b"\n"
+            status, answer = call(self.intake_port, "POST", "/v1/orders:batch", text, headers)
+            if status != 200:
+                raise ChildProcessError(f"the batch was answered {status}: {answer[:500]!r}")
+            made += answer.count(b'"status":201')
+        return made
 
-    @staticmethod
-    def _call(port: int, method: str, target: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PROMPT_S)
-        try:
-            connection.request(method, target, body=body, headers=headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
+    def fill(self, bodies: Sequence[bytes], token: str) -> None:
+        """Send orders that must all come into being."""
+        made = self.batch(bodies, token)
+        if made != len(bodies):
+            raise ChildProcessError(f"only {made} of {len(bodies)} orders came into being")
 
     def store(self) -> Redis:
-        """Return a client of the daemon's own server, to count in it."""
-        return Redis(unix_socket_path=str(self.folder / "state" / "store" / "sock"))
+        """Return a client of the daemons' server, to count in it."""
+        return client_of(self.server)
+
+    def memory_mib(self) -> list[float]:
+        """Return the resident memory of each daemon."""
+        return [resident_mib(daemon.child.pid) for daemon in self.daemons]
+
+    def freeze(self) -> None:
+        """Stop the daemons where they stand, so that a site at rest takes nothing from the one that is measured."""
+        for daemon in self.daemons:
+            daemon.child.send(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on, and wait until they do what they did."""
+        for daemon in self.daemons:
+            daemon.child.send(signal.SIGCONT)
+        time.sleep(_AWAKE_S)
 
     def close(self) -> None:
         """End every process; fine to call twice."""
-        for child in self._children:
-            if child.stop() is None and child.pid:
-                sys.stderr.write(f"{child.name} did not end in time: {child.tail()}\n")
-            child.close()
-        self._end_orphan()
-        for erp in self.erps.values():
-            erp.close()
-
-    def _end_orphan(self) -> None:
-        """End the daemon's server where the daemon had to be killed: it leads a group of its own."""
-        store = self.folder / "state" / "store"
-        with contextlib.suppress(OSError, ValueError):
-            pid = int((store / "pid").read_text())
-            if Path(f"/proc/{pid}/cwd").resolve(strict=True) == store.resolve():  # else the number is somebody else's
-                os.kill(pid, signal.SIGKILL)
+        for daemon in self.daemons:
+            daemon.child.send(signal.SIGCONT)
+            if daemon.child.stop() is None and daemon.child.pid:
+                sys.stderr.write(f"flashd did not end in time: {daemon.child.tail()}\n")
+            daemon.child.close()
+        self.server.close()
 
 
-def _private(path: Path, text: str) -> None:
-    path.touch(mode=0o600)
-    path.write_text(text)
+def call(
+    port: int, method: str, target: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> tuple[int, bytes]:
+    """Make one request to a port of this machine."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PROMPT_S)
+    try:
+        connection.request(method, target, body=body, headers=headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
 
 
 def _free_ports() -> tuple[int, int]:

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import random
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,8 @@ import msgspec
 
 from tests.recorded.substitute import recent, substituted
 
-SKU = "BENCH-TEE-M"
+SKU = "BENCH-0000000"
+_SKU_NUMBER = b"BENCH-%07d"  # of one length, so that a thousand or a million SKUs make requests of one length
 RECORDED = Path("tests/recorded/shopify-real-anon/2024-01_orders_2.json")
 SKUS = (SKU, *(f"SKU-1-{number}" for number in range(1, 10)))  # the second kind is what `substituted` writes
 _IDS = itertools.count(5_000_000_000_001)  # thirteen digits, so that all requests of a kind have one length
@@ -31,20 +33,32 @@ class Traffic(msgspec.Struct, frozen=True):
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of request; *body* holds the id's hole, *headers* what goes with a body."""
+    """
+    One kind of request.
+
+    Args:
+        target: The path, or several that take turns by chance.
+        body: With the hole of the id in it.
+        headers: What goes with a body.
+        skus: So many SKUs are bought by chance, where it is more than one.
+    """
 
     name: str
-    target: str
+    target: str | tuple[str, ...]
     body: bytes
     headers: Callable[[bytes], str]
+    skus: int = 1
 
     def requests(self) -> Iterator[bytes]:
         """Make requests without an end."""
-        parts = self.body.split(_HOLE.encode())
-        head = f"POST {self.target} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        parts, chance = self.body.split(_HOLE.encode()), random.Random(1)
+        targets = (self.target,) if isinstance(self.target, str) else self.target
+        heads = [f"POST {at} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n" for at in targets]
         for number in _IDS:
             body = str(number).encode().join(parts)
-            yield f"{head}Content-Length: {len(body)}\r\n{self.headers(body)}\r\n\r\n".encode() + body
+            if self.skus > 1:
+                body = body.replace(SKU.encode(), _SKU_NUMBER % chance.randrange(self.skus))
+            yield f"{chance.choice(heads)}Content-Length: {len(body)}\r\n{self.headers(body)}\r\n\r\n".encode() + body
 
     def write(self, path: Path, count: int) -> Traffic:
         """Write *count* requests that were never sent before."""
@@ -100,6 +114,26 @@ def native_order() -> bytes:
     )
 
 
+def small_order() -> bytes:
+    """Return what Shopify's webhook of an order comes down to where little is said: about 380 bytes."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    line = {"id": 1, "sku": SKU, "quantity": 1, "price": "19.90"}
+    return _packed(
+        {
+            "id": int(_HOLE),
+            "admin_graphql_api_id": f"gid://shopify/Order/{_HOLE}",
+            "name": "#1001",
+            "created_at": now,
+            "updated_at": now,
+            "currency": "EUR",
+            "financial_status": "paid",
+            "total_price": "19.90",
+            "line_items": [line],
+            "shipping_address": {"name": "Ada", "zip": "53111", "country_code": "DE"},
+        }
+    )
+
+
 def recorded_order() -> bytes:
     """Return a real order that Shopify sent, anonymised, made recent, and written without blanks as Shopify does."""
     return _packed(recent(substituted(json.loads(RECORDED.read_text()), 1), datetime.now(UTC)))
@@ -108,6 +142,11 @@ def recorded_order() -> bytes:
 def native_hold() -> bytes:
     """Return a wish to hold one unit for ten minutes."""
     return _packed({"id": f"cart-{_HOLE}", "lines": [{"sku": SKU, "quantity": 1}], "ttl_ms": 600_000})
+
+
+def numbered(count: int) -> list[str]:
+    """Return the names of the first SKUs that requests of many are for."""
+    return [(_SKU_NUMBER % number).decode() for number in range(count)]
 
 
 def _packed(body: object) -> bytes:
