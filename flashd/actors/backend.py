@@ -16,15 +16,19 @@ import structlog
 from flashd.actors.backend_health import BackendHealth
 from flashd.actors.backend_rules import BackendRules, Wake
 from flashd.actors.candidate import Candidates, Wish
-from flashd.actors.delivery import DROP_AGE_S, Courier, Flight, Pace
+from flashd.actors.company import Companies, Key
+from flashd.actors.delivery import DROP_AGE_S, Courier, late
+from flashd.actors.flight import Flight, Parcel
 from flashd.actors.leadership import Leadership
+from flashd.actors.runway import Runway
+from flashd.actors.settler import Settler
+from flashd.actors.tempo import CLAIMED_TOGETHER, Pace, Tempo
 from flashd.domain.bucket import AHEAD_MAX_US
 from flashd.domain.delivery import ClaimCode, Delivery, Doubtful, Result, ResultKind
 from flashd.domain.flow import BackendSnapshot
 from flashd.domain.lease import Term
 from flashd.domain.order import OrderRef
-from flashd.domain.rate import Rate
-from flashd.domain.verdict import DoubtRules, judge_outcome
+from flashd.domain.verdict import judge_outcome
 from flashd.errors import StoreUnavailable
 from flashd.ports import Announcer, Backend, BackendGate, Clock, Depth, GateStatus, Outbox
 from flashd.runtime.actor import Actor
@@ -32,6 +36,10 @@ from flashd.runtime.deadline import any_of, bounded
 from flashd.runtime.ticker import tick
 
 STORE_PAUSE_S = 0.5  # after the store did not answer
+GATE_S = 0.1  # how often the gate is asked where no drops are: so late is a pause noticed there
+_FINAL = {ResultKind.DELIVERED, ResultKind.MANUAL, ResultKind.DECLINED}
+
+Claims = list[tuple[ClaimCode, Delivery | None]]
 
 log = structlog.get_logger()
 
@@ -62,14 +70,17 @@ class BackendActor(Actor[Wake]):
             pools=[outbox.pool for outbox in outboxes],
             slow_start_s=rules.slow_start_s,
         )
+        self.tempo = Tempo(backend, self.health, clock=clock, rules=lambda: self.rules)
+        self._companies = Companies()
         self.courier = Courier(
             backend,
             gate,
             self.health,
+            self._companies,
             clock=clock,
-            pace=self._pace,
-            rules=self._doubt_rules,
-            timeout_s=lambda: self.rules.timeout_s,
+            tempo=self.tempo,
+            rules=lambda: self.rules.doubts(backend.traits),
+            hand=self._settle,
         )
         self._outboxes = tuple(outboxes)
         self._gate = gate
@@ -78,8 +89,15 @@ class BackendActor(Actor[Wake]):
         )
         self._apply_next = apply_next
         self._stir = asyncio.Event()
-        self._in_hand: dict[tuple[str, OrderRef], Flight | None] = {}
-        self._candidates = Candidates(self._outboxes, self._in_hand)
+        self._runway = Runway(self.courier, self.tempo, spawn=self.spawn, landed=self._landed)
+        self._in_hand: dict[Key, Parcel | None] = {}  # None: being claimed, or the claim was not answered
+        self._candidates = Candidates(self._outboxes, self._in_hand, self._companies)
+        self._settlers = {
+            outbox.pool: Settler(outbox, clock=clock, spawn=self.spawn, told=self._settled) for outbox in self._outboxes
+        }
+        self._laden = False  # too much is in hand
+        self._last_use_s = 0.0  # when the last drop may be used
+        self._asked_s = 0.0  # the gate
         self._depths: dict[str, Depth] = {}
         self._rounds: list[asyncio.Task[object]] = []
         self._election: asyncio.Task[object] | None = None
@@ -90,7 +108,11 @@ class BackendActor(Actor[Wake]):
     async def on_start(self) -> None:
         """Stand for election, look after the outboxes, and let it flow."""
         self._in_hand.clear()
+        self._runway.clear()
         self._candidates.clear()
+        self._companies.clear()
+        for settler in self._settlers.values():
+            settler.clear()
         self._rounds = [
             self.spawn(self._flow(), name="flow"),
             self.spawn(tick(self._tend, self.rules.poll_s, clock=self.clock), name="tend"),
@@ -114,7 +136,7 @@ class BackendActor(Actor[Wake]):
             task.cancel()
         await asyncio.gather(*self._rounds, return_exceptions=True)
         deadline_s = self.clock.monotonic_s() + self._stop_bound_s
-        while flying := [task for task in self.children if task.get_name().endswith("/flight")]:
+        while flying := [task for task in self.children if task.get_name().endswith(("/flight", "/settle"))]:
             left_s = deadline_s - self.clock.monotonic_s()
             if left_s <= 0:
                 break
@@ -131,34 +153,38 @@ class BackendActor(Actor[Wake]):
             log.warning("backend.left_unsettled", backend=self.backend.name, reason=str(error))
 
     async def _leave(self) -> None:
-        outboxes = {outbox.pool: outbox for outbox in self._outboxes}
-        for (pool, ref), flight in self._in_hand.items():
-            if flight is None:  # perhaps it was claimed, surely it was not sent
-                back = Result(ref=ref, kind=ResultKind.LATER, reason="stopped before it was sent")
-                await outboxes[pool].finish([back], epoch=self.leadership.epoch)
+        for flight in self._runway.flights:
+            self._break_off(flight)
+        for outbox in self._outboxes:
+            left: list[Result] = []
+            for (pool, ref), parcel in self._in_hand.items():
+                if pool != outbox.pool:
+                    continue
+                if parcel is None:  # perhaps it was claimed, surely it was not sent
+                    left.append(Result(ref=ref, kind=ResultKind.LATER, reason="stopped before it was sent"))
+                elif parcel.result is not None:
+                    left.append(parcel.result)
+            for start in range(0, len(left), CLAIMED_TOGETHER):
+                await outbox.finish(left[start : start + CLAIMED_TOGETHER], epoch=self.leadership.epoch)
+        await self.leadership.resign()
+
+    def _break_off(self, flight: Flight) -> None:
+        """Conclude for what has no outcome yet: it was not sent, or nobody knows. A look-up may be made again."""
+        rules = self.rules.doubts(self.backend.traits)
+        for parcel in flight.parcels:
+            if parcel.result is not None or parcel.is_lookup:
                 continue
-            if flight.settled or (flight.is_lookup and flight.result is None):
-                continue
-            if flight.result is not None:
-                result = flight.result
-            elif flight.sent_s is None:
-                result = Result(
-                    ref=flight.delivery.ref,
-                    sends=flight.delivery.sends,
-                    kind=ResultKind.LATER,
-                    reason="stopped before it was sent",
-                )
+            if flight.sent_s is None:
+                parcel.result = late(parcel.delivery, "stopped before it was sent")
             else:
                 said = Doubtful("stopped while it was being sent")
-                result = judge_outcome(said, flight.delivery, self._doubt_rules(), wait_ms=0)
-            await flight.outbox.finish([result], epoch=flight.term.epoch)
-        await self.leadership.resign()
+                parcel.result = judge_outcome(said, parcel.delivery, rules, wait_ms=0)
 
     # ------------------------------------------------------------------------------------------------ looking after
 
     async def _prepare(self, epoch: int) -> None:
         """Before the first claim of a term: the rate may be overridden, and the last leader may have left items."""
-        self.status = await self._gate.status()
+        await self._ask_gate()
         await self._recover(epoch)
         self._stir.set()
 
@@ -171,15 +197,20 @@ class BackendActor(Actor[Wake]):
     async def _tend(self) -> None:
         """Once a second: the gate's word, ended leases, how deep the outboxes are."""
         try:
-            before, self.status = self.status, await self._gate.status()
-            if before.until_ms > self.clock.now_ms() and not self.status.until_ms:  # a human resumed it
-                self.health.circuit.retry_at_s = self.clock.monotonic_s()
+            await self._ask_gate()
             if term := self.leadership.term:
                 await self._recover(term.epoch)
             for outbox in self._outboxes:
                 self._depths[outbox.pool] = await outbox.depth()
         except StoreUnavailable as error:
             self.health.last_error = str(error)
+
+    async def _ask_gate(self) -> None:
+        self._asked_s = self.clock.monotonic_s()
+        before, self.status = self.status, await self._gate.status()
+        self.tempo.gate = self.status
+        if before.until_ms > self.clock.now_ms() and not self.status.until_ms:  # a human resumed it
+            self.health.circuit.retry_at_s = self.clock.monotonic_s()
 
     # ------------------------------------------------------------------------------------------------------ flow
 
@@ -192,105 +223,109 @@ class BackendActor(Actor[Wake]):
                 await self.clock.sleep(STORE_PAUSE_S)
 
     async def _step(self) -> None:
-        """Free places, something to do, drops, and only then the claims; a few at a time, so that calls are shared."""
+        """Free places, something to do, drops, and only then the claims; many at a time, so that calls are shared."""
         self._stir.clear()
         self._candidates.begin()
         term, now, circuit = self.leadership.term, self.clock.monotonic_s(), self.health.circuit
-        free = self.rules.max_in_flight - len(self._in_hand)
-        if term is None or free <= 0:
+        under_way, ahead = len(self._runway.flights), self.tempo.ahead()
+        free = self.tempo.places() + ahead - under_way
+        self._laden = len(self._in_hand) > self.tempo.most_unsettled()
+        if term is None or free <= ahead // 2 or self._laden:
             return await self._nap(self.rules.poll_s)
-        if not circuit.may_try(now, len(self._in_hand)):
+        if not circuit.may_try(now, under_way):
             left_s = circuit.retry_at_s - now
             return await self._nap(min(self.rules.poll_s, left_s) if left_s > 0 else self.rules.poll_s)
-        pace = self._pace()
+        pace = self.tempo.pace()
         ahead_us = min(AHEAD_MAX_US, pace.spacing_us * max(1, free - 1))
-        at_once = 1 if circuit.is_open else min(free, ahead_us // pace.spacing_us + pace.burst)
-        wishes = await self._take(at_once)
-        if not wishes:
+        early_s = self._last_use_s - now - AHEAD_MAX_US / 2e6
+        if pace.spacing_us and early_s > 0:  # half of what may be held is in hand: take the rest together
+            return await self.clock.sleep(early_s)
+        groups = await self._take(self.tempo.at_once(pace, free, ahead_us))
+        if not groups:
             return await self._nap(self.rules.poll_s)
-        uses, wait_ms = await self._drops(len(wishes), pace, ahead_us)
-        while len(wishes) > len(uses):
-            self._candidates.give_back(wishes.pop())
-        if wishes:
-            return await self._launch(wishes, uses, term)
-        return await self.clock.sleep(min(wait_ms / 1000, self.rules.poll_s))
+        uses, wait_s = await self._drops(len(groups), pace, ahead_us)
+        while len(groups) > len(uses):
+            self._candidates.give_back(groups.pop())
+        if groups:
+            return await self._launch(groups, uses, term)
+        return await self.clock.sleep(min(wait_s, self.rules.poll_s))
 
-    async def _take(self, count: int) -> list[Wish]:
-        """Return up to *count* candidates that need a drop; what needs none is concluded on the way."""
-        wishes: list[Wish] = []
+    async def _take(self, count: int) -> list[list[Wish]]:
+        """Return what up to *count* requests would carry; what needs no request is concluded on the way."""
+        groups: list[list[Wish]] = []
         lookups, probing = self.backend.traits.lookup, self.health.circuit.is_open
-        while len(wishes) < count:
+        most = 1 if probing else self.tempo.batch
+        while len(groups) < count:
             now = self.clock.monotonic_s()
-            wish = await self._candidates.take(now, lookups=lookups, prefer_lookup=probing)
-            if wish is None:
+            ahead = (count - len(groups)) * most
+            group = await self._candidates.take(now, lookups=lookups, prefer_lookup=probing, most=most, ahead=ahead)
+            if not group:
                 break
             term = self.leadership.term
-            if wish.delivery is None or lookups:
-                wishes.append(wish)
+            if lookups or not group[0].is_lookup:
+                groups.append(group)
             elif term is not None:
-                flight = Flight(
-                    outbox=wish.outbox, delivery=wish.delivery, term=term, is_lookup=True, use_at_s=now, claimed_s=now
-                )
-                self._fly(flight, self.courier.conclude_without_looking)
-        return wishes
+                flight = Flight(parcels=_parcels(group), term=term, use_at_s=now, claimed_s=now)
+                self._in_hand.update(zip((wish.key for wish in group), flight.parcels, strict=True))
+                self.courier.conclude_without_looking(flight)
+        return groups
 
-    async def _drops(self, count: int, pace: Pace, ahead_us: int) -> tuple[deque[float], int]:
+    async def _drops(self, count: int, pace: Pace, ahead_us: int) -> tuple[deque[float], float]:
         """Take up to *count* drops together; return when each may be used, and how long to wait for the next."""
-        asked = [self._gate.drop(pace.spacing_us, burst=pace.burst, ahead_us=ahead_us) for _ in range(count)]
-        drops = await asyncio.gather(*asked)
+        if not pace.spacing_us:
+            return await self._free_use(count)
+        drop = await self._gate.drop(pace.spacing_us, burst=pace.burst, ahead_us=ahead_us, count=count)
         now = self.clock.monotonic_s()
-        uses = sorted(now + drop.after_us / 1e6 for drop in drops if not drop.wait_ms)
-        return deque(uses), min((drop.wait_ms for drop in drops if drop.wait_ms), default=0)
+        uses = deque(now + after_us / 1e6 for after_us in drop.uses_us(pace.spacing_us))
+        if uses:
+            self._last_use_s = uses[-1]
+        return uses, drop.wait_ms / 1000
 
-    async def _launch(self, wishes: list[Wish], uses: deque[float], term: Term) -> None:
-        """Use the drops for the candidates that can still be claimed, and for the next ones in their place."""
-        while wishes and self.leadership.term is term:
+    async def _free_use(self, count: int) -> tuple[deque[float], float]:
+        """There is no bucket without a rate; what is asked for is whether it flows at all."""
+        if self.clock.monotonic_s() >= self._asked_s + GATE_S:
+            await self._ask_gate()
+        held_s = self.tempo.held_s()
+        return deque() if held_s else deque([self.clock.monotonic_s()] * count), held_s
+
+    async def _launch(self, groups: list[list[Wish]], uses: deque[float], term: Term) -> None:
+        """Use the drops for what can still be claimed, and for the next candidates in its place."""
+        while groups and self.leadership.term is term:
             claimed_s = self.clock.monotonic_s()
-            claimed: list[tuple[Wish, Delivery]] = []
             fault: StoreUnavailable | None = None
             try:
-                await self._claim(wishes, term, claimed)
+                await self._claim([wish for group in groups for wish in group if not wish.is_lookup], term)
             except StoreUnavailable as error:  # what was claimed before it flies all the same
                 fault = error
-            for wish, delivery in claimed:
-                flight = Flight(
-                    outbox=wish.outbox,
-                    delivery=delivery,
-                    term=term,
-                    is_lookup=wish.delivery is not None,
-                    use_at_s=uses.popleft(),
-                    claimed_s=claimed_s,
-                )
-                self._fly(flight, self.courier.carry)
+            for group in groups:
+                if parcels := _parcels(group):
+                    self._fly(Flight(parcels=parcels, term=term, use_at_s=uses.popleft(), claimed_s=claimed_s))
             if fault is not None:
                 raise fault
             while uses and uses[0] + DROP_AGE_S < self.clock.monotonic_s():
                 uses.popleft()  # too old: thrown away
-            wishes = await self._take(len(uses))
+            groups = await self._take(len(uses)) if uses else []
 
-    async def _claim(self, wishes: list[Wish], term: Term, claimed: list[tuple[Wish, Delivery]]) -> None:
-        """Add to *claimed* what is to be sent, one call for each pool; what is to be looked up is in flight already."""
-        claimed += [(wish, wish.delivery) for wish in wishes if wish.delivery is not None]
+    async def _claim(self, wishes: list[Wish], term: Term) -> None:
+        """Give those a delivery that could be claimed, by one call for each pool."""
         for outbox in self._outboxes:
-            group = [wish for wish in wishes if wish.outbox is outbox and wish.delivery is None]
+            group = [wish for wish in wishes if wish.outbox is outbox]
             if not group:
                 continue
-            self._in_hand.update({(outbox.pool, wish.ref): None for wish in group})
+            self._in_hand.update(dict.fromkeys(wish.key for wish in group))
             replies = await self._claim_group(outbox, [wish.ref for wish in group], term)
             for wish, (code, delivery) in zip(group, replies, strict=True):
+                wish.delivery = delivery
                 if delivery is not None:
-                    claimed.append((wish, delivery))
                     continue
-                del self._in_hand[outbox.pool, wish.ref]
+                del self._in_hand[wish.key]
                 if code is ClaimCode.FENCED:
                     term.end()
                     log.warning("claim.fenced", backend=self.backend.name, pool=outbox.pool, epoch=term.epoch)
             if any(code is ClaimCode.CHANGED for code, _ in replies):
                 await self._apply_next(outbox.pool)
 
-    async def _claim_group(
-        self, outbox: Outbox, refs: list[OrderRef], term: Term
-    ) -> list[tuple[ClaimCode, Delivery | None]]:
+    async def _claim_group(self, outbox: Outbox, refs: list[OrderRef], term: Term) -> Claims:
         try:
             return await outbox.claim(refs, epoch=term.epoch, lease_ms=self.rules.lease_ms)
         except StoreUnavailable as error:
@@ -299,62 +334,51 @@ class BackendActor(Actor[Wake]):
             self.health.last_error = str(error)
             for ref in refs:
                 back = Result(ref=ref, kind=ResultKind.LATER, reason="the claim was not answered")
-                self.spawn(self._give_back(outbox, back, term.epoch), name="flight")
+                self._settle(outbox, back, term.epoch)
             raise
 
-    async def _give_back(self, outbox: Outbox, result: Result, epoch: int) -> None:
-        try:
-            await self.courier.settle(outbox, result, epoch)
-        finally:
-            self._in_hand.pop((outbox.pool, result.ref), None)
+    def _settle(self, outbox: Outbox, result: Result, epoch: int) -> None:
+        """Hand a result to who tells the outbox."""
+        self._settlers[outbox.pool].hand(result, epoch)
+
+    def _settled(self, outbox: Outbox, result: Result) -> None:
+        """The outbox knows: let the item out of hand."""
+        key = outbox.pool, result.ref
+        if result.kind in _FINAL:
+            self.health.acquit(*key)
+            self._companies.leave(key)
+        self._in_hand.pop(key, None)
+        if result.kind is not ResultKind.DELIVERED or self._laden:
             self._stir.set()
 
-    def _fly(self, flight: Flight, journey: Callable[[Flight], Awaitable[None]]) -> None:
-        self._in_hand[flight.outbox.pool, flight.delivery.ref] = flight
-        self.spawn(self._carry(flight, journey), name="flight")
+    def _fly(self, flight: Flight) -> None:
+        for parcel in flight.parcels:
+            self._in_hand[parcel.outbox.pool, parcel.delivery.ref] = parcel
+        self._runway.fly(flight)
 
-    async def _carry(self, flight: Flight, journey: Callable[[Flight], Awaitable[None]]) -> None:
-        await journey(flight)
-        self._in_hand.pop((flight.outbox.pool, flight.delivery.ref), None)
-        self._stir.set()
+    def _landed(self, flight: Flight) -> None:
+        """Let a look-up whose moment passed out of hand; what has a result waits for the settler."""
+        for parcel in flight.parcels:
+            if parcel.result is None:
+                self._in_hand.pop((parcel.outbox.pool, parcel.delivery.ref), None)
+        if self._runway.waiting <= self.tempo.ahead() // 2:
+            self._stir.set()
 
     async def _nap(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await bounded(self._stir.wait(), seconds, clock=self.clock)
 
-    # ------------------------------------------------------------------------------------------------------ rules
-
-    def _rate(self) -> Rate:
-        if self.status.rate:
-            with contextlib.suppress(ValueError):  # an override of a later version: keep to the configured rate
-                return Rate.parse(self.status.rate)
-        return self.rules.rate
-
-    def _pace(self) -> Pace:
-        spacing_us = self.health.circuit.slow.spacing_us(self._rate().spacing_us, self.clock.monotonic_s())
-        return Pace(spacing_us=spacing_us, burst=self.rules.burst)
-
-    def _doubt_rules(self) -> DoubtRules:
-        traits = self.backend.traits
-        return DoubtRules(
-            idempotent=traits.idempotent,
-            lookup=traits.lookup,
-            at_least_once=self.rules.at_least_once,
-            settle_ms=round(self.rules.settle_s * 1000),
-            max_refusals=self.rules.max_refusals,
-        )
-
     def snapshot(self) -> BackendSnapshot:
         """Say how the backend stands, as of the last round; asks nobody."""
-        circuit = self.health.circuit
-        factor = circuit.slow.factor(self.clock.monotonic_s())
+        circuit, factor, rate = self.health.circuit, self.tempo.factor, self.tempo.rate
         depths = self._depths.values()
-        sending = sum(flight is None or not flight.is_lookup for flight in self._in_hand.values())
+        sending = sum(parcel is None or not parcel.is_lookup for parcel in self._in_hand.values())
         return BackendSnapshot(
             name=self.backend.name,
             kind=self.backend.kind,
-            rate=str(self._rate()),
-            per_second=self._rate().per_second * factor,
+            rate=str(rate),
+            per_second=self.courier.per_second() if rate.is_unlimited else rate.per_second * factor,
+            batch=self.tempo.batch,
             queued=sum(one.queued for one in depths),
             oldest_ms=min((one.oldest_ms for one in depths if one.queued), default=0),
             in_flight=len(self._in_hand),
@@ -366,3 +390,8 @@ class BackendActor(Actor[Wake]):
             last_answer_ms=self.health.last_answer_ms,
             counts=dict(self.health.counts),
         )
+
+
+def _parcels(group: Sequence[Wish]) -> tuple[Parcel, ...]:
+    """Return what of a request's candidates is claimed, or is looked up."""
+    return tuple(Parcel(wish.outbox, wish.delivery, wish.is_lookup) for wish in group if wish.delivery is not None)

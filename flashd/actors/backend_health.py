@@ -19,6 +19,7 @@ from flashd.domain.delivery import (
     Later,
     Mismatch,
     Outcome,
+    Sunk,
     Throttled,
     Unknown,
 )
@@ -28,6 +29,7 @@ from flashd.errors import StoreUnavailable
 from flashd.ports import Announcer, BackendGate, Clock
 
 _SUSPECTS = 10_000
+_ANSWERS = (Delivered, Declined, Found, Absent, Mismatch, Sunk)  # somebody is there, and understood
 
 log = structlog.get_logger()
 
@@ -53,11 +55,13 @@ class BackendHealth:
         self._announcer = announcer
         self._pools = tuple(pools)
         self._answers = 0
-        self._suspects: dict[tuple[str, OrderRef], tuple[int, int]] = {}  # (answers at its doubt, doubts that count)
+        self._suspects: dict[tuple[str, OrderRef], tuple[int | None, int]] = {}  # (answers then, doubts that count)
 
-    async def heard(self, said: Outcome | Finding, sent_s: float) -> float:  # noqa: PLR0911  # a decision table
+    async def heard(self, said: Sequence[Outcome | Finding], sent_s: float) -> float:
         """
-        Take note of an answer, or of none.
+        Take note of what one request was answered, for each item of it: the backend is judged by it once.
+
+        A request by which some item got its answer was answered, whatever is in doubt of the others.
 
         Args:
             said: What the adapter returned.
@@ -66,33 +70,37 @@ class BackendHealth:
         Returns:
             Seconds for which the backend is left alone.
         """
-        self.counts[type(said).__name__.lower()] += 1
-        match said:
-            case Delivered() | Declined() | Found() | Absent() | Mismatch():
-                if isinstance(said, Delivered | Declined):
-                    self._answers += 1
-                await self._answered()
-                return 0.0
+        for one in said:
+            self.counts[type(one).__name__.lower()] += 1
+        answered = any(isinstance(one, _ANSWERS) for one in said)
+        if answered:
+            self._answers += any(isinstance(one, Delivered | Declined) for one in said)
+            await self._answered()
+        worst = max(said, key=_gravity)
+        match worst:
             case Later() | Away():
                 return await self._left_alone(
                     *self.circuit.went_away(self._clock.monotonic_s(), sent_s),
-                    said.reason,
-                    alert=isinstance(said, Away),
+                    worst.reason,
+                    alert=isinstance(worst, Away),
                 )
             case Throttled():
-                return await self._throttled(said.reason, sent_s, said.retry_after_s)
-            case Unknown():
-                if said.retry_after_s is not None:
-                    return await self._throttled(said.reason, sent_s, said.retry_after_s)
-                return await self._doubted(said.reason, sent_s)
-            case Doubtful():
-                return await self._doubted(said.reason, sent_s)
-        return 0.0  # unsupported, no_lookup: nobody was asked
+                return await self._throttled(worst.reason, sent_s, worst.retry_after_s)
+            case Unknown() if worst.retry_after_s is not None:
+                return await self._throttled(worst.reason, sent_s, worst.retry_after_s)
+            case Doubtful() | Unknown():
+                self.last_error = worst.reason
+                return 0.0 if answered else await self._doubted(worst.reason, sent_s)
+        return 0.0  # answered; unsupported, no_lookup: nobody was asked
 
-    def doubt(self, pool: str, ref: OrderRef) -> None:
-        """Remember from when on answers to others make this item a suspect."""
+    def doubt(self, pool: str, ref: OrderRef, *, alone: bool = True) -> None:
+        """
+        Remember from when on answers to others make this item a suspect.
+
+        One that was not *alone* in its request never is: who knows whose fault it was.
+        """
         _, total = self._suspects.pop((pool, ref), (0, 0))
-        self._suspects[pool, ref] = (self._answers, total)
+        self._suspects[pool, ref] = (self._answers if alone else None, total)
         if len(self._suspects) > _SUSPECTS:
             self._suspects.pop(next(iter(self._suspects)))
 
@@ -101,7 +109,7 @@ class BackendHealth:
         if (pool, ref) not in self._suspects:
             self.doubt(pool, ref)
         answers, total = self._suspects[pool, ref]
-        meanwhile = self._answers > answers
+        meanwhile = answers is not None and self._answers > answers
         return Suspicion(meanwhile, total + meanwhile)
 
     def convict(self, pool: str, ref: OrderRef) -> None:
@@ -155,3 +163,16 @@ class BackendHealth:
                 await self._announcer.announce(pool, kind, {"backend": self._gate.backend, **data})
             except StoreUnavailable as error:  # an event is a convenience here: the metrics tell the same
                 log.warning("event.not_announced", kind=kind, reason=str(error))
+
+
+def _gravity(said: Outcome | Finding) -> int:
+    match said:
+        case Later() | Away():
+            return 3
+        case Throttled():
+            return 2
+        case Unknown():
+            return 1 if said.retry_after_s is None else 2
+        case Doubtful():
+            return 1
+    return 0

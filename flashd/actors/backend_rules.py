@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from flashd.actors.delivery import SEND_SLACK_S, SETTLE_S
 from flashd.config import BackendConfig
+from flashd.domain.delivery import BackendTraits
 from flashd.domain.rate import Rate
+from flashd.domain.verdict import DoubtRules
+
+SEND_SLACK_S = 2.0  # how long a claimed item may wait for its moment before it goes back
+SETTLE_S = 3.0  # room to settle before the in-flight lease ends
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class BackendRules:
 
     rate: Rate
     burst: int = 1
+    batch: int = 1
     max_in_flight: int = 4
     timeout_s: float = 30.0
     settle_s: float = 60.0
@@ -36,14 +41,25 @@ class BackendRules:
     def of(cls, config: BackendConfig) -> BackendRules:
         """Take the rules out of a backend's configuration; ValueError where the rate is none."""
         return cls(
-            rate=Rate.parse(config.rate),
+            rate=Rate.parse(config.rate, unlimited=True),
             burst=config.burst,
+            batch=config.batch,
             max_in_flight=config.max_in_flight,
             timeout_s=config.timeout_s,
             settle_s=config.settle_s,
             max_refusals=config.max_refusals,
             slow_start_s=config.slow_start_s,
             at_least_once=config.at_least_once,
+        )
+
+    def doubts(self, traits: BackendTraits) -> DoubtRules:
+        """Return what may be concluded from silence."""
+        return DoubtRules(
+            idempotent=traits.idempotent,
+            lookup=traits.lookup,
+            at_least_once=self.at_least_once,
+            settle_ms=round(self.settle_s * 1000),
+            max_refusals=self.max_refusals,
         )
 
     @property

@@ -1,4 +1,4 @@
-"""What could go out next: peeked from the outboxes, in turns, and taken by name."""
+"""What could go out next: peeked from the outboxes, in turns, and taken by name, as many as may share a request."""
 
 from __future__ import annotations
 
@@ -6,43 +6,56 @@ from collections import deque
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
+from flashd.actors.company import Companies, Key
 from flashd.domain.delivery import Delivery
-from flashd.domain.order import OrderRef
+from flashd.domain.order import Kind, OrderRef
 from flashd.ports import Outbox
 
 LOOK_S = 0.25  # doubts are rare: asking for them with every send would cost a round trip each
 _PEEK = 32
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True, eq=False)
 class Wish:
-    """One item that may be sent, or (with its *delivery*) looked up."""
+    """One item that may be sent, or looked up: *delivery* is known then, and of a send once it is claimed."""
 
     outbox: Outbox
     ref: OrderRef
+    is_lookup: bool = False
     delivery: Delivery | None = None
+
+    @property
+    def key(self) -> Key:
+        """Its name over all pools."""
+        return self.outbox.pool, self.ref
 
 
 class Candidates:
     """
     Items to send and items to look up, by turns, so that neither starves the other; pools take turns as well.
 
+    A request may carry items of several pools: the backend knows no pools, and many small ones would fill none.
+
     Args:
         in_hand: What is under way already: left out.
+        companies: Who may share a request.
     """
 
-    def __init__(self, outboxes: Sequence[Outbox], in_hand: Container[tuple[str, OrderRef]]) -> None:
+    def __init__(self, outboxes: Sequence[Outbox], in_hand: Container[Key], companies: Companies) -> None:
         self._outboxes = outboxes
         self._in_hand = in_hand
+        self._companies = companies
         self._due: deque[Wish] = deque()
         self._doubtful: deque[Wish] = deque()
-        self._held: set[tuple[str, OrderRef]] = set()
+        self._held: set[Key] = set()
+        self._exhausted = False  # nothing more was due, in this round
         self._lookup_next = True
         self._looked_s = -LOOK_S
 
     def begin(self) -> None:
         """Begin a round: what the last one took is under way now, or may be taken again."""
         self._held.clear()
+        self._exhausted = False
 
     def clear(self) -> None:
         """Forget what was peeked."""
@@ -50,56 +63,82 @@ class Candidates:
         self._doubtful.clear()
         self._looked_s = -LOOK_S
 
-    def give_back(self, wish: Wish) -> None:
-        """Put one back in front: there was no drop for it."""
-        self._held.discard((wish.outbox.pool, wish.ref))
-        (self._due if wish.delivery is None else self._doubtful).appendleft(wish)
+    def give_back(self, group: Sequence[Wish]) -> None:
+        """Put these back in front: there was no drop for them, and it is their turn still."""
+        self._lookup_next = group[0].is_lookup
+        for wish in reversed(group):
+            self._held.discard(wish.key)
+            (self._doubtful if wish.is_lookup else self._due).appendleft(wish)
 
-    async def take(self, now_s: float, *, lookups: bool, prefer_lookup: bool = False) -> Wish | None:
+    async def take(
+        self, now_s: float, *, lookups: bool, prefer_lookup: bool = False, most: int = 1, ahead: int = 1
+    ) -> list[Wish]:
         """
-        Return the next candidate, or None where nothing is due; none is returned twice in a round.
+        Return the next candidate and those that go with it; none where nothing is due, none twice in a round.
 
         Args:
             now_s: The time, by a clock that never goes back.
             lookups: Look-ups are requests and take turns with sends; otherwise they cost nothing and come first.
             prefer_lookup: Probe by a look-up where one is due: it adds no new doubt.
+            most: How many may share a request.
+            ahead: How many items will be taken soon: so many are peeked at once.
         """
-        self._drop_in_hand()
         if not self._doubtful and now_s >= self._looked_s + LOOK_S:
             self._looked_s = now_s
-            self._doubtful.extend(await self._peek_doubtful())
-        if not self._due:
-            self._due.extend(await self._peek_due())
+            self._doubtful.extend(await self._peek_doubtful(most))
+        if len(self._due) < most and not self._exhausted:
+            wanted = max(_PEEK, 2 * ahead)
+            found = await self._peek_due(wanted)
+            self._exhausted = len(found) < wanted
+            self._due = deque(found)
+        self._drop_in_hand()
         first = self._doubtful if self._lookup_next or prefer_lookup or not lookups else self._due
         queue = first or self._due or self._doubtful
         if not queue:
-            return None
+            return []
         self._lookup_next = queue is self._due
-        wish = queue.popleft()
-        self._held.add((wish.outbox.pool, wish.ref))
-        return wish
+        return self._gather(queue, most)
 
-    def _is_free(self, outbox: Outbox, ref: OrderRef) -> bool:
-        return (outbox.pool, ref) not in self._in_hand and (outbox.pool, ref) not in self._held
+    def _gather(self, queue: deque[Wish], most: int) -> list[Wish]:
+        """Take the first, and those behind it that may share its request: new orders of one company."""
+        group = [queue.popleft()]
+        first = group[0]
+        self._held.add(first.key)
+        if most == 1 or first.ref.kind is not Kind.CREATE:
+            return group
+        company = self._companies.of(first.key)
+        while queue and len(group) < most:
+            wish = queue[0]
+            if not self._is_free(wish.key):
+                queue.popleft()
+            elif wish.ref.kind is Kind.CREATE and self._companies.of(wish.key) == company:
+                group.append(queue.popleft())
+                self._held.add(wish.key)
+            else:
+                break
+        return group
+
+    def _is_free(self, key: Key) -> bool:
+        return key not in self._in_hand and key not in self._held
 
     def _drop_in_hand(self) -> None:
         for queue in (self._due, self._doubtful):
-            while queue and not self._is_free(queue[0].outbox, queue[0].ref):
+            while queue and not self._is_free(queue[0].key):
                 queue.popleft()
 
-    async def _peek_due(self) -> list[Wish]:
+    async def _peek_due(self, limit: int) -> list[Wish]:
         found = [
-            [Wish(outbox, ref) for ref in await outbox.due(_PEEK) if self._is_free(outbox, ref)]
+            [Wish(outbox, ref) for ref in await outbox.due(limit) if self._is_free((outbox.pool, ref))]
             for outbox in self._outboxes
         ]
         return _by_turns(found)
 
-    async def _peek_doubtful(self) -> list[Wish]:
+    async def _peek_doubtful(self, most: int) -> list[Wish]:
         found = [
             [
-                Wish(outbox, delivery.ref, delivery)
-                for delivery in await outbox.doubtful(_PEEK)
-                if self._is_free(outbox, delivery.ref)
+                Wish(outbox, delivery.ref, is_lookup=True, delivery=delivery)
+                for delivery in await outbox.doubtful(max(_PEEK, most))
+                if self._is_free((outbox.pool, delivery.ref))
             ]
             for outbox in self._outboxes
         ]

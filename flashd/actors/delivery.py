@@ -1,5 +1,5 @@
 """
-One request to a backend, from its drop to the settled result.
+One request to a backend, from its drop to what became of each item of it.
 
 The order of things is the promise: drop, claim, the leader's term, the spacing guard, the socket. Whatever happens
 after the first byte is an outcome; whatever stops before it goes back into the queue.
@@ -7,90 +7,76 @@ after the first byte is an outcome; whatever stops before it goes back into the 
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import structlog
 
 from flashd.actors.backend_health import BackendHealth
+from flashd.actors.backend_rules import SEND_SLACK_S
+from flashd.actors.company import Companies
+from flashd.actors.flight import Flight, Parcel
+from flashd.actors.tempo import Tempo
 from flashd.domain.bucket import AHEAD_MAX_US, SpacingGuard
 from flashd.domain.delivery import (
+    Declined,
     Delivery,
     Doubtful,
     Finding,
-    FinishCode,
     Later,
     NoLookup,
     Outcome,
     Result,
     ResultKind,
+    Sunk,
     Unknown,
 )
-from flashd.domain.lease import Term
+from flashd.domain.rate import SLACK_US
 from flashd.domain.verdict import DoubtRules, judge_finding, judge_outcome
 from flashd.errors import StoreUnavailable
-from flashd.ports import Backend, BackendGate, Clock, Outbox
-from flashd.runtime.deadline import bounded
+from flashd.ports import Backend, BackendGate, BatchingBackend, Clock, Outbox
+from flashd.runtime.deadline import Deadlines
 
 DROP_AGE_S = 0.5  # a drop that old is thrown away
-SEND_SLACK_S = 2.0  # how long a claimed item may wait for its moment before it goes back
-SETTLE_S = 3.0  # room to settle before the in-flight lease ends
-SETTLE_RETRY_S = 0.5
-TIMER_S = 0.0012  # how late a timer of the loop may be
-CLOSE_US = 50_000
+LATELY_S = 10.0
 
-Observe = Callable[[str, float], None]  # told the name of each outcome or finding, and the seconds it took
+Observe = Callable[[Sequence[str], float], None]  # told the outcomes or findings of a request, and the seconds it took
+Hand = Callable[[Outbox, Result, int], None]  # takes a result of an item, to be settled in that term
 
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pace:
-    """How fast the backend may be fed right now."""
-
-    spacing_us: int
-    burst: int = 1
-
-
-@dataclass(kw_only=True)
-class Flight:
-    """One item on its way: what a stopping actor must know to settle it."""
-
-    outbox: Outbox
-    delivery: Delivery
-    term: Term
-    is_lookup: bool = False
-    use_at_s: float  # when its drop may be used, by the monotonic clock
-    claimed_s: float
-    sent_s: float | None = None
-    result: Result | None = None
-    settled: bool = False
-
-
 class Courier:
-    """Carries flights out; shared by all flights of one backend."""
+    """
+    Carries flights out; shared by all flights of one backend.
+
+    Args:
+        hand: Takes what has a result.
+    """
 
     def __init__(
         self,
         backend: Backend,
         gate: BackendGate,
         health: BackendHealth,
+        companies: Companies,
         *,
         clock: Clock,
-        pace: Callable[[], Pace],
+        tempo: Tempo,
         rules: Callable[[], DoubtRules],
-        timeout_s: Callable[[], float],
+        hand: Hand,
     ) -> None:
         self._backend = backend
         self._gate = gate
         self._health = health
+        self._companies = companies
         self._clock = clock
-        self._pace = pace
+        self._tempo = tempo
         self._rules = rules
-        self._timeout_s = timeout_s
-        self.observe: Observe = lambda _outcome, _seconds: None
+        self._hand = hand
+        self._deadlines = Deadlines(clock=clock)
+        self.observe: Observe = lambda _outcomes, _seconds: None
         self._guard = SpacingGuard()
         self.sent_s: deque[float] = deque(maxlen=1000)  # when the last requests left, by the monotonic clock
 
@@ -98,54 +84,36 @@ class Courier:
         """Keep the distance from what *former*, whose place this one takes, sent last."""
         self._guard, self.sent_s = former._guard, former.sent_s
 
+    def per_second(self) -> float:
+        """Say how many requests left in a second lately."""
+        now = self._clock.monotonic_s()
+        since = [when for when in self.sent_s if when > now - LATELY_S]
+        return len(since) / max(1.0, now - since[0]) if since else 0.0
+
     async def carry(self, flight: Flight) -> None:
-        """Wait for the moment, send or look up, conclude, settle."""
+        """Wait for the moment, send or look up, conclude for each item, and hand it on to be settled."""
         if not await self._moment(flight):
             if not flight.is_lookup:
-                result = Result(
-                    ref=flight.delivery.ref,
-                    sends=flight.delivery.sends,
-                    kind=ResultKind.LATER,
-                    reason="its moment passed",
-                )
-                await self._settle(flight, result)
+                for parcel in flight.parcels:
+                    self._conclude(flight, parcel, late(parcel.delivery, "its moment passed"))
         elif flight.is_lookup:
-            await self._settle(flight, await self._look_up(flight))
+            await self._look_up(flight)
         else:
-            await self._settle(flight, await self._send(flight))
+            await self._send(flight)
 
-    async def conclude_without_looking(self, flight: Flight) -> None:
-        """Settle an item in doubt where the backend has no look-up: no request, no drop."""
-        pool, delivery = flight.outbox.pool, flight.delivery
-        suspicion = self._health.suspicion(pool, delivery.ref)
-        result = judge_finding(NoLookup(), delivery, self._rules(), suspicion=suspicion, wait_ms=0)
-        if result.kind is ResultKind.LATER:
-            self._health.convict(pool, delivery.ref)
-        await self._settle(flight, result)
+    def conclude_without_looking(self, flight: Flight) -> None:
+        """Settle items in doubt where the backend has no look-up: no request, no drop."""
+        for parcel in flight.parcels:
+            pool, delivery = parcel.outbox.pool, parcel.delivery
+            suspicion = self._health.suspicion(pool, delivery.ref)
+            result = judge_finding(NoLookup(), delivery, self._rules(), suspicion=suspicion, wait_ms=0)
+            if result.kind is ResultKind.LATER:
+                self._health.convict(pool, delivery.ref)
+            self._conclude(flight, parcel, result)
 
-    async def settle(self, outbox: Outbox, result: Result, epoch: int) -> FinishCode:
-        """
-        Tell the outbox, again and again until it answers: a repeated result changes nothing.
-
-        Nobody claims the item meanwhile: the actor leaves out what is still in its hands.
-        """
-        while True:
-            try:
-                [code] = await outbox.finish([result], epoch=epoch)
-            except StoreUnavailable as error:
-                log.warning("result.not_settled", item=str(result.ref), reason=str(error))
-                await self._clock.sleep(SETTLE_RETRY_S)
-                continue
-            if code is not FinishCode.DONE:
-                log.warning("result.refused", item=str(result.ref), result=str(result.kind), code=str(code))
-            if result.kind in {ResultKind.DELIVERED, ResultKind.MANUAL, ResultKind.DECLINED}:
-                self._health.acquit(outbox.pool, result.ref)
-            return code
-
-    async def _settle(self, flight: Flight, result: Result) -> None:
-        flight.result = result
-        await self.settle(flight.outbox, result, flight.term.epoch)
-        flight.settled = True
+    def _conclude(self, flight: Flight, parcel: Parcel, result: Result) -> None:
+        parcel.result = result
+        self._hand(parcel.outbox, result, flight.term.epoch)
 
     async def _moment(self, flight: Flight) -> bool:
         """Wait until the request may leave; False where it may not any more. The guard is the last thing asked."""
@@ -154,39 +122,26 @@ class Courier:
             if not flight.term.may_send(now) or now > flight.claimed_s + SEND_SLACK_S:
                 return False
             if now < flight.use_at_s:
-                await self._doze(flight.use_at_s - now)
+                await self._clock.sleep(flight.use_at_s - now)
                 continue
-            if now > flight.use_at_s + DROP_AGE_S:
-                if not await self._another_drop(flight):
-                    return False
-                continue
-            pace = self._pace()
-            wait_us = self._guard.pass_us(round(now * 1e6), pace.spacing_us, burst=pace.burst)
-            if not wait_us:
-                flight.sent_s = now
-                self.sent_s.append(now)
-                log.debug("request.sent", backend=self._backend.name, at_us=round(now * 1e6))
-                return True
-            await self._doze(wait_us / 1e6)
-
-    async def _doze(self, seconds: float) -> None:
-        """
-        Wait, more exactly than the loop's timers, which round up to a whole ms.
-
-        What one request leaves late every later one keeps as a delay, for the guard counts from it: at 50 a second a
-        ms is five percent of the rate. So where requests are that close the last bit is waited for awake.
-        """
-        awake_s = TIMER_S if self._pace().spacing_us < CLOSE_US else 0.0
-        if seconds > awake_s + 1e-6:
-            await self._clock.sleep(seconds - awake_s)
-            return
-        before_s = self._clock.monotonic_s()
-        await asyncio.sleep(0)
-        if self._clock.monotonic_s() == before_s:  # a clock that only its owner turns
-            await self._clock.sleep(max(seconds, 1e-6))
+            pace = self._tempo.pace()
+            if pace.spacing_us:
+                if now > flight.use_at_s + DROP_AGE_S:
+                    if not await self._another_drop(flight):
+                        return False
+                    continue
+                wait_us = self._guard.pass_us(round(now * 1e6), pace.spacing_us, burst=pace.burst, slack_us=SLACK_US)
+                if wait_us:
+                    await self._clock.sleep(wait_us / 1e6)
+                    continue
+            elif self._tempo.held_s():
+                return False
+            flight.sent_s = now
+            self.sent_s.append(now)
+            return True
 
     async def _another_drop(self, flight: Flight) -> bool:
-        pace = self._pace()
+        pace = self._tempo.pace()
         try:
             drop = await self._gate.drop(pace.spacing_us, burst=pace.burst, ahead_us=min(pace.spacing_us, AHEAD_MAX_US))
         except StoreUnavailable:
@@ -200,39 +155,90 @@ class Courier:
             await self._clock.sleep(drop.wait_ms / 1000)
         return True
 
-    async def _send(self, flight: Flight) -> Result:
+    async def _send(self, flight: Flight) -> None:
+        rules, alone = self._rules(), len(flight.parcels) == 1
+        outcomes = await self._deliver(flight)
+        self._heard(outcomes, flight)
+        wait_s = await self._health.heard(outcomes, flight.sent_s or 0.0)
+        astray = []
+        for parcel, said in zip(flight.parcels, outcomes, strict=True):
+            pool, delivery = parcel.outbox.pool, parcel.delivery
+            outcome, wait_ms = said, round(wait_s * 1000)
+            if isinstance(said, Sunk) and alone:  # there was nobody else whose fault it could be
+                outcome = Declined(said.reason)
+            elif isinstance(said, Sunk):
+                astray.append((pool, delivery.ref))
+            elif isinstance(said, Doubtful):
+                self._health.doubt(pool, delivery.ref, alone=alone)
+                if not alone:
+                    astray.append((pool, delivery.ref))
+            elif isinstance(said, Later):
+                wait_ms = max(wait_ms, 1000)
+            self._conclude(flight, parcel, judge_outcome(outcome, delivery, rules, wait_ms=wait_ms))
+        if astray:
+            self._companies.split(astray)
+
+    async def _look_up(self, flight: Flight) -> None:
         rules = self._rules()
-        outcome: Outcome
-        try:
-            outcome = await bounded(self._backend.deliver(flight.delivery), self._timeout_s(), clock=self._clock)
-        except TimeoutError:
-            outcome = Doubtful(f"no answer within {self._timeout_s():g} s")
-        except Exception as error:
-            log.exception("adapter.raised", backend=self._backend.name, verb="deliver")
-            outcome = Doubtful(f"the adapter raised {type(error).__name__}")
-        self._heard(outcome, flight)
-        wait_s = await self._health.heard(outcome, flight.sent_s or 0.0)
-        if isinstance(outcome, Doubtful):
-            self._health.doubt(flight.outbox.pool, flight.delivery.ref)
-        elif isinstance(outcome, Later):
-            wait_s = max(wait_s, 1.0)
-        return judge_outcome(outcome, flight.delivery, rules, wait_ms=round(wait_s * 1000))
-
-    async def _look_up(self, flight: Flight) -> Result:
-        finding: Finding
-        try:
-            finding = await bounded(self._backend.find(flight.delivery), self._timeout_s(), clock=self._clock)
-        except TimeoutError:
-            finding = Unknown(f"no answer within {self._timeout_s():g} s")
-        except Exception as error:
-            log.exception("adapter.raised", backend=self._backend.name, verb="find")
-            finding = Unknown(f"the adapter raised {type(error).__name__}")
-        suspicion = self._health.suspicion(flight.outbox.pool, flight.delivery.ref)
-        self._heard(finding, flight)
-        wait_s = await self._health.heard(finding, flight.sent_s or 0.0)
+        findings = await self._find(flight)
+        suspicions = [self._health.suspicion(parcel.outbox.pool, parcel.delivery.ref) for parcel in flight.parcels]
+        self._heard(findings, flight)
+        wait_s = await self._health.heard(findings, flight.sent_s or 0.0)
         wait_ms = round(max(wait_s, 1.0) * 1000)
-        return judge_finding(finding, flight.delivery, self._rules(), suspicion=suspicion, wait_ms=wait_ms)
+        for parcel, finding, suspicion in zip(flight.parcels, findings, suspicions, strict=True):
+            result = judge_finding(finding, parcel.delivery, rules, suspicion=suspicion, wait_ms=wait_ms)
+            self._conclude(flight, parcel, result)
+        failed = [
+            (parcel.outbox.pool, parcel.delivery.ref)
+            for parcel, finding in zip(flight.parcels, findings, strict=True)
+            if isinstance(finding, Unknown) and finding.retry_after_s is None
+        ]
+        if failed and len(flight.parcels) > 1:  # one key that cannot be looked up must not hide the others
+            self._companies.split(failed)
 
-    def _heard(self, said: Outcome | Finding, flight: Flight) -> None:
+    async def _deliver(self, flight: Flight) -> Sequence[Outcome]:
+        deliveries, backend = flight.deliveries, self._backend
+        try:
+            if len(deliveries) == 1:
+                return [await self._deadlines.bounded(backend.deliver(deliveries[0]), self._tempo.timeout_s)]
+            work = cast("BatchingBackend", backend).deliver_many(deliveries)
+            outcomes = await self._deadlines.bounded(work, self._tempo.timeout_s)
+            if len(outcomes) == len(deliveries):
+                return outcomes
+            log.error("adapter.answered_short", backend=backend.name, verb="deliver_many", items=len(deliveries))
+            reason = "the adapter did not answer for each of them"
+        except TimeoutError:
+            reason = f"no answer within {self._tempo.timeout_s:g} s"
+        except Exception as error:
+            log.exception("adapter.raised", backend=backend.name, verb="deliver")
+            reason = f"the adapter raised {type(error).__name__}"
+        return [Doubtful(reason)] * len(deliveries)
+
+    async def _find(self, flight: Flight) -> Sequence[Finding]:
+        deliveries, backend = flight.deliveries, self._backend
+        try:
+            if len(deliveries) == 1:
+                return [await self._deadlines.bounded(backend.find(deliveries[0]), self._tempo.timeout_s)]
+            work = cast("BatchingBackend", backend).find_many(deliveries)
+            findings = await self._deadlines.bounded(work, self._tempo.timeout_s)
+            if len(findings) == len(deliveries):
+                return findings
+            log.error("adapter.answered_short", backend=backend.name, verb="find_many", items=len(deliveries))
+            reason = "the adapter did not answer for each of them"
+        except TimeoutError:
+            reason = f"no answer within {self._tempo.timeout_s:g} s"
+        except Exception as error:
+            log.exception("adapter.raised", backend=backend.name, verb="find")
+            reason = f"the adapter raised {type(error).__name__}"
+        return [Unknown(reason)] * len(deliveries)
+
+    def _heard(self, said: Sequence[Outcome | Finding], flight: Flight) -> None:
         if flight.sent_s is not None:
-            self.observe(type(said).__name__.lower(), self._clock.monotonic_s() - flight.sent_s)
+            took_s = self._clock.monotonic_s() - flight.sent_s
+            self._tempo.took(took_s)
+            self.observe([type(one).__name__.lower() for one in said], took_s)
+
+
+def late(delivery: Delivery, reason: str) -> Result:
+    """Return what becomes of an item that was claimed and not sent."""
+    return Result(ref=delivery.ref, sends=delivery.sends, kind=ResultKind.LATER, reason=reason)

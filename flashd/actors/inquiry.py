@@ -7,6 +7,7 @@ Nothing is written, and nobody is waited for longer than a bound: who does not a
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from flashd.domain.preflight_facts import (
     StoreFacts,
     Webhook,
 )
+from flashd.domain.rate import UNLIMITED
 from flashd.domain.sale import SaleRecord
 from flashd.domain.terms import SellingTerms
 from flashd.errors import ChannelUnavailable, NotFound
@@ -165,7 +167,7 @@ class Inquiry:
             found.append(
                 BackendFacts(
                     name=one.name,
-                    per_second=one.per_second,
+                    per_second=math.inf if one.rate == UNLIMITED else one.orders_per_second,
                     paused=paused,
                     away=away,
                     queued=one.queued + one.in_flight,

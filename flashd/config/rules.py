@@ -209,7 +209,7 @@ def _check_alerts(alerts: AlertsConfig, review: Review) -> None:
 
 def _check_backend(key: str, backend: BackendConfig, review: Review) -> None:
     try:
-        Rate.parse(backend.rate)
+        Rate.parse(backend.rate, unlimited=True)
     except ValueError as error:
         review.report(f"{key}.rate", shown(backend.rate), str(error).partition(": ")[2])
     if not backend.url_schemes:

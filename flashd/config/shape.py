@@ -137,6 +137,7 @@ class BackendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     url: str = ""
     rate: str = "60/min"
     burst: PositiveInt = 1
+    batch: Annotated[int, Meta(ge=1, le=200)] = 1  # new orders in one request, where the kind can
     max_in_flight: PositiveInt = 4
     timeout_s: Annotated[float, Meta(gt=0)] = 30.0
     settle_s: Annotated[float, Meta(ge=0)] = 60.0

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from flashd.config import BackendConfig, ChannelConfig, Loaded, Secret, SecretText, reveal
 from flashd.errors import ConfigError
 from flashd.plugins import BACKENDS, CHANNELS, pick
-from flashd.ports import Backend, Channel, ChannelApi
+from flashd.ports import Backend, BatchingBackend, Channel, ChannelApi
 
 
 def reveal_of(loaded: Loaded) -> Callable[[Secret], SecretText]:
@@ -52,7 +52,18 @@ def connect_api(name: str, config: ChannelConfig, loaded: Loaded) -> ChannelApi 
 
 
 def connect_backend(name: str, config: BackendConfig, loaded: Loaded) -> Backend:
-    """Return the adapter of one backend; it opens nothing yet. Raises ConfigError."""
+    """
+    Return the adapter of one backend; it opens nothing yet.
+
+    Raises:
+        ConfigError: It is misconfigured, or several orders shall go in one request of a kind that takes one.
+    """
     make = pick(BACKENDS, config.kind).connect
     assert make is not None  # noqa: S101  # as above
-    return cast("Backend", make(name, config, reveal_of(loaded)))
+    backend = cast("Backend", make(name, config, reveal_of(loaded)))
+    if config.batch > 1 and not (isinstance(backend, BatchingBackend) and backend.traits.batch > 1):
+        raise ConfigError(
+            f"[backends.{name}] batch = {config.batch}: a {config.kind} backend takes one order in a request;"
+            " write batch = 1, or leave it out"
+        )
+    return backend

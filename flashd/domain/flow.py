@@ -15,7 +15,8 @@ class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     kind: str
     rate: str  # as configured or overridden, such as "120/min"
-    per_second: float  # in force now: below the rate while it starts slowly
+    per_second: float  # requests, in force now: below the rate while it starts slowly; without a rate, what left lately
+    batch: int = 1  # new orders in one request, at most
     queued: int = 0
     oldest_ms: int = 0  # acceptance of the oldest queued order, ms since 1970; 0: none
     in_flight: int = 0  # requests under way, look-ups too
@@ -29,7 +30,12 @@ class BackendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
     def leave_s(self, count: int) -> float | None:
         """Return how long *count* orders take to leave at the current rate, or None where nothing flows."""
-        return drain_eta_s(count, 0.0 if self.circuit == "open" else self.per_second)
+        return drain_eta_s(-(-count // self.batch), 0.0 if self.circuit == "open" else self.per_second)
+
+    @property
+    def orders_per_second(self) -> float:
+        """How many orders may leave in a second while the backlog fills its requests."""
+        return self.per_second * self.batch
 
     @property
     def drain_s(self) -> float | None:

@@ -6,6 +6,7 @@ A fail is what will go wrong, a warning is what may; a sale without a fail is a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 
 from flashd.domain.instant import to_ms
@@ -182,6 +183,8 @@ def _backends(facts: Facts) -> Iterator[Finding]:
             yield found(check, name, Level.FAIL, said, "see whether it is up and its login is right")
         elif backend.paused or not backend.per_second:
             yield found(check, name, Level.FAIL, "it is paused", f"flashd backend resume {name}")
+        elif math.isinf(per_minute):
+            yield found(check, name, Level.OK, "takes orders as fast as it answers: it has no rate")
         elif not sale.forecast_per_min:
             said = f"takes {per_minute:g} orders a minute; without a forecast nobody knows for how long they wait"
             yield found(check, name, Level.WARN, said, "set forecast_per_min of the sale")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -39,7 +39,7 @@ class Metrics:
         self.rate_limit = self._gauge("backend_rate_limit_per_second", "What may leave a second.", "backend")
         self.in_doubt = self._gauge("backend_in_doubt", "Sent, and the outcome is not known.", "backend")
         self.circuit_open = self._gauge("circuit_open", "1 while the backend is away.", "backend")
-        self.backend_requests = self._counter("backend_requests", "Requests by outcome.", "backend", "outcome")
+        self.backend_requests = self._counter("backend_requests", "Items sent or looked up, by outcome.", "backend", "outcome")
         self.backend_duration = self._histogram(
             "backend_request_duration_seconds", "How long the backend took.", _BACKEND_BUCKETS, "backend"
         )
@@ -70,10 +70,11 @@ class Metrics:
             counter = self._reservations[result] = self.reservations.labels(result=result)
         counter.inc()
 
-    def backend_request(self, backend: str, outcome: str, seconds: float) -> None:
-        """Count one request to a backend; *outcome* is the tag of an Outcome or a Finding."""
-        self.backend_requests.labels(backend=backend, outcome=outcome).inc()
-        self.backend_duration.labels(backend=backend).observe(seconds)
+    def backend_request(self, backend: str, outcomes: Sequence[str], seconds: float) -> None:
+        """Count one request to a backend; *outcomes* are the tags of the Outcome or Finding of each item in it."""
+        for outcome in outcomes:
+            self.backend_requests.labels(backend, outcome).inc()
+        self.backend_duration.labels(backend).observe(seconds)
 
     def script(self, name: str, seconds: float) -> None:
         """Time one script call."""

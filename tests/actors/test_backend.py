@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from flashd.actors.backend import BackendActor
 from flashd.actors.backend_rules import BackendRules, Wake
-from flashd.actors.delivery import Flight
+from flashd.actors.flight import Flight, Parcel
 from flashd.domain.delivery import (
     Absent,
     Away,
@@ -27,7 +27,7 @@ from flashd.domain.delivery import (
 )
 from flashd.domain.lease import Term
 from flashd.domain.order import OrderRecord, OrderRef, OrderState
-from flashd.domain.rate import Rate
+from flashd.domain.rate import SLACK_US, Rate
 from flashd.errors import StoreUnavailable
 from tests.conformance.outboxes import make_record
 from tests.fakes.announcer import FakeAnnouncer
@@ -86,6 +86,15 @@ class World:
 
     def states(self) -> list[str]:
         return [str(self.pool.records[ref].state) for ref in sorted(self.pool.records)]
+
+    async def claimed_flight(self, *, age_s: float = 0.0) -> Flight:
+        """One order, claimed by hand, with a drop that could be used that long ago."""
+        self.queue(0)
+        [(_, delivery)] = await self.outbox.claim([OrderRef("shop", "0000")], epoch=1, lease_ms=60_000)
+        assert delivery is not None
+        now = self.clock.monotonic_s()
+        parcels = (Parcel(self.outbox, delivery),)
+        return Flight(parcels=parcels, term=Term(1, now, 60), use_at_s=now - age_s, claimed_s=now)
 
     async def run(self, seconds: float, **more: Any) -> BackendActor:
         """Start an actor and let that much time go by."""
@@ -458,17 +467,16 @@ async def test_requests_that_piled_up_in_a_pause_leave_at_their_distance(make: M
     await world.clock.advance(1)
     times = world.backend.requests_s
     assert len(times) > before + 40
-    assert min(later - earlier for earlier, later in pairwise(times)) >= 0.02 - 1e-6
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert min(gaps) >= 0.02 - SLACK_US / 1e6 - 1e-6
+    assert sum(gap < 0.02 - 1e-6 for gap in gaps) <= 1  # what is late catches up once, not each time
+    assert most_in_any_second(times) <= 50
 
 
 @pytest.mark.parametrize(("age_s", "drops"), [(0.1, 0), (2.0, 1)])
 async def test_a_drop_that_grew_old_is_thrown_away(make: Make, age_s: float, drops: int) -> None:
     world = make()
-    world.queue(0)
-    [(_, delivery)] = await world.outbox.claim([OrderRef("shop", "0000")], epoch=1, lease_ms=60_000)
-    assert delivery is not None
-    now = world.clock.monotonic_s()
-    flight = Flight(outbox=world.outbox, delivery=delivery, term=Term(1, now, 60), use_at_s=now - age_s, claimed_s=now)
+    flight = await world.claimed_flight(age_s=age_s)
     carrying = asyncio.create_task(world.actor().courier.carry(flight))
     await world.clock.advance(2)
     await carrying
@@ -479,12 +487,10 @@ async def test_a_drop_that_grew_old_is_thrown_away(make: Make, age_s: float, dro
 
 async def test_nothing_leaves_once_the_term_is_over(make: Make) -> None:
     world = make()
-    world.queue(0)
-    [(_, delivery)] = await world.outbox.claim([OrderRef("shop", "0000")], epoch=1, lease_ms=60_000)
-    assert delivery is not None
-    now = world.clock.monotonic_s()
-    flight = Flight(outbox=world.outbox, delivery=delivery, term=Term(1, now - 4, 6), use_at_s=now, claimed_s=now)
+    flight = await world.claimed_flight()
+    flight.term = Term(1, world.clock.monotonic_s() - 4, 6)
     await world.actor().courier.carry(flight)
+    await world.clock.advance(0.1)
     world.actors.clear()
     assert world.backend.sent == []
     assert world.states() == ["queued"]  # the claim was ours to give back: it was not sent
@@ -514,11 +520,12 @@ def test_no_window_holds_more_requests_than_the_bound_whatever_happens(
             world.clock.stand_still(stands_s)
         await world.clock.advance(5)
         await world.stop(actor)
-        spacing_s = Rate.parse(rate).spacing_us / 1e6
+        parsed = Rate.parse(rate)
         times = world.backend.requests_s
         assert times
-        for window_s in (spacing_s, 1.0, 3.3):
-            bound = math.ceil(round(window_s / spacing_s, 6)) + burst - 1
+        for windows in (1.0, 1.7, 3.3):
+            window_s = parsed.window_s * windows
+            bound = math.ceil(parsed.count * windows) + burst - 1
             most = max(sum(1 for when in times if start <= when < start + window_s - 1e-5) for start in times)
             assert most <= bound, (window_s, bound)
 

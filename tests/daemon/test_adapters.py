@@ -6,13 +6,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from flashd.config import ChannelConfig, Config, Loaded, PublishConfig
+from flashd.config import BackendConfig, ChannelConfig, Config, Loaded, PublishConfig
 from flashd.daemon import adapters
+from flashd.domain.delivery import BackendTraits
 from flashd.domain.listing import WriteMode
 from flashd.domain.publication import PublishMode
 from flashd.errors import ConfigError
 from flashd.ports import ApiTraits
+from tests.fakes.backend import BatchingFake, FakeBackend
 from tests.fakes.channel_api import FakeChannelApi
+from tests.fakes.clock import FakeClock
 
 
 @pytest.mark.parametrize(("mode", "polls"), [("escrow", False), ("escrow", True), ("mirror", False)])
@@ -28,3 +31,25 @@ def test_escrow_wants_an_api_that_lists_orders(
             adapters.connect_api("own", section, loaded)
     else:
         assert adapters.connect_api("own", section, loaded) is api
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_a_batch_wants_a_kind_that_takes_several_orders_in_a_request(
+    monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    one_by_one = FakeBackend(FakeClock())
+    monkeypatch.setattr(adapters, "pick", lambda _group, _kind: SimpleNamespace(connect=lambda *_: one_by_one))
+    section = BackendConfig(kind="own", batch=batch)
+    loaded = Loaded(config=Config(), path="flashd.toml", origins={})
+    if batch > 1:
+        with pytest.raises(ConfigError, match=r"\[backends.erp\] batch = 2: a own backend takes one order"):
+            adapters.connect_backend("erp", section, loaded)
+    else:
+        assert adapters.connect_backend("erp", section, loaded) is one_by_one
+
+
+def test_a_batch_is_taken_by_a_kind_that_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    able = BatchingFake(FakeClock(), traits=BackendTraits(idempotent=True, lookup=True, batch=20))
+    monkeypatch.setattr(adapters, "pick", lambda _group, _kind: SimpleNamespace(connect=lambda *_: able))
+    loaded = Loaded(config=Config(), path="flashd.toml", origins={})
+    assert adapters.connect_backend("erp", BackendConfig(kind="own", batch=20), loaded) is able

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from flashd.domain.delivery import (
     Absent,
     BackendTraits,
+    Declined,
     Delivered,
     Delivery,
     Doubtful,
@@ -18,6 +19,8 @@ from flashd.domain.delivery import (
     Later,
     NoLookup,
     Outcome,
+    Sunk,
+    Unknown,
 )
 from tests.fakes.clock import FakeClock
 
@@ -88,3 +91,64 @@ class FakeBackend:
         if isinstance(answer, Exception):
             raise answer
         return answer(delivery) if callable(answer) else answer
+
+
+ManyAnswer = Callable[[Sequence[Delivery]], Sequence[Outcome]]
+
+
+@dataclass
+class BatchingFake(FakeBackend):
+    """
+    The same, of several orders in one request: all or none are recorded, as in a transaction.
+
+    It refuses a request whole (`Sunk`) where it has one of the *poisoned* in it, unless that one is alone.
+    """
+
+    traits: BackendTraits = field(default_factory=lambda: BackendTraits(idempotent=True, lookup=True, batch=8))
+    poisoned: set[str] = field(default_factory=set)  # order ids
+    unreadable: set[str] = field(default_factory=set)  # order ids that no look-up can be made with
+    scripts: deque[ManyAnswer | Exception] = field(default_factory=deque)  # answers to requests of several
+    batches: list[list[str]] = field(default_factory=list)  # order ids of each request that sent, also of one
+    searches: list[list[str]] = field(default_factory=list)  # of each that looked up
+
+    async def deliver(self, delivery: Delivery) -> Outcome:
+        self.batches.append([delivery.ref.id])
+        if delivery.ref.id in self.poisoned:
+            self.requests_s.append(self.clock.monotonic_s())
+            return Declined("poisoned")
+        return await super().deliver(delivery)
+
+    async def find(self, delivery: Delivery) -> Finding:
+        self.searches.append([delivery.ref.id])
+        found = await super().find(delivery)
+        return Unknown("unreadable") if delivery.ref.id in self.unreadable else found
+
+    async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
+        assert 1 < len(deliveries) <= self.traits.batch
+        self.requests_s.append(self.clock.monotonic_s())
+        self.sent.extend(deliveries)
+        self.batches.append([delivery.ref.id for delivery in deliveries])
+        self.busy += 1
+        self.busiest = max(self.busiest, self.busy)
+        try:
+            await self.clock.sleep(self.takes_s)
+        finally:
+            self.busy -= 1
+        if self.scripts:
+            answer = self.scripts.popleft()
+            if isinstance(answer, Exception):
+                raise answer
+            return answer(deliveries)
+        if any(delivery.ref.id in self.poisoned for delivery in deliveries):
+            return [Sunk("rolled back")] * len(deliveries)
+        return [self.record(delivery) for delivery in deliveries]
+
+    async def find_many(self, deliveries: Sequence[Delivery]) -> Sequence[Finding]:
+        assert 1 < len(deliveries) <= self.traits.batch
+        self.requests_s.append(self.clock.monotonic_s())
+        self.looked_up.extend(deliveries)
+        self.searches.append([delivery.ref.id for delivery in deliveries])
+        await self.clock.sleep(self.takes_s)
+        if any(delivery.ref.id in self.unreadable for delivery in deliveries):
+            return [Unknown("unreadable")] * len(deliveries)
+        return [Found(f"SO-{one.key}") if one.key in self.recorded else Absent() for one in deliveries]

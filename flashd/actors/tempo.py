@@ -1,0 +1,111 @@
+"""How fast one backend may be fed right now, and by how much at once: rate or override, slow start, batch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flashd.actors.backend_health import BackendHealth
+from flashd.actors.backend_rules import BackendRules
+from flashd.domain.rate import Rate
+from flashd.ports import Backend, BatchingBackend, Clock, GateStatus
+
+HELD_S = 0.1  # how often to ask whether a human lets it flow again
+QUICK_S = 0.25
+CLAIMED_TOGETHER = 128  # items in one call; the store's one thread serves nobody else meanwhile
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pace:
+    """The distance of two requests; a spacing of 0: as fast as the backend answers."""
+
+    spacing_us: int
+    burst: int = 1
+
+
+class Tempo:
+    """
+    The operator's rules, as far as they go at this moment.
+
+    Args:
+        rules: The profile of the backend; it may be replaced at any time.
+    """
+
+    def __init__(
+        self, backend: Backend, health: BackendHealth, *, clock: Clock, rules: Callable[[], BackendRules]
+    ) -> None:
+        self.gate = GateStatus(backend=backend.name)  # what it told last
+        self.took_s = 0.0  # what requests take lately
+        self._backend = backend
+        self._health = health
+        self._clock = clock
+        self._rules = rules
+
+    @property
+    def rate(self) -> Rate:
+        """The configured rate, or what overrides it."""
+        if self.gate.rate:
+            with contextlib.suppress(ValueError):  # an override of a later version: keep to the configured rate
+                return Rate.parse(self.gate.rate, unlimited=True)
+        return self._rules().rate
+
+    @property
+    def factor(self) -> float:
+        """The part of the rate that is in force."""
+        return self._health.circuit.slow.factor(self._clock.monotonic_s())
+
+    @property
+    def timeout_s(self) -> float:
+        """How long one request may take."""
+        return self._rules().timeout_s
+
+    @property
+    def batch(self) -> int:
+        """How many new orders may share a request."""
+        backend = self._backend
+        return min(self._rules().batch, backend.traits.batch) if isinstance(backend, BatchingBackend) else 1
+
+    def pace(self) -> Pace:
+        """Return the distance that requests keep."""
+        rules, slow = self._rules(), self._health.circuit.slow
+        return Pace(spacing_us=slow.spacing_us(self.rate.paced_us, self._clock.monotonic_s()), burst=rules.burst)
+
+    def places(self) -> int:
+        """Return how many requests may be under way; without a rate a slow start is a part of these."""
+        most = self._rules().max_in_flight
+        return max(1, int(most * self.factor)) if self.rate.is_unlimited else most
+
+    def ahead(self) -> int:
+        """
+        Return how many requests to claim for beyond those under way.
+
+        None where a bucket says when, for a drop comes before a claim; none where a claim that is not sent (a kill, a
+        power cut) could not be told from one that was, or would wait longer than a moment. Else as many again: a
+        place never waits for the store.
+        """
+        traits = self._backend.traits
+        safe = traits.lookup or traits.idempotent
+        return self.places() if self.rate.is_unlimited and safe and self.took_s < QUICK_S else 0
+
+    def held_s(self) -> float:
+        """Say how long nothing may leave: a human's pause, Retry-After, an outage. A bucket knows it by itself."""
+        left_s = self._health.circuit.retry_at_s - self._clock.monotonic_s()
+        if self.gate.paused:
+            left_s = max(left_s, HELD_S)
+        return max(0.0, left_s, (self.gate.until_ms - self._clock.now_ms()) / 1000 if self.gate.until_ms else 0.0)
+
+    def took(self, seconds: float) -> None:
+        """Take note of how long a request took."""
+        self.took_s += (seconds - self.took_s) / 16
+
+    def at_once(self, pace: Pace, free: int, ahead_us: int) -> int:
+        """Return how many requests to prepare together, where *free* more may be under way."""
+        if self._health.circuit.is_open:
+            return 1
+        most = min(free, max(1, CLAIMED_TOGETHER // self.batch))
+        return min(most, ahead_us // pace.spacing_us + pace.burst) if pace.spacing_us else most
+
+    def most_unsettled(self) -> int:
+        """Return how many items may be in hand, results that wait for the store too, before no more is claimed."""
+        return 4 * max(CLAIMED_TOGETHER, self._rules().max_in_flight * self.batch)
