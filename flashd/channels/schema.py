@@ -14,11 +14,11 @@ import msgspec
 from msgspec import Meta
 
 from flashd.channels import reading
-from flashd.channels.reading import MAX_UNITS, Misread, at, id_at, instant_at, sku_at
+from flashd.channels.reading import MAX_UNITS, Misread, at
 from flashd.domain.instant import parse_ms
 from flashd.domain.money import NO_CURRENCY, check_currency, discrepancy
 from flashd.domain.order import Address, Customer, Line, Order
-from flashd.domain.text import ID_LENGTH, readable
+from flashd.domain.text import ID_LENGTH, check_id, check_sku, readable
 
 Id = Annotated[str, Meta(min_length=1, max_length=ID_LENGTH)]
 Text = Annotated[str, Meta(max_length=4000)]
@@ -116,29 +116,55 @@ def order_of(seen: OrderBody, channel: str) -> tuple[Order, str]:
         Misread: A text, a time or the currency is malformed, or the body names another channel.
     """
     check_channel(seen.channel, channel)
-    if seen.hold_id:
-        id_at("$.hold_id", seen.hold_id)
+    path = "$.hold_id"
+    try:
+        if seen.hold_id:
+            check_id(seen.hold_id)
+        path = "$.id"
+        order_id = check_id(seen.id)
+        path = "$.placed_at"
+        placed_ms = parse_ms(seen.placed_at) if seen.placed_at else 0
+        path = "$.currency"
+        currency = check_currency(seen.currency) if seen.currency else _no_currency(seen)
+    except ValueError as error:
+        raise Misread(f"{path} {error}") from None
+    who, to = seen.customer, seen.ship_to
     order = Order(
         channel=channel,
-        id=id_at("$.id", seen.id),
-        number=readable(seen.number),
-        placed_ms=instant_at("$.placed_at", seen.placed_at) if seen.placed_at else 0,
-        currency=_currency(seen),
+        id=order_id,
+        number=seen.number and readable(seen.number),  # most texts are empty
+        placed_ms=placed_ms,
+        currency=currency,
         lines=lines_of(seen.lines),
         shipping=seen.shipping,
         discount=seen.discount,
         tax=seen.tax,
         total=seen.total or 0,
-        customer=_customer(seen.customer),
-        ship_to=_address(seen.ship_to),
+        customer=Customer(
+            name=who.name and readable(who.name),
+            email=who.email and readable(who.email),
+            phone=who.phone and readable(who.phone),
+        ),
+        ship_to=Address(
+            name=to.name and readable(to.name),
+            company=to.company and readable(to.company),
+            street=to.street and readable(to.street),
+            street2=to.street2 and readable(to.street2),
+            city=to.city and readable(to.city),
+            region=to.region and readable(to.region),
+            postcode=to.postcode and readable(to.postcode),
+            country=to.country,
+            phone=to.phone and readable(to.phone),
+        ),
         tags=tuple(map(readable, seen.tags)),
-        note=readable(seen.note),
+        note=seen.note and readable(seen.note),
     )
-    if seen.total is None:
-        if order.sum_of_parts < 0:
-            raise Misread("$.discount is more than everything else costs")
-        order = msgspec.structs.replace(order, total=order.sum_of_parts)
-    return order, discrepancy(order)
+    if seen.total is not None:
+        return order, discrepancy(order)
+    total = order.sum_of_parts
+    if total < 0:
+        raise Misread("$.discount is more than everything else costs")
+    return msgspec.structs.replace(order, total=total), ""
 
 
 def check_channel(told: str, own: str) -> None:
@@ -159,16 +185,15 @@ def lines_of(seen: Sequence[LineBody]) -> tuple[Line, ...]:
     Raises:
         Misread: A SKU holds a control character.
     """
-    return tuple(
-        Line(
-            sku_at(f"$.lines[{index}].sku", line.sku),
-            line.quantity,
-            unit_price=line.unit_price,
-            discount=line.discount,
-            title=readable(line.title),
-        )
-        for index, line in enumerate(seen)
-    )
+    lines = []
+    for index, line in enumerate(seen):
+        try:
+            sku = check_sku(line.sku)
+        except ValueError as error:
+            raise Misread(f"$.lines[{index}].sku {error}") from None
+        title = line.title and readable(line.title)
+        lines.append(Line(sku, line.quantity, unit_price=line.unit_price, discount=line.discount, title=title))
+    return tuple(lines)
 
 
 def version_at(seen: WebhookOrder) -> int:
@@ -183,35 +208,9 @@ def version_at(seen: WebhookOrder) -> int:
     return seen.version if seen.version is not None else at("$.updated_at", parse_ms, seen.updated_at)
 
 
-def _currency(seen: OrderBody) -> str:
-    """Return the currency; an order without any money in it needs none."""
-    if seen.currency:
-        return at("$.currency", check_currency, seen.currency)
-    money = (
-        seen.shipping,
-        seen.discount,
-        seen.tax,
-        seen.total,
-        *(line.unit_price or line.discount for line in seen.lines),
-    )
-    if any(money):
-        raise Misread("$.currency is missing: want ISO 4217 such as EUR, as there are amounts")
+def _no_currency(seen: OrderBody) -> str:
+    """Return what stands for no currency; an order without any money in it needs none."""
+    amounts = (seen.shipping, seen.discount, seen.tax, seen.total)
+    if any(amounts) or any(line.unit_price or line.discount for line in seen.lines):
+        raise ValueError("is missing: want ISO 4217 such as EUR, as there are amounts")
     return NO_CURRENCY
-
-
-def _customer(seen: CustomerBody) -> Customer:
-    return Customer(name=readable(seen.name), email=readable(seen.email), phone=readable(seen.phone))
-
-
-def _address(seen: AddressBody) -> Address:
-    return Address(
-        name=readable(seen.name),
-        company=readable(seen.company),
-        street=readable(seen.street),
-        street2=readable(seen.street2),
-        city=readable(seen.city),
-        region=readable(seen.region),
-        postcode=readable(seen.postcode),
-        country=readable(seen.country),
-        phone=readable(seen.phone),
-    )

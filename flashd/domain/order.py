@@ -107,7 +107,10 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     @property
     def sum_of_parts(self) -> int:
         """What the total should be, by the parts."""
-        return sum(line.total for line in self.lines) + self.shipping + self.tax - self.discount
+        total = self.shipping + self.tax - self.discount
+        for line in self.lines:
+            total += line.unit_price * line.quantity - line.discount
+        return total
 
     @property
     def digest(self) -> str:
@@ -116,7 +119,8 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
         Tags are left out: shop apps tag orders at any time, and a tag alone is nothing to tell an ERP.
         """
-        return hashlib.blake2b(msgspec.json.encode(replace(self, tags=())), digest_size=8).hexdigest()
+        told = replace(self, tags=()) if self.tags else self
+        return hashlib.blake2b(msgspec.json.encode(told), digest_size=8).hexdigest()
 
     def placed_after(self, instant_ms: int) -> bool:
         """Say whether it was placed at or after *instant_ms*; one that does not say when is placed as it comes."""

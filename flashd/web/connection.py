@@ -33,6 +33,7 @@ _INNER = (
     "_next_keepalive_close_time",
     "_parser",
     "_process_keepalive",
+    "_reading_paused",
     "_request_count",
     "_request_in_progress",
     "_resume_reading_if_drained",
@@ -105,6 +106,11 @@ class Connection(web.RequestHandler):
         """It reads again."""
         super().resume_writing()
         self._flow()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002  # aiohttp's signature
+        """Read on, if reading was paused at all: aiohttp asks for it after every body, and parses nothing anew."""
+        if self._reading_paused or self._buffer_paused:
+            super().resume_reading(resume_parser)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of a head or of a body; only those of a head count here."""

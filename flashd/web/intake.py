@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from typing import Self
 
 from aiohttp import web
 
@@ -59,38 +60,26 @@ class Webhooks:
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
         """Read the body within its limits, and answer."""
-        name = request.match_info["channel"]
-        with self._budget.share() as share:
-
-            async def body() -> bytes:
-                limit, timeout_s = self._config.webhook_bytes, self._config.body_timeout_s
-                return await read_body(request, share, limit=limit, timeout_s=timeout_s)
-
-            return (await self._answer(name, request.headers, body)).response()
+        limit, timeout_s = self._config.webhook_bytes, self._config.body_timeout_s
+        with self._budget.share() as share, self._told(request.match_info["channel"]) as told:
+            body = await read_body(request, share, limit=limit, timeout_s=timeout_s)
+            return (await self._answer(told, request.headers, body)).response()
 
     async def _take_whole(self, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        with self._budget.share() as share:
+        with self._told(name) as told:
+            length = self._budget.take_whole(body, self._config.webhook_bytes)
+            try:
+                return await self._answer(told, headers, body)
+            finally:
+                self._budget.give(length)
 
-            async def whole() -> bytes:
-                share.take_whole(body, self._config.webhook_bytes)
-                return body
+    def _told(self, name: str) -> _Told:
+        return _Told(self._doors, name)
 
-            return await self._answer(name, headers, whole)
-
-    async def _answer(self, name: str, headers: Mapping[str, str], body: Callable[[], Awaitable[bytes]]) -> Answer:
+    async def _answer(self, told: _Told, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer 200 once the webhook's effect is durable; an error leaves the platform to send it again."""
-        clock = self._doors.clock
-        started_s = clock.monotonic_s()
-        result = "failed"
-        try:
-            receipt = await self._take(name, headers, await body())
-            result = _result_of(receipt)
-        except Exception as error:
-            result = _failure(error)
-            raise
-        finally:
-            label = name if name in self._doors.channels else "unknown"
-            self._doors.metrics.webhook(label, result, clock.monotonic_s() - started_s, now_ms=clock.now_ms())
+        receipt = await self._take(told.name, headers, body)
+        told.result = _result_of(receipt)
         view = ReceiptView(
             state=receipt.state,
             code=receipt.code,
@@ -111,6 +100,27 @@ class Webhooks:
             return await channel.intake.webhook(headers, body)
         except Unauthenticated:
             raise Unauthenticated("the signature is missing or wrong") from None
+
+
+class _Told:
+    """Counts one webhook by what becomes of it, from the head to the answer."""
+
+    __slots__ = ("_doors", "_started_s", "name", "result")
+
+    def __init__(self, doors: Doors, name: str) -> None:
+        self.name = name
+        self.result = ""
+        self._doors = doors
+        self._started_s = doors.clock.monotonic_s()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        clock = self._doors.clock
+        result = self.result or (_failure(error) if isinstance(error, Exception) else "failed")
+        label = self.name if self.name in self._doors.channels else "unknown"
+        self._doors.metrics.webhook(label, result, clock.monotonic_s() - self._started_s, now_ms=clock.now_ms())
 
 
 def _result_of(receipt: Receipt) -> str:

@@ -53,6 +53,20 @@ class Budget:
             raise Busy("too many bytes in flight", retry_after_s=2)
         self.used += count
 
+    def take_whole(self, body: bytes, limit: int) -> int:
+        """
+        Count in a body that is all there; return how many bytes are to be given back.
+
+        Raises:
+            TooLarge: It is longer than *limit*.
+            Busy: As above.
+        """
+        length = len(body)
+        if length > limit:
+            raise TooLarge(f"the body has {length} bytes; the limit is {limit}", limit=limit)
+        self.take(length)
+        return length
+
     def give(self, count: int) -> None:
         """Count them out again."""
         self.used -= count
@@ -75,18 +89,6 @@ class Share:
         """Count more bytes in, or raise Busy."""
         self._budget.take(count)
         self.used += count
-
-    def take_whole(self, body: bytes, limit: int) -> None:
-        """
-        Count in a body that is all there.
-
-        Raises:
-            TooLarge: It is longer than *limit*.
-            Busy: All bodies in flight together are too many bytes.
-        """
-        if len(body) > limit:
-            raise TooLarge(f"the body has {len(body)} bytes; the limit is {limit}", limit=limit)
-        self.take(len(body))
 
     def __enter__(self) -> Self:
         return self

@@ -39,7 +39,7 @@ class Metrics:
         self.rate_limit = self._gauge("backend_rate_limit_per_second", "What may leave a second.", "backend")
         self.in_doubt = self._gauge("backend_in_doubt", "Sent, and the outcome is not known.", "backend")
         self.circuit_open = self._gauge("circuit_open", "1 while the backend is away.", "backend")
-        self.backend_requests = self._counter("backend_requests", "Items sent or looked up, by outcome.", "backend", "outcome")
+        self.backend_requests = self._counter("backend_requests", "Items in requests by outcome.", "backend", "outcome")
         self.backend_duration = self._histogram(
             "backend_request_duration_seconds", "How long the backend took.", _BACKEND_BUCKETS, "backend"
         )

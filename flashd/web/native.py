@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -56,12 +56,15 @@ class Native:
 
     def express(self, take: Take) -> Take:
         """Return *take* behind the limits of a body that is whole already."""
+        budget, limit = self.budget, self.config.body_bytes
 
         async def bounded(headers: Mapping[str, str], body: bytes) -> Answer:
             refuse_encoded(headers)
-            with self.budget.share() as share:
-                share.take_whole(body, self.config.body_bytes)
+            length = budget.take_whole(body, limit)
+            try:
                 return await take(headers, body)
+            finally:
+                budget.give(length)
 
         return bounded
 
@@ -73,9 +76,11 @@ def adapter_of(door: ChannelDoor) -> NativeChannel:
     Raises:
         Forbidden: The channel's kind speaks in webhooks only; it may still read stock and orders.
     """
-    if not callable(getattr(door.adapter, "decode_order", None)):
+    adapter: Any = door.intake.channel
+    if getattr(adapter, "decode_order", None) is None:
         raise Forbidden(f"channel {door.name!r} is of kind {door.kind}: it cannot hold or order here")
-    return cast("NativeChannel", door.adapter)
+    found: NativeChannel = adapter
+    return found
 
 
 def own_channel(door: ChannelDoor, named: str) -> None:

@@ -84,7 +84,7 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
-_NOTABLE = frozenset(state.value for state in (OrderState.SHORTFALL, OrderState.PARKED, OrderState.IGNORED))
+_NOTABLE = frozenset({OrderState.SHORTFALL, OrderState.PARKED, OrderState.IGNORED})
 
 
 class OrderReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,13 +99,13 @@ class OrderReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     @classmethod
     def of(cls, incoming: Incoming, accepted: Accepted) -> OrderReceipt:
         """Show what became of one order."""
-        state = accepted.state.value
+        notable = accepted.state is not OrderState.QUEUED and accepted.state in _NOTABLE
         return cls(
-            order=str(incoming.ref),
-            code=accepted.code.value,
-            state=state,
-            title=state if state in _NOTABLE else "",
-            short=dict(accepted.short),
+            order=f"{incoming.order.channel}:{incoming.order.id}",
+            code=accepted.code,  # its text, once written
+            state=accepted.state,
+            title=accepted.state if notable else "",
+            short=dict(accepted.short) if accepted.short else {},
         )
 
 
