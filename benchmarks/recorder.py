@@ -38,6 +38,7 @@ class Recorder:
             self._listening.close()
         for task in self._tasks:
             task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def take(self) -> bytes:
         """Return what was said since the last time."""
@@ -47,17 +48,19 @@ class Recorder:
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         answers, questions = await asyncio.open_unix_connection(self._server_path, limit=_PIECE)
         for source, sink, keep in ((reader, questions, True), (answers, writer, False)):
-            task = asyncio.create_task(self._carry(source, sink, keep=keep))
-            self._tasks.add(task)
+            self._tasks.add(asyncio.create_task(self._carry(source, sink, keep=keep)))
 
     async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, keep: bool) -> None:
-        with contextlib.suppress(ConnectionError):
+        try:
             while data := await source.read(_PIECE):
                 if keep:
                     self._said.append(data)
                 sink.write(data)
                 await sink.drain()
-        sink.close()
+        finally:
+            sink.close()
+            with contextlib.suppress(ConnectionError):
+                await sink.wait_closed()
 
 
 def commands(said: bytes) -> int:
