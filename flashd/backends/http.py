@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
+from msgspec.structs import asdict
+
 from flashd.backends.counting import read_counts
 from flashd.backends.exchange import Answer, Link, by_status, checked_url, plain, plain_refusal, unread
 from flashd.config import BackendConfig, Secret, SecretText
@@ -84,8 +86,8 @@ def encode_order(delivery: Delivery) -> dict[str, Any]:
         "discount": order.discount,
         "tax": order.tax,
         "total": order.total,
-        "customer": {name: getattr(order.customer, name) for name in order.customer.__struct_fields__},
-        "ship_to": {name: getattr(order.ship_to, name) for name in order.ship_to.__struct_fields__},
+        "customer": asdict(order.customer),
+        "ship_to": asdict(order.ship_to),
         "tags": list(order.tags),
         "note": order.note,
     }
