@@ -18,7 +18,7 @@ from flashd.actors.leadership import Leadership
 from flashd.actors.lookout import Lookout, PoolSources
 from flashd.actors.standing_alerts import Fenced, StandingAlerts, committed
 from flashd.actors.teller import Teller
-from flashd.domain.alarm import Signal, heard, not_durable, trial
+from flashd.domain.alarm import HEARD, Signal, heard, not_durable, trial
 from flashd.domain.alert import (
     Quota,
     Receiver,
@@ -40,8 +40,8 @@ FOLLOW_S = 1.0
 LOOK_S = 10.0
 TELL_S = 0.5
 KEEP_CURSOR_S = 5.0  # a cursor that moved past nothing of interest is kept so often
-PAGE = 500
-PAGES_AT_ONCE = 20  # of one pool, before the next has its turn
+PAGE = 1000
+PAGES_AT_ONCE = 10  # of one pool, before the next has its turn
 FAULT_PAUSE_S = 10.0
 PATIENCE_S = 3.0  # whoever led last tells that the store is away after so long,
 OTHERS_PATIENCE_S = 60.0  # and everybody else after so long: the leader may be gone with it
@@ -160,17 +160,17 @@ class Alerter(Actor[None]):
             standing.cursor = await pool.feed.last_id()  # what was before alerts were ever made raises none
         for _ in range(PAGES_AT_ONCE):
             epoch = standing.epoch
-            entries = await pool.feed.read(standing.cursor, limit=PAGE)
+            page = await pool.feed.skim(standing.cursor, HEARD, limit=PAGE)
             if standing.epoch != epoch:
                 return  # a new term began meanwhile, with a cursor of its own
             now_ms = self.clock.now_ms()
-            for entry in entries:
-                standing.take(self._made_of(entry, pool.pool), now_ms)
-                standing.cursor = entry.first if isinstance(entry, Gap) else entry.id
+            for event in page.events:
+                standing.take(self._made_of(event, pool.pool), now_ms)
+            standing.cursor = page.upto
             standing.ripen(now_ms)
             if standing.is_changed:
                 await standing.commit()
-            if len(entries) < PAGE:
+            if page.looked < PAGE:
                 return
 
     def _made_of(self, entry: Event | Gap, pool: str) -> list[Signal]:

@@ -11,7 +11,7 @@ from flashd.domain.flow import BackendSnapshot, ChannelFlow, PollFlow
 from flashd.domain.instant import to_ms
 from flashd.domain.order import OrderState
 from flashd.domain.sale import SaleState
-from flashd.ports import AlertBook, Clock, Feed, Listings, OrderBook, Sales, StockLedger
+from flashd.ports import AlertBook, Clock, Listings, OrderBook, Sales, Skimmer, StockLedger
 
 QUIET_MS = 86_400_000  # what has no other end is over after a day without news
 SETTLED_MS = 120_000  # an answering channel proves nothing about an alert younger than this
@@ -25,7 +25,7 @@ _QUIET_ENDS = frozenset({AlertKind.EVENTS_MISSED, AlertKind.PRICE, AlertKind.TES
 class PoolSources:
     """One pool, as far as alerts are made of it."""
 
-    feed: Feed
+    feed: Skimmer
     book: AlertBook
     orders: OrderBook
     ledger: StockLedger

@@ -286,6 +286,9 @@ _RULES: dict[str, Callable[[str, Mapping[str, Any]], list[Signal]]] = {
     "sale.price_kept": _ends(AlertKind.PRICE, "sale", "channel"),
 }
 
+HEARD = frozenset(_RULES)
+"""The kinds of events that anything is made of; the others need not be read."""
+
 # Alerts that end when no order stands in that state any more; those in BY_BACKEND have a backend as their subject.
 ENDS_WITHOUT: dict[AlertKind, OrderState] = {
     AlertKind.SHORTFALL: OrderState.SHORTFALL,

@@ -23,7 +23,7 @@ from flashd.ports.channel_api import (
 )
 from flashd.ports.channel_book import ChannelBook, PollMark
 from flashd.ports.clock import Clock
-from flashd.ports.feed import Announcer, Feed, StoreHealth, StoreWatch
+from flashd.ports.feed import Announcer, Feed, Skimmed, Skimmer, StoreHealth, StoreWatch
 from flashd.ports.ledger import OrderBook, Quarantined, StockLedger
 from flashd.ports.listings import Dirty, Listings
 from flashd.ports.outflow import BackendGate, Depth, Drop, GateStatus, Outbox
@@ -69,6 +69,8 @@ __all__ = [
     "Sales",
     "Sent",
     "SentCode",
+    "Skimmed",
+    "Skimmer",
     "StockLedger",
     "Stockroom",
     "StoreHealth",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -15,6 +15,30 @@ class Announcer(Protocol):
 
     async def announce(self, pool: str, kind: str, data: Mapping[str, object]) -> str:
         """Append to the pool's journal and publish; return the stream id."""
+
+
+class Skimmed(msgspec.Struct, frozen=True):
+    """A page of the journal, of which only some kinds of events were read."""
+
+    events: tuple[Event | Gap, ...]
+    upto: str  # the id of the last entry that was looked at: where to go on
+    looked: int  # at so many entries
+
+
+class Skimmer(Protocol):
+    """The journal of one pool, for a reader whom few kinds of events concern."""
+
+    pool: str
+
+    async def skim(self, after: str, kinds: Collection[str], *, limit: int = 500) -> Skimmed:
+        """
+        Return the events of these kinds among the next *limit* entries, with a Gap first where some were trimmed.
+
+        What is of another kind costs next to nothing: it is not even decoded.
+        """
+
+    async def last_id(self) -> str:
+        """Return the id of the newest event, "0" before the first. Raises StoreUnavailable."""
 
 
 class Feed(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -18,9 +18,10 @@ from redis.exceptions import RedisError
 
 from flashd.domain.event import Event, Gap, Topic, members_of
 from flashd.errors import StoreUnavailable
+from flashd.ports import Skimmed
 from flashd.store.faults import store_faults
 from flashd.store.generation import stream_id
-from flashd.store.journal import read_entry
+from flashd.store.journal import kind_of, read_entry
 from flashd.store.keys import event_channel, pool_key
 from flashd.store.scripts import load
 
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 
 _POLL_S = 1.0
 _PAGE = 500
+_Entry = tuple[bytes, dict[bytes, bytes]]
 _DRAIN = 1000  # wake-ups that are taken together
 
 
@@ -49,16 +51,32 @@ class RedisFeed:
         Raises:
             StoreUnavailable: Nothing was read; ask again.
         """
+        entries, gap = await self._page(after, limit)
+        return [*gap, *(read_entry(self.pool, entry_id, fields) for entry_id, fields in entries)]
+
+    async def skim(self, after: str, kinds: Collection[str], *, limit: int = _PAGE) -> Skimmed:
+        """
+        Return the events of these kinds among the next *limit* entries, with a Gap first where some were trimmed.
+
+        Raises:
+            StoreUnavailable: Nothing was read; ask again.
+        """
+        entries, gap = await self._page(after, limit)
+        wanted = {kind.encode() for kind in kinds}
+        found = [read_entry(self.pool, entry_id, fields) for entry_id, fields in entries if kind_of(fields) in wanted]
+        upto = entries[-1][0].decode() if entries else gap[0].first if gap else after
+        return Skimmed(events=(*gap, *found), upto=upto, looked=len(entries))
+
+    async def _page(self, after: str, limit: int) -> tuple[list[_Entry], list[Gap]]:
         with store_faults("feed"):
             async with self._client.pipeline(transaction=True) as pipe:
                 pipe.xrange(self._journal, min=f"({after}", count=limit)
                 pipe.hget(self._checkpoint, "upto")
                 entries, upto = await pipe.execute()
-        found: list[Event | Gap] = [read_entry(self.pool, entry_id, fields) for entry_id, fields in entries]
-        if upto is not None and (0, 0) < stream_id(after) < stream_id(upto.decode()):
-            first = (entries[0][0] if entries else upto).decode()
-            found.insert(0, Gap(pool=self.pool, after=after, first=first))
-        return found
+        if upto is None or not (0, 0) < stream_id(after) < stream_id(upto.decode()):
+            return entries, []
+        first = (entries[0][0] if entries else upto).decode()
+        return entries, [Gap(pool=self.pool, after=after, first=first)]
 
     async def last_id(self) -> str:
         """

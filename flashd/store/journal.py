@@ -26,6 +26,19 @@ _ORDERS = 100  # purged at a time
 _DAY_MS = 86_400_000
 
 
+def kind_of(fields: Mapping[bytes, bytes]) -> bytes:
+    """
+    Return an entry's kind, which says whether the rest need be read at all.
+
+    Raises:
+        InvariantBroken: It has none.
+    """
+    try:
+        return fields[b"k"]
+    except KeyError as error:
+        raise InvariantBroken(f"an entry of the journal has no kind: {fields!r:.200}") from error
+
+
 def read_entry(pool: str, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event:
     """
     Read one entry of the stream.

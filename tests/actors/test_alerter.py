@@ -64,7 +64,7 @@ class World:
     async def start(self, **rules: Any) -> Alerter:
         sources = [
             PoolSources(
-                feed=self.journals[name],  # type: ignore[arg-type]  # alerts never follow
+                feed=self.journals[name],
                 book=self.books[name],
                 orders=FakeOrderBook(pool),
                 ledger=FakeLedger(pool),

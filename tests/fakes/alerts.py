@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from flashd.domain.alert import Quota, Standing
-from flashd.domain.event import Event, members_of
+from flashd.domain.event import Event, Gap, members_of
 from flashd.errors import StoreUnavailable
-from flashd.ports import AlertChange, AlertPage, Sent, SentCode
+from flashd.ports import AlertChange, AlertPage, Sent, SentCode, Skimmed
 
 
 @dataclass
@@ -96,7 +97,7 @@ class FakeJournal:
     """A pool's journal as its feed reads it; `happen` writes."""
 
     pool: str = "main"
-    events: list[Event] = field(default_factory=list)
+    events: list[Event | Gap] = field(default_factory=list)
     down: bool = False
     reads: int = 0
 
@@ -105,14 +106,20 @@ class FakeJournal:
         self.events.append(Event(id=f"{number}-0", at_ms=number, kind=kind, pool=self.pool, data=data))
         return f"{number}-0"
 
-    async def read(self, after: str, *, limit: int = 500) -> list[Event]:
+    async def skim(self, after: str, kinds: Collection[str], *, limit: int = 500) -> Skimmed:
         self.reads += 1
         if self.down:
             raise StoreUnavailable("away")
         first = int(after.partition("-")[0])
-        return self.events[first : first + limit]
+        page = self.events[first : first + limit]
+        return Skimmed(
+            events=tuple(event for event in page if isinstance(event, Gap) or event.kind in kinds),
+            upto=(page[-1].first if isinstance(page[-1], Gap) else page[-1].id) if page else after,
+            looked=len(page),
+        )
 
     async def last_id(self) -> str:
         if self.down:
             raise StoreUnavailable("away")
-        return self.events[-1].id if self.events else "0"
+        last = self.events[-1] if self.events else None
+        return (last.first if isinstance(last, Gap) else last.id) if last is not None else "0"

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from redis.asyncio import Redis
 
 from flashd.config import Secret, SecretText, StoreConfig
 from flashd.domain.event import Event, Gap, Topic, members_of, message_of, rfc3339
-from flashd.errors import StoreUnavailable
+from flashd.errors import InvariantBroken, StoreUnavailable
 from flashd.store.connection import connect, listen
 from flashd.store.feed import RedisAnnouncer, RedisFeed
 from tests.servers import KINDS, Server, find_server, missing
@@ -70,6 +71,48 @@ async def test_what_is_announced_is_published_and_kept_with_the_same_meaning(
     published, built = msgspec.json.decode(message["data"]), msgspec.json.decode(message_of(event))
     assert list(published.items()) == list(built.items())
     assert message["data"] == message_of(event)
+
+
+async def test_skimming_decodes_what_is_wanted_alone_and_misses_none_of_it(
+    client: Redis, feed: RedisFeed, announcer: RedisAnnouncer
+) -> None:
+    for number in range(7):
+        await announcer.announce("main", "order.parked" if number % 3 == 1 else "order.accepted", {"n": number})
+    last: Any = await client.xadd("fd:{main}:j", {"k": "order.accepted", "d": "no json"})  # never looked into
+    found: list[int] = []
+    upto, looked = "0", 0
+    while True:
+        page = await feed.skim(upto, {"order.parked", "order.buried"}, limit=3)
+        found += numbers(list(page.events))
+        upto, looked = page.upto, looked + page.looked
+        if page.looked < 3:
+            break
+    assert found == [1, 4]
+    assert (upto, looked) == (last.decode(), 8)
+    page = await feed.skim(upto, {"order.parked"})
+    assert (page.events, page.upto, page.looked) == ((), upto, 0)
+
+
+async def test_skimming_tells_of_a_gap_whatever_is_wanted(
+    client: Redis, feed: RedisFeed, announcer: RedisAnnouncer
+) -> None:
+    ids = [await announcer.announce("main", "order.accepted", {"n": number}) for number in range(5)]
+    key: Any = "fd:{main}:checkpoint"
+    await client.hset(key, "upto", ids[2])
+    await client.xtrim("fd:{main}:j", minid=ids[3], approximate=False)
+    page = await feed.skim(ids[0], {"order.parked"})
+    assert page.events == (Gap(pool="main", after=ids[0], first=ids[3]),)
+    assert page.upto == ids[4]
+    await client.xtrim("fd:{main}:j", maxlen=0, approximate=False)
+    await client.hset(key, "upto", ids[4])
+    page = await feed.skim(ids[0], {"order.parked"})
+    assert (page.events, page.upto) == ((Gap(pool="main", after=ids[0], first=ids[4]),), ids[4])
+
+
+async def test_an_entry_without_a_kind_is_no_entry_of_ours(client: Redis, feed: RedisFeed) -> None:
+    await client.xadd("fd:{main}:j", {"d": "x"})
+    with pytest.raises(InvariantBroken, match="no kind"):
+        await feed.skim("0", {"order.parked"})
 
 
 @pytest.mark.parametrize("ms", [0, 951_782_400_123, 1_709_164_800_000, 4_102_444_799_999])
