@@ -8,15 +8,26 @@ Sending again under the same key reads where it stands and goes on from there; d
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
 import msgspec
 
 from flashd.backends.exchange import Answer, EndedError, Link, by_status, checked_url, plain, plain_refusal, unread
-from flashd.backends.tryton_catalogue import EXTRA, Catalogue, Products, Shop, decode_refusal
+from flashd.backends.tryton_batch import Batches
+from flashd.backends.tryton_catalogue import EXTRA, Catalogue, decode_refusal
+from flashd.backends.tryton_sale import (
+    RANK,
+    SALE_FIELDS,
+    STEP,
+    amount,
+    compare,
+    decode_decimal,
+    encode_lines,
+    encode_sale,
+    is_sale,
+)
+from flashd.backends.tryton_session import Session
 from flashd.config import BackendConfig, PositiveInt, Secret, SecretText
 from flashd.domain.count import Count, CountKind
 from flashd.domain.delivery import (
@@ -33,13 +44,8 @@ from flashd.domain.delivery import (
     Unknown,
     Unsupported,
 )
-from flashd.domain.money import decimal_text
-from flashd.domain.order import Kind, Order
-from flashd.errors import BackendUnavailable
-
-_RANK = {"cancelled": -1, "draft": 0, "quotation": 1, "confirmed": 2, "processing": 3, "done": 4}
-_STEP = {"draft": "quote", "quotation": "confirm"}
-_SALE_FIELDS = ("state", "web_id", "total_amount", "lines.type", "lines.product", "lines.quantity", "lines.unit_price")
+from flashd.domain.order import Kind
+from flashd.errors import BackendUnavailable, ConfigError
 
 
 class Config(BackendConfig, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -56,115 +62,12 @@ class Config(BackendConfig, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     # The products of extra lines; by default a line with words only
     extras: dict[Literal["shipping", "discount", "tax", "rounding"], PositiveInt] = msgspec.field(default_factory=dict)
     until: Literal["draft", "quotation", "confirmed"] = "confirmed"
+    # Who quotes and confirms several sales at once, which the key cannot; needed where batch is above 1
+    user: str = ""
+    password: Secret | None = None
     counts: Literal["", "physical", "available"] = (
         ""  # what to tell of the shop's warehouse: quantity, forecast_quantity
     )
-
-
-class SaleLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One line as it goes into the sale: never repriced, without taxes of Tryton's own."""
-
-    product: int | None
-    unit: int | None
-    quantity: int
-    unit_price: Decimal
-    description: str = ""
-
-    @property
-    def measure(self) -> tuple[int | None, int, Decimal]:
-        """What must be equal in Tryton."""
-        return (self.product, self.quantity, self.unit_price.normalize())
-
-
-def encode_lines(order: Order, products: Products) -> list[SaleLine]:
-    """Return the lines whose sum is exactly the order's total."""
-    lines = [
-        SaleLine(
-            product=products[line.sku][0],
-            unit=products[line.sku][1],
-            quantity=line.quantity,
-            unit_price=_amount(line.unit_price, order.currency),
-            description=line.title,
-        )
-        for line in order.lines
-    ]
-    extras = {
-        "shipping": order.shipping,
-        "discount": -order.discount - sum(line.discount for line in order.lines),
-        "tax": order.tax,
-        "rounding": order.total - order.sum_of_parts,  # of an order that a human let go as it is
-    }
-    for name, amount in extras.items():
-        if amount:
-            product, unit = products.get(EXTRA + name, (None, None))
-            price = _amount(amount, order.currency)
-            line = SaleLine(product=product, unit=unit, quantity=1, unit_price=price, description=name.capitalize())
-            lines.append(line)
-    return lines
-
-
-def _amount(minor: int, currency: str) -> Decimal:
-    return Decimal(decimal_text(minor, currency))
-
-
-def encode_comment(order: Order) -> str:
-    """Return what has no field of its own in a sale: who bought, and the address in words."""
-    who, to = order.customer, order.ship_to
-    place = " ".join(part for part in (to.postcode, to.city, to.region, to.country) if part)
-    parts = (who.name, who.email, who.phone, to.name, to.company, to.street, to.street2, place, to.phone, order.note)
-    return "\n".join(dict.fromkeys(part for part in parts if part))
-
-
-def encode_sale(
-    delivery: Delivery, lines: Sequence[SaleLine], shop: Shop, *, config: Config, currency: int, ship_to: int
-) -> dict[str, Any]:
-    """Return the fields of the sale."""
-    order = delivery.order
-    return {
-        "company": shop.company,
-        "currency": currency,
-        "party": config.party,
-        "invoice_address": shop.address,
-        "shipment_address": ship_to,
-        "warehouse": shop.warehouse,
-        "web_shop": config.shop,
-        "web_id": delivery.key,
-        "reference": plain(order.number or order.id),
-        "description": plain(f"{order.channel} {order.id}"),
-        "comment": encode_comment(order),
-        "lines": [["create", [_encode_line(line) for line in lines]]],
-    }
-
-
-def _encode_line(line: SaleLine) -> dict[str, Any]:
-    price = {"__class__": "Decimal", "decimal": str(line.unit_price)}
-    fields = {"product": line.product, "unit": line.unit, "description": line.description}
-    return {"type": "line", "quantity": line.quantity, "unit_price": price} | {k: v for k, v in fields.items() if v}
-
-
-def decode_decimal(value: object) -> Decimal | None:
-    """Read Tryton's way of writing an exact number."""
-    try:
-        return Decimal(value["decimal"]) if isinstance(value, dict) else None
-    except (KeyError, TypeError, InvalidOperation):
-        return None
-
-
-def compare(sale: Mapping[str, Any], lines: Sequence[SaleLine], total: Decimal) -> str:
-    """Say how a sale that was read differs from what was sent; "" if it does not."""
-    if sale.get("state") == "cancelled":
-        return "it is cancelled in Tryton"
-    if decode_decimal(sale.get("total_amount")) != total:
-        return "its total is another"
-    theirs: Counter[object] = Counter()
-    for line in sale.get("lines") or ():
-        price = decode_decimal(line.get("unit_price"))
-        if line.get("type") == "line" and price is not None:
-            product = line.get("product")
-            theirs[
-                product["id"] if isinstance(product, dict) else product, line.get("quantity"), price.normalize()
-            ] += 1
-    return "" if theirs == Counter(line.measure for line in lines) else "its lines are others"
 
 
 class TrytonBackend:
@@ -172,12 +75,15 @@ class TrytonBackend:
 
     kind: ClassVar[str] = "tryton"
 
-    def __init__(self, name: str, config: Config, key: str) -> None:
+    def __init__(self, name: str, config: Config, key: str, password: str = "") -> None:
         self.name = name
         kinds = frozenset({Kind.CREATE, Kind.CANCEL})
-        self.traits = BackendTraits(idempotent=True, lookup=True, kinds=kinds, counts=bool(config.counts))
+        self.traits = BackendTraits(
+            idempotent=True, lookup=True, kinds=kinds, counts=bool(config.counts), batch=config.batch
+        )
         self._config = config
-        self._model = f"{config.url.rstrip('/')}{'/' if config.database else ''}{config.database}/rest/model"
+        database_url = f"{config.url.rstrip('/')}{'/' if config.database else ''}{config.database}"
+        self._model = f"{database_url}/rest/model"
         self._link = Link(
             headers={"Authorization": f"bearer {key}", "Accept-Language": "en"},
             max_in_flight=config.max_in_flight,
@@ -190,6 +96,17 @@ class TrytonBackend:
             party=config.party,
             address=config.address,
             products={**config.products, **{EXTRA + name: product for name, product in config.extras.items()}},
+        )
+        self._session = Session(self._link, database_url, config.user, password) if config.user else None
+        self._batches = Batches(
+            self._link,
+            self._model,
+            self._catalogue,
+            self._session,
+            shop=config.shop,
+            until=config.until,
+            in_words=config.ship_to == "comment",
+            advance=self._advance,
         )
 
     async def deliver(self, delivery: Delivery) -> Outcome:
@@ -227,12 +144,22 @@ class TrytonBackend:
         backend_ref = str(sales[0]["id"])
         if difference:
             return Mismatch(reason=difference, backend_ref=backend_ref)
-        half = _RANK[sales[0]["state"]] < _RANK[self._config.until]
+        half = RANK[sales[0]["state"]] < RANK[self._config.until]
         return Absent(half_done=backend_ref) if half else Found(backend_ref=backend_ref)
+
+    async def deliver_many(self, deliveries: Sequence[Delivery]) -> Sequence[Outcome]:
+        """Bring the sales of new orders where the configuration wants them, in `timeout_s` for all of them."""
+        if len(deliveries) == 1:
+            return [await self.deliver(deliveries[0])]
+        return await self._batches.deliver(deliveries, self._config.timeout_s)
+
+    async def find_many(self, deliveries: Sequence[Delivery]) -> Sequence[Finding]:
+        """Look the sales of new orders up by their web ids with one request, and compare each."""
+        return await self._batches.find(deliveries, self._config.timeout_s)
 
     async def check(self) -> str:
         """
-        Read the web shop and try a look-up.
+        Read the web shop, try a look-up, and the login where there is one.
 
         Raises:
             BackendUnavailable: It did not answer, refused the key, or lacks a record that the configuration names.
@@ -240,6 +167,8 @@ class TrytonBackend:
         try:
             shop = await self._catalogue.read_shop()
             await self._catalogue.search("sale.sale", [["web_id", "=", "fd-check"]], ("state",))
+            if self._session is not None:
+                await self._session.open()
         except EndedError as ended:
             raise BackendUnavailable(f"backend {self.name}: {ended.outcome.reason}") from None
         return f"Tryton at {self._config.url}, database {self._config.database}, web shop {shop.name}"
@@ -271,7 +200,6 @@ class TrytonBackend:
             delivery,
             lines,
             shop,
-            config=self._config,
             currency=await catalogue.currency(order.currency),
             ship_to=shop.address if in_words else await catalogue.address(order.ship_to, shop),
         )
@@ -283,9 +211,9 @@ class TrytonBackend:
             return trouble
         if refusal is not None:
             return await self._refused(delivery, refusal)
-        if answer.status != 200 or not _is_sale(body) or body.get("web_id") != delivery.key:
+        if answer.status != 200 or not is_sale(body) or body.get("web_id") != delivery.key:
             return unread(answer)
-        if decode_decimal(body.get("total_amount")) != _amount(order.total, order.currency):
+        if decode_decimal(body.get("total_amount")) != amount(order.total, order.currency):
             return Doubtful(reason=f"sale {body['id']} has another total than was sent")
         return await self._advance(delivery, body["id"], body["state"])
 
@@ -309,8 +237,8 @@ class TrytonBackend:
         return await self._advance(delivery, sales[0]["id"], sales[0]["state"])
 
     async def _advance(self, delivery: Delivery, sale_id: int, state: str) -> Outcome:
-        while _RANK[state] < _RANK[self._config.until]:
-            answer = await self._link.post(f"{self._model}/sale.sale/{sale_id}/{_STEP[state]}?f=state", {})
+        while RANK[state] < RANK[self._config.until]:
+            answer = await self._link.post(f"{self._model}/sale.sale/{sale_id}/{STEP[state]}?f=state", {})
             before, refusal = state, decode_refusal(answer) if isinstance(answer, Answer) else None
             if refusal is not None:  # perhaps only because somebody else did this step: a repeated one is refused
                 sales = await self._sales_or_doubt(delivery)
@@ -322,9 +250,9 @@ class TrytonBackend:
                     return Declined(reason=f"sale {sale_id} stays a {state} in Tryton: {reason}")
             elif isinstance(answer, Answer):
                 body = answer.json
-                if answer.status == 200 and _is_sale(body) and body["id"] == sale_id:
+                if answer.status == 200 and is_sale(body) and body["id"] == sale_id:
                     state = body["state"]
-            if _RANK[state] <= _RANK[before]:
+            if RANK[state] <= RANK[before]:
                 # Whatever it was, the sale is there: only a look-up may decide, and no human may cancel it meanwhile.
                 trouble = (by_status(answer) or unread(answer)) if isinstance(answer, Answer) else answer
                 return Doubtful(reason=plain(f"sale {sale_id} was a {before}: {trouble.reason}"))
@@ -336,7 +264,7 @@ class TrytonBackend:
         state = sales[0]["state"] if sales else "gone"
         if state == "cancelled":
             return Delivered(backend_ref=number)
-        if state not in _STEP:
+        if state not in STEP:
             return Unsupported(reason=f"sale {number} is {state} in Tryton: it must be undone there by hand")
         answer = await self._link.post(f"{self._model}/sale.sale/{number}/cancel?f=state", {})
         if not isinstance(answer, Answer):
@@ -344,7 +272,7 @@ class TrytonBackend:
         body, refusal = answer.json, decode_refusal(answer)
         if refusal is not None:
             return Unsupported(reason=plain_refusal(refusal, delivery.order))
-        if answer.status == 200 and _is_sale(body) and str(body["id"]) == number and body["state"] == "cancelled":
+        if answer.status == 200 and is_sale(body) and str(body["id"]) == number and body["state"] == "cancelled":
             return Delivered(backend_ref=number)
         return by_status(answer) or unread(answer)
 
@@ -355,8 +283,8 @@ class TrytonBackend:
             wanted: list[object] = ["web_id", "=", delivery.key]
         else:
             wanted = ["id", "=", int(delivery.backend_ref)]
-        sales = await self._catalogue.search("sale.sale", [["web_shop", "=", self._config.shop], wanted], _SALE_FIELDS)
-        if not all(_is_sale(sale) for sale in sales):
+        sales = await self._catalogue.search("sale.sale", [["web_shop", "=", self._config.shop], wanted], SALE_FIELDS)
+        if not all(is_sale(sale) for sale in sales):
             raise EndedError(Doubtful(reason="a sale that was read has no state that is known"))
         return sales
 
@@ -371,11 +299,7 @@ class TrytonBackend:
             return f"{len(sales)} sales under one key"
         order = delivery.order
         lines = encode_lines(order, await self._catalogue.products(order))
-        return compare(sales[0], lines, _amount(order.total, order.currency))
-
-
-def _is_sale(body: object) -> bool:
-    return isinstance(body, dict) and isinstance(body.get("id"), int) and body.get("state") in _RANK
+        return compare(sales[0], lines, amount(order.total, order.currency))
 
 
 def connect(name: str, config: Config, reveal: Callable[[Secret], SecretText]) -> TrytonBackend:
@@ -383,7 +307,16 @@ def connect(name: str, config: Config, reveal: Callable[[Secret], SecretText]) -
     Make the adapter; nothing is opened yet.
 
     Raises:
-        ConfigError: The address cannot be used.
+        ConfigError: The address cannot be used, or a batch lacks the login that it needs.
     """
-    checked_url(f"backends.{name}.url", config.url)
-    return TrytonBackend(name, config, str(reveal(config.secret)))
+    where = f"backends.{name}"
+    checked_url(f"{where}.url", config.url)
+    if bool(config.user) != (config.password is not None):
+        raise ConfigError(f"{where}: user and password go together")
+    if config.batch > 1 and config.until != "draft" and not config.user:
+        raise ConfigError(
+            f"{where}.batch = {config.batch}: Tryton's REST API quotes and confirms one sale at a time; write user and"
+            " password too, for its JSON-RPC takes several"
+        )
+    password = str(reveal(config.password)) if config.password is not None else ""
+    return TrytonBackend(name, config, str(reveal(config.secret)), password)

@@ -12,7 +12,7 @@ import msgspec
 
 from flashd.backends.exchange import Answer, EndedError, Link, by_status, plain, unread
 from flashd.domain.count import Count, CountKind
-from flashd.domain.delivery import Away, Declined
+from flashd.domain.delivery import Away, Declined, Doubtful, Later
 from flashd.domain.order import Address, Order
 
 PAGE = 500  # products read at a time
@@ -23,9 +23,11 @@ Products = Mapping[str, tuple[int, int]]  # SKU or extra -> (product, unit)
 class Shop(msgspec.Struct, frozen=True, kw_only=True):
     """What an order takes from its web shop."""
 
+    id: int
     name: str
     company: int
     warehouse: int | None
+    party: int  # who buys, as configured
     address: int
 
 
@@ -72,6 +74,7 @@ class Catalogue:
         self._model = model
         self._shop_id, self._party, self._address_id = shop, party, address
         self._configured = products
+        self._extras = [name for name in products if name.startswith(EXTRA)]
         self._shop: Shop | None = None
         self._products: dict[str, tuple[int, int]] = {}
         self._ids: dict[tuple[str, str], int | None] = {}
@@ -107,18 +110,19 @@ class Catalogue:
             query += f"&p={page[0]}&s={page[1]}&o={encode_domain([['id', 'ASC']])}"
         headers = {"X-Tryton-Context": encode_domain(context)} if context is not None else None
         answer = await self._link.get(f"{self._model}/{model}?d={encode_domain(domain)}{query}", headers=headers)
-        if not isinstance(answer, Answer):
-            raise EndedError(answer)
-        trouble, refusal, body = by_status(answer), decode_refusal(answer), answer.json
-        if trouble is None and refusal is not None:
-            trouble = Away(reason=plain(f"{model} cannot be read with this key: {refusal}"))
-        if trouble is not None:
-            raise EndedError(trouble)
-        if answer.status != 200 or not isinstance(body, list):
-            raise EndedError(unread(answer))
-        if not all(isinstance(record, dict) and isinstance(record.get("id"), int) for record in body):
-            raise EndedError(unread(answer))
-        return body
+        return _records(model, answer)
+
+    async def gather(self, model: str, domain: Sequence[object], fields: Sequence[str]) -> list[dict[str, Any]]:
+        """
+        Return what `search` would, where *domain* may be long: gunicorn takes an address of 4,094 bytes at most.
+
+        Raises:
+            EndedError: The answer was none that can be read.
+        """
+        asked = {"domain": domain, "fields_names": list(fields)}
+        answer = await self._link.post(f"{self._model}/{model}/search_read", asked)
+        # What is read through another record stands under "name." here, and under "name" where `search` reads.
+        return [{name.removesuffix("."): value for name, value in record.items()} for record in _records(model, answer)]
 
     async def counts(self, kind: CountKind, *, source: str, now_ms: int) -> list[Count]:
         """
@@ -179,8 +183,18 @@ class Catalogue:
             address = places[0]["id"]
         warehouses = shop.get("warehouses") or [None]
         return Shop(
-            name=plain(str(shop.get("name"))), company=shop["company"], warehouse=warehouses[0], address=address
+            id=self._shop_id,
+            name=plain(str(shop.get("name"))),
+            company=shop["company"],
+            warehouse=warehouses[0],
+            party=self._party,
+            address=address,
         )
+
+    @property
+    def known(self) -> Products:
+        """Product and unit of each SKU and each extra line that was read."""
+        return self._products
 
     async def products(self, order: Order) -> Products:
         """
@@ -189,25 +203,46 @@ class Catalogue:
         Raises:
             EndedError: As above, or declined, since a SKU is not known or not for sale.
         """
-        extras = [name for name in self._configured if name.startswith(EXTRA)]
-        missing = [name for name in dict.fromkeys([*(line.sku for line in order.lines), *extras]) if self._lacks(name)]
-        if missing:
-            ids = {self._configured[name] for name in missing if name in self._configured}
-            codes = [name for name in missing if name not in self._configured]
-            domain = ["OR", ["id", "in", sorted(ids)], ["code", "in", codes]]
-            found = await self.search("product.product", domain, ("code", "salable", "sale_uom"))
-            by_id = {record["id"]: record for record in found}
-            by_code = {record.get("code"): record for record in found}
-            for name in missing:
-                record = by_id.get(self._configured[name]) if name in self._configured else by_code.get(name)
-                if record is None or not record.get("salable") or not isinstance(record.get("sale_uom"), int):
-                    said = "not known" if record is None else "not for sale"
-                    raise EndedError(Declined(reason=plain(f"{name.strip(EXTRA)} is {said} in Tryton")))
-                self._products[name] = (record["id"], record["sale_uom"])
+        declined = self.lacks(order, await self.learn([order]))
+        if declined is not None:
+            raise EndedError(declined)
         return self._products
 
-    def _lacks(self, name: str) -> bool:
-        return name not in self._products
+    async def learn(self, orders: Sequence[Order]) -> dict[str, str]:
+        """
+        Read what is not known yet of the products of *orders*, in one request.
+
+        Returns:
+            What is the matter with those that cannot be sold, by SKU or extra line.
+
+        Raises:
+            EndedError: As above.
+        """
+        skus = (line.sku for order in orders for line in order.lines)
+        missing = [name for name in dict.fromkeys([*skus, *self._extras]) if name not in self._products]
+        if not missing:
+            return {}
+        ids = {self._configured[name] for name in missing if name in self._configured}
+        codes = [name for name in missing if name not in self._configured]
+        domain = ["OR", ["id", "in", sorted(ids)], ["code", "in", codes]]
+        found = await self.gather("product.product", domain, ("code", "salable", "sale_uom"))
+        by_id = {record["id"]: record for record in found}
+        by_code = {record.get("code"): record for record in found}
+        lacking = {}
+        for name in missing:
+            record = by_id.get(self._configured[name]) if name in self._configured else by_code.get(name)
+            if record is None or not record.get("salable") or not isinstance(record.get("sale_uom"), int):
+                lacking[name] = "not known" if record is None else "not for sale"
+            else:
+                self._products[name] = (record["id"], record["sale_uom"])
+        return lacking
+
+    def lacks(self, order: Order, lacking: Mapping[str, str]) -> Declined | None:
+        """Say which of *lacking*, as `learn` tells it, keeps *order* out."""
+        for name in (*(line.sku for line in order.lines), *self._extras):
+            if name in lacking:
+                return Declined(reason=plain(f"{name.strip(EXTRA)} is {lacking[name]} in Tryton"))
+        return None
 
     def forget(self, order: Order) -> None:
         """Read the products of *order* again next time."""
@@ -229,8 +264,7 @@ class Catalogue:
         """
         if not (to.street or to.city):
             return shop.address
-        country = await self._id("country.country", to.country) if to.country else None
-        fields = encode_address(to, self._party, country)
+        fields = await self._place(to)
         same = [[name, "=", value] for name, value in fields.items()]
         found = await self.search("party.address", same, first=True)
         if found:
@@ -246,9 +280,75 @@ class Catalogue:
             return int(body["id"])
         raise EndedError(by_status(answer) or unread(answer))
 
+    async def addresses(self, places: Sequence[Address], shop: Shop) -> dict[Address, int | Declined]:
+        """
+        Return what `address` would of each place, with two or three requests for all of them.
+
+        Raises:
+            EndedError: As above.
+        """
+        ids: dict[Address, int | Declined] = {to: shop.address for to in places if not (to.street or to.city)}
+        fields = {to: await self._place(to) for to in dict.fromkeys(places) if to not in ids}
+        if fields:
+            ids |= await self._there(fields)
+            made = {_measure(fields[to]): fields[to] for to in fields if to not in ids}
+            if made:
+                records = [
+                    {name: value for name, value in place.items() if value is not None} for place in made.values()
+                ]
+                answer = await self._link.post(f"{self._model}/party.address/create", {"vlist": records})
+                if not isinstance(answer, Answer):
+                    raise EndedError(answer)
+                if decode_refusal(answer) is None and answer.status != 200:
+                    raise EndedError(by_status(answer) or unread(answer))
+                ids |= await self._there(fields)
+        for to in fields:
+            if to not in ids:  # one of them was refused, and with it all; or Tryton writes it in a way of its own
+                try:
+                    ids[to] = await self.address(to, shop)
+                except EndedError as ended:
+                    if not isinstance(ended.outcome, Declined):
+                        raise
+                    ids[to] = ended.outcome
+        return ids
+
+    async def _place(self, to: Address) -> dict[str, Any]:
+        return encode_address(to, self._party, await self._id("country.country", to.country) if to.country else None)
+
+    async def _there(self, fields: Mapping[Address, Mapping[str, Any]]) -> dict[Address, int]:
+        same = [[[name, "=", value] for name, value in place.items()] for place in fields.values()]
+        names = next(iter(fields.values()))
+        found = await self.gather("party.address", ["OR", *same], [*names])
+        oldest = {_measure({name: record.get(name) for name in names}): record["id"] for record in _newest_first(found)}
+        return {to: oldest[_measure(place)] for to, place in fields.items() if _measure(place) in oldest}
+
     async def _id(self, model: str, code: str) -> int | None:
         known = (model, code)
         if self._ids.get(known) is None:
             found = await self.search(model, [["code", "=", code]])
             self._ids[known] = found[0]["id"] if found else None
         return self._ids[known]
+
+
+def _records(model: str, answer: Answer | Later | Doubtful) -> list[dict[str, Any]]:
+    if not isinstance(answer, Answer):
+        raise EndedError(answer)
+    trouble, refusal, body = by_status(answer), decode_refusal(answer), answer.json
+    if trouble is None and refusal is not None:
+        trouble = Away(reason=plain(f"{model} cannot be read with this key: {refusal}"))
+    if trouble is not None:
+        raise EndedError(trouble)
+    if answer.status != 200 or not isinstance(body, list):
+        raise EndedError(unread(answer))
+    if not all(isinstance(record, dict) and isinstance(record.get("id"), int) for record in body):
+        raise EndedError(unread(answer))
+    return body
+
+
+def _measure(fields: Mapping[str, Any]) -> tuple[object, ...]:
+    """What tells two addresses apart: Tryton cuts blanks off at both ends."""
+    return tuple((value.strip() or None) if isinstance(value, str) else value for value in fields.values())
+
+
+def _newest_first(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(records, key=lambda record: -record["id"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode
+from base64 import b64decode, urlsafe_b64decode
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -54,46 +54,104 @@ def _decimal(text: object) -> dict[str, str]:
     return {"__class__": "Decimal", "decimal": str(text)}
 
 
+_TRYTON_STEPS = {
+    "quote": ({"draft"}, "quotation"),
+    "confirm": ({"quotation"}, "confirmed"),
+    "process": ({"confirmed", "processing"}, "processing"),
+    "cancel": ({"draft"}, "cancelled"),
+}
+TRYTON_UNIQUE = "The web ID on the sale must be unique per shop."
+
+
+class RefusedError(Exception):
+    """Tryton's UserError: the transaction is rolled back."""
+
+
 @dataclass
 class TrytonStandIn:
-    """The few routes of Tryton's REST API that the adapter uses."""
+    """The few routes of Tryton's REST API and of its JSON-RPC that the adapter uses."""
 
     sales: dict[int, dict[str, Any]] = field(default_factory=dict)
     places: list[dict[str, Any]] = field(default_factory=lambda: [{"id": 2, "party": 2}])
     added: Decimal = Decimal(0)  # what Tryton adds of its own, where it is told wrongly
-    refuses: str = ""  # the step that it refuses, with these words
+    refuses: str = ""  # the step that it refuses
+    refuses_for: set[str] = field(default_factory=set)  # the web ids it refuses it for; none: for all
+    poison: int = 0  # a product that no sale can be made with
+    processes: bool = False  # what is confirmed, in a transaction of its own right behind it
+    unprocessable: set[str] = field(default_factory=set)  # web ids for which that transaction is rolled back
+    logins: int = 0
+    session: str = ""  # the one that is valid
 
     def writes(self, request: Request) -> bool:
-        return request.method == "POST" and request.path == "/erp/rest/model/sale.sale"
+        models = "/erp/rest/model/sale.sale"
+        return request.method == "POST" and request.path in {models, f"{models}/create"}
 
     def held(self, key: str) -> int:
         return sum(sale["web_id"] == key for sale in self.sales.values())
 
     def handle(self, request: Request) -> Reply:
+        if request.path == "/erp/rpc/":
+            return self._rpc(request)
         _, _, _, _, model, *rest = request.path.split("/")
-        if request.method == "GET":
-            return Reply.of(self._search(model, self._domain(request)))
-        if model == "party.address":
-            self.places.append({"id": len(self.places) + 2, **request.json})
-            return Reply.of({"id": self.places[-1]["id"]})
+        try:
+            if request.method == "GET":
+                return Reply.of(self._search(model, self._domain(request)))
+            return self._post(model, rest, request.json)
+        except RefusedError as refused:
+            return Reply.of({"status": 400, "message": str(refused), "description": ""}, 400)
+
+    def _post(self, model: str, rest: list[str], body: dict[str, Any]) -> Reply:
+        if rest == ["search_read"]:
+            return Reply.of([self._dotted(record) for record in self._search(model, body["domain"])])
+        make = self._make_places if model == "party.address" else self._make_sales
+        if rest == ["create"]:
+            return Reply.of([record["id"] for record in make(body["vlist"])])
         if not rest:
-            return self._create(request.json)
+            (made,) = make([body])
+            return Reply.of({name: made[name] for name in ("id", "state", "web_id", "total_amount") if name in made})
         sale = self.sales[int(rest[0])]
-        steps = {
-            "quote": ("draft", "quotation"),
-            "confirm": ("quotation", "confirmed"),
-            "cancel": ("draft", "cancelled"),
-        }
-        before, after = steps[rest[1]]
-        if sale["state"] != before or rest[1] == self.refuses:
-            message = f'You can not call "{rest[1]}" for Ada Lovelace'
-            return Reply.of({"status": 400, "message": message, "description": ""}, 400)
-        sale["state"] = after
-        return Reply.of({"id": sale["id"], "state": after})
+        state = self._step(rest[1], [sale])
+        return Reply.of({"id": sale["id"], "state": state})
+
+    def _rpc(self, request: Request) -> Reply:
+        body = request.json
+        if body["method"] == "common.db.login":
+            user, given, _ = body["params"]
+            if (user, given) != ("flashd", {"password": "secret"}):
+                return Reply(401)
+            self.logins += 1
+            self.session = f"session {self.logins}"
+            return Reply.of({"id": 1, "result": [3, self.session, None]})
+        if b64decode(request.headers["authorization"].partition(" ")[2]).decode() != f"flashd:3:{self.session}":
+            return Reply(401)
+        _, _, _, name = body["method"].split(".")
+        try:
+            self._step(name, [self.sales[number] for number in body["params"][0]])
+        except RefusedError as refused:
+            return Reply.of({"id": 1, "error": ["UserError", [str(refused), "", None]]})
+        return Reply.of({"id": 1, "result": None})
+
+    def _step(self, name: str, sales: list[dict[str, Any]]) -> str:
+        before, after = _TRYTON_STEPS[name]
+        for sale in sales:
+            spared = self.refuses_for and sale["web_id"] not in self.refuses_for
+            refused = name == self.refuses and not spared
+            stuck = name == "process" and sale["web_id"] in self.unprocessable
+            if sale["state"] not in before or refused or stuck:
+                raise RefusedError(f'You can not call "{name}" for Ada Lovelace')
+        for sale in sales:
+            sale["state"] = after
+        if name == "confirm" and self.processes and not self.unprocessable & {sale["web_id"] for sale in sales}:
+            for sale in sales:
+                sale["state"] = "processing"
+        return after
 
     def _domain(self, request: Request) -> list[Any]:
         decoded: list[Any] = msgspec.json.decode(urlsafe_b64decode(request.query["d"][0]))
         return decoded
+
+    def _dotted(self, record: dict[str, Any]) -> dict[str, Any]:
+        return {f"{name}." if name == "lines" else name: value for name, value in record.items()}
 
     def _search(self, model: str, domain: list[Any]) -> list[dict[str, Any]]:
         if model == "web.shop":
@@ -105,27 +163,47 @@ class TrytonStandIn:
                 for code in codes
                 if code.startswith("SKU-")
             ]
-        if model in {"currency.currency", "country.country"}:
+        if model == "currency.currency":
+            return [{"id": 1}] if domain[0][2] != "ZZZ" else []
+        if model == "country.country":
             return [{"id": 1}]
         found = self.places if model == "party.address" else list(self.sales.values())
-        return [record for record in found if all(record.get(name) == value for name, _, value in domain)]
+        return [record for record in found if self._matches(record, domain)]
 
-    def _create(self, body: dict[str, Any]) -> Reply:
-        if self.held(body["web_id"]):
-            message = "The web ID on the sale must be unique per shop."
-            return Reply.of({"status": 400, "message": message, "description": ""}, 400)
-        number = len(self.sales) + 1
-        lines = [
-            {
-                **line,
-                "quantity": float(line["quantity"]),
-                "product": {"id": line["product"]} if "product" in line else None,
-            }
-            for line in body["lines"][0][1]
-        ]
-        total = sum((Decimal(line["unit_price"]["decimal"]) * int(line["quantity"]) for line in lines), self.added)
-        self.sales[number] = {**body, "id": number, "state": "draft", "lines": lines, "total_amount": _decimal(total)}
-        return Reply.of({name: self.sales[number][name] for name in ("id", "state", "web_id", "total_amount")})
+    def _matches(self, record: dict[str, Any], domain: list[Any]) -> bool:
+        if domain[0] == "OR":
+            return any(self._matches(record, one) for one in domain[1:])
+        return all(
+            record.get(name) in value if operator == "in" else record.get(name) == value
+            for name, operator, value in domain
+        )
+
+    def _make_places(self, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if any(body.get("city") == "Nowhere" for body in bodies):
+            raise RefusedError("Nowhere is no city for Ada Lovelace")
+        made = [{"id": len(self.places) + 2 + more, **body} for more, body in enumerate(bodies)]
+        self.places += made
+        return made
+
+    def _make_sales(self, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        made = []
+        for number, body in enumerate(bodies, len(self.sales) + 1):
+            if self.held(body["web_id"]):
+                raise RefusedError(TRYTON_UNIQUE)
+            lines = [
+                {
+                    **line,
+                    "quantity": float(line["quantity"]),
+                    "product": {"id": line["product"]} if "product" in line else None,
+                }
+                for line in body["lines"][0][1]
+            ]
+            if any(line.get("product") == {"id": self.poison} for line in lines):
+                raise RefusedError("The unit is of another category, Ada Lovelace")
+            total = sum((Decimal(line["unit_price"]["decimal"]) * int(line["quantity"]) for line in lines), self.added)
+            made.append({**body, "id": number, "state": "draft", "lines": lines, "total_amount": _decimal(total)})
+        self.sales |= {sale["id"]: sale for sale in made}
+        return made
 
 
 @dataclass

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from flashd.backends.tryton import Config, TrytonBackend, compare, connect, decode_decimal, encode_lines
+from flashd.backends.tryton import Config, TrytonBackend, connect
+from flashd.backends.tryton_sale import compare, decode_decimal, encode_lines
 from flashd.config import Secret
 from flashd.domain.delivery import Absent, Declined, Delivered, Doubtful, Found, Later, Mismatch
 from flashd.domain.order import Line
