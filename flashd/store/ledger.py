@@ -77,7 +77,6 @@ class RedisLedger:
         self._client: Any = client  # its types allow for decoded answers, which this store never asks for
         self._default = SellingTerms(locations=(location,))
         self._locations = {location}  # all that were ever heard of
-        self._surveyed = False
         self.adopt(kinds or {}, terms or {})
         self._configured = tuple(kinds or ())
         self._names: tuple[str, ...] = ()
@@ -274,15 +273,10 @@ class RedisLedger:
         """Return the counters of these SKUs, or of all, at every location where they are known."""
         stock = pool_key(self.pool, "stock")
         with store_faults("levels"):
-            if skus and self._surveyed:
+            if skus:
                 pairs = await self._levels_of(list(dict.fromkeys(skus)))
             else:
                 pairs = {field.decode(): value async for field, value in self._client.hscan_iter(stock, count=1000)}
-                self._locations.update(field.partition("\x1f")[2] for field in pairs)
-                self._surveyed = True
-                if skus:
-                    wanted = set(skus)
-                    pairs = {field: value for field, value in pairs.items() if field.partition("\x1f")[0] in wanted}
         return [_level_at(field, value) for field, value in sorted(pairs.items()) if value is not None]
 
     async def _levels_of(self, skus: Sequence[str]) -> dict[str, bytes | None]:
