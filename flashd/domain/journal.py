@@ -56,11 +56,30 @@ def moves_of(event: Event) -> list[Move]:
     return msgspec.convert(event.data.get("moves", []), list[Move])
 
 
+class _Moving(msgspec.Struct):
+    moves: list[Move] = []
+
+
+_MOVING = msgspec.json.Decoder(_Moving)
+
+
+def moves_in(members: bytes) -> list[Move]:
+    """Return the moves in an entry's members, JSON text without its braces; nothing else of it is made an object."""
+    return _MOVING.decode(b"{" + members + b"}").moves
+
+
 def fold(events: Iterable[Event], tallies: Tallies | None = None) -> Tallies:
     """Add the moves of *events* to *tallies* (none by default) and return them."""
     tallies = {} if tallies is None else tallies
     for event in events:
-        for move in moves_of(event):
-            tally = tallies.setdefault((move.sku, move.location), Tally())
-            tally.add(move, recounted=event.kind == RECOUNTED)
+        add_moves(tallies, event.kind, moves_of(event))
     return tallies
+
+
+def add_moves(tallies: Tallies, kind: str, moves: Iterable[Move]) -> None:
+    """Add the moves of one event of that kind."""
+    for move in moves:
+        place = (move.sku, move.location)
+        if place not in tallies:
+            tallies[place] = Tally()
+        tallies[place].add(move, recounted=kind == RECOUNTED)

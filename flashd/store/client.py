@@ -27,9 +27,14 @@ class Client(Redis):
         await super().aclose(close_connection_pool)
 
 
+def wire_of(client: Redis) -> Wire | None:
+    """Return the connection that carries scripts, if *client* has one."""
+    return client.wire if isinstance(client, Client) else None
+
+
 async def ask(client: Redis, command: Command) -> Any:
     """Send a script's command by the best way that *client* has."""
-    wire = client.wire if isinstance(client, Client) else None
+    wire = wire_of(client)
     if wire is not None:
         return await wire.call(*command)
     return await client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py left it untyped

@@ -21,7 +21,7 @@ from flashd.errors import StoreUnavailable
 from flashd.ports import Skimmed
 from flashd.store.faults import store_faults
 from flashd.store.generation import stream_id
-from flashd.store.journal import kind_of, read_entry
+from flashd.store.journal import entries_of, kind_of, read_entry
 from flashd.store.keys import event_channel, pool_key
 from flashd.store.scripts import load
 
@@ -29,7 +29,6 @@ log = structlog.get_logger()
 
 _POLL_S = 1.0
 _PAGE = 500
-_Entry = tuple[bytes, dict[bytes, bytes]]
 _DRAIN = 1000  # wake-ups that are taken together
 
 
@@ -38,7 +37,7 @@ class RedisFeed:
 
     def __init__(self, client: Redis, listener: Redis, pool: str, *, poll_s: float = _POLL_S) -> None:
         self.pool = pool
-        self._client = client
+        self._client: Any = client  # its types allow for decoded answers, which this store never asks for
         self._listener = listener
         self._poll_s = poll_s
         self._journal = pool_key(pool, "j")
@@ -61,19 +60,29 @@ class RedisFeed:
         Raises:
             StoreUnavailable: Nothing was read; ask again.
         """
-        entries, gap = await self._page(after, limit)
+        with store_faults("feed"):
+            entries = await entries_of(self._client, self._journal, after, limit)
+            trimmed: bytes | None = await self._client.hget(self._checkpoint, "upto")  # only now: it moves on
+        gap: list[Gap] = []
+        if _is_behind(after, trimmed):  # or it was trimmed between the two: read again, as of one moment
+            pairs, gap = await self._page(after, limit)
+            entries = [(entry_id, [part for pair in fields.items() for part in pair]) for entry_id, fields in pairs]
         wanted = {kind.encode() for kind in kinds}
-        found = [read_entry(self.pool, entry_id, fields) for entry_id, fields in entries if kind_of(fields) in wanted]
+        found = [
+            read_entry(self.pool, entry_id, dict(zip(fields[::2], fields[1::2], strict=True)))
+            for entry_id, fields in entries
+            if kind_of((entry_id, fields)) in wanted
+        ]
         upto = entries[-1][0].decode() if entries else gap[0].first if gap else after
         return Skimmed(events=(*gap, *found), upto=upto, looked=len(entries))
 
-    async def _page(self, after: str, limit: int) -> tuple[list[_Entry], list[Gap]]:
+    async def _page(self, after: str, limit: int) -> tuple[list[tuple[bytes, dict[bytes, bytes]]], list[Gap]]:
         with store_faults("feed"):
             async with self._client.pipeline(transaction=True) as pipe:
                 pipe.xrange(self._journal, min=f"({after}", count=limit)
                 pipe.hget(self._checkpoint, "upto")
                 entries, upto = await pipe.execute()
-        if upto is None or not (0, 0) < stream_id(after) < stream_id(upto.decode()):
+        if not _is_behind(after, upto):
             return entries, []
         first = (entries[0][0] if entries else upto).decode()
         return entries, [Gap(pool=self.pool, after=after, first=first)]
@@ -121,6 +130,11 @@ class RedisFeed:
                     yield event
                 if not found:
                     await wake.wait()
+
+
+def _is_behind(after: str, trimmed: bytes | None) -> bool:
+    """Say whether entries behind *after* were trimmed."""
+    return trimmed is not None and (0, 0) < stream_id(after) < stream_id(trimmed.decode())
 
 
 class _Wake:

@@ -7,16 +7,17 @@ there, each in the same script call that removes them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
 
 from flashd.domain.event import Event
-from flashd.domain.journal import fold
+from flashd.domain.journal import Tallies, add_moves, moves_in
 from flashd.domain.order import Kind, OrderRef
 from flashd.errors import InvariantBroken
+from flashd.store.client import wire_of
 from flashd.store.faults import store_faults
 from flashd.store.keys import order_key, pool_key
 from flashd.store.scripts import load
@@ -26,17 +27,35 @@ _ORDERS = 100  # purged at a time
 _DAY_MS = 86_400_000
 
 
-def kind_of(fields: Mapping[bytes, bytes]) -> bytes:
+Entry = tuple[bytes, Sequence[bytes]]
+"""A stream id, and names and values in turn: k and the kind first, as every script writes them."""
+
+
+async def entries_of(client: Redis, journal: str, after: str, limit: int) -> list[Entry]:
+    """
+    Return the next entries as they are, over the wire where there is one: redis-py takes eight times as long for it.
+
+    Not to be called outside `store_faults`.
+    """
+    wire = wire_of(client)
+    if wire is not None:
+        entries: list[Entry] = await wire.call("XRANGE", journal, f"({after}", "+", "COUNT", limit)
+        return entries
+    found: Any = await client.xrange(journal, min=f"({after}", count=limit)
+    return [(entry_id, [part for pair in fields.items() for part in pair]) for entry_id, fields in found]
+
+
+def kind_of(entry: Entry) -> bytes:
     """
     Return an entry's kind, which says whether the rest need be read at all.
 
     Raises:
         InvariantBroken: It has none.
     """
-    try:
-        return fields[b"k"]
-    except KeyError as error:
-        raise InvariantBroken(f"an entry of the journal has no kind: {fields!r:.200}") from error
+    name, kind, *_ = entry[1]
+    if name != b"k":
+        raise InvariantBroken(f"the journal is damaged at {entry[0]!r}: it does not say its kind first")
+    return kind
 
 
 def read_entry(pool: str, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Event:
@@ -79,15 +98,19 @@ class RedisJournal:
         return gone
 
     async def _trim_some(self, count: int) -> int:
-        async with self._client.pipeline(transaction=True) as pipe:
-            pipe.hget(self._checkpoint, "upto")
-            pipe.xrange(self._journal, count=count)
-            was, entries = await pipe.execute()
+        # In this order: whoever trims meanwhile moves the checkpoint, and the script then takes nothing from us.
+        was = await self._client.hget(self._checkpoint, "upto")
+        entries = await entries_of(self._client, self._journal, "0", count)
         if not entries:
             return 0
-        events = (read_entry(self.pool, entry_id, fields) for entry_id, fields in entries)
+        tallies: Tallies = {}
+        for entry in entries:
+            try:
+                add_moves(tallies, kind_of(entry).decode(), moves_in(entry[1][3] if len(entry[1]) > 3 else b""))
+            except ValueError as error:
+                raise InvariantBroken(f"the journal of {self.pool!r} is damaged at {entry[0]!r}: {error!r}") from error
         arguments: list[str | bytes | int] = [was or b"", entries[-1][0]]
-        for (sku, location), tally in fold(events).items():
+        for (sku, location), tally in tallies.items():
             arguments += [f"{sku}\x1f{location}", *tally.numbers]
         _, gone = await load("trim").call(self._client, [self._journal, self._checkpoint], arguments)
         return int(gone)
