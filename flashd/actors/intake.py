@@ -78,10 +78,11 @@ class ChannelIntake(Actor[_Wish]):
         if self.channel.is_ping(headers, body):
             self.counts["pong"] += 1
             return Receipt(state="pong")
-        if not self.channel.verify(headers, body, now_s=self.clock.now_ms() / 1000):
+        now_ms = self.clock.now_ms()
+        if not self.channel.verify(headers, body, now_s=now_ms / 1000):
             self.counts["unauthenticated"] += 1
             raise Unauthenticated("the signature does not match")
-        self.last_event_ms = self.clock.now_ms()
+        self.last_event_ms = now_ms
         decoded = self.channel.decode(headers, body)
         if isinstance(decoded, Unrelated):
             self.counts["unrelated"] += 1

@@ -172,7 +172,10 @@ def id_at(path: str, value: str) -> str:
 
 def instant_at(path: str, value: str, *, utc: bool = False) -> int:
     """Return an instant in ms. Raises as above."""
-    return at(path, lambda found: instant.parse_ms(found, utc=utc), value)
+    try:
+        return instant.parse_ms(value, utc=utc)
+    except ValueError as error:
+        raise Misread(f"{path} {error}") from None
 
 
 def amount_at(path: str, raw: msgspec.Raw, currency: str) -> int:

@@ -120,7 +120,7 @@ class _Told:
         clock = self._doors.clock
         result = self.result or (_failure(error) if isinstance(error, Exception) else "failed")
         label = self.name if self.name in self._doors.channels else "unknown"
-        self._doors.metrics.webhook(label, result, clock.monotonic_s() - self._started_s, now_ms=clock.now_ms())
+        self._doors.metrics.intake.webhook(label, result, clock.monotonic_s() - self._started_s, now_ms=clock.now_ms())
 
 
 def _result_of(receipt: Receipt) -> str:

@@ -51,7 +51,7 @@ class Holds:
 
     def __init__(self, native: Native) -> None:
         self._native = native
-        self._metrics = native.doors.metrics
+        self._metrics = native.doors.metrics.intake
 
     def endpoints(self) -> list[Endpoint]:
         """List the routes."""

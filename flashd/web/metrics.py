@@ -9,10 +9,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from flashd import __version__
 from flashd.domain.flow import BackendSnapshot
 from flashd.web.channel_metrics import ChannelMetrics
+from flashd.web.intake_metrics import IntakeMetrics
 
-_ACK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _BACKEND_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-_PROVEN = frozenset({"accepted", "duplicate", "quarantined", "unrelated"})
 _SCRIPT_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0)
 
 
@@ -22,14 +21,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._oversold_known = 0
-        self._webhooks: dict[tuple[str, str], tuple[Counter, Gauge | None]] = {}
-        self._reservations: dict[str, Counter] = {}
         self.channels = ChannelMetrics()
         self.registry.register(self.channels)
-        self.webhooks = self._counter("webhooks_received", "Webhooks by what became of them.", "channel", "result")
-        self.ack = self._histogram("webhook_ack_duration_seconds", "From the head to the answer.", _ACK_BUCKETS)
-        self.last_event = self._gauge("channel_last_event_timestamp_seconds", "Last proven webhook.", "channel")
-        self.reservations = self._counter("reservations", "Wishes to hold by what became of them.", "result")
+        self.intake = IntakeMetrics()
+        self.registry.register(self.intake)
         self.oversold = self._counter("oversold_units", "Units promised that were not there, by audits; must stay 0.")
         self.orders = self._gauge("orders", "Orders by the index they stand in.", "pool", "state")
         self.dead_letters = self._gauge("dead_letters", "Orders that were refused for good.", "pool")
@@ -50,25 +45,6 @@ class Metrics:
         self.durability_ok = self._gauge("durability_ok", "1 while an order can be made durable.")
         self.build = self._gauge("build_info", "1, with the version.", "version")
         self.build.labels(version=__version__).set(1)
-
-    def webhook(self, channel: str, result: str, seconds: float, *, now_ms: int) -> None:
-        """Count one webhook; *channel* is a configured name or "unknown"."""
-        found = self._webhooks.get((channel, result))
-        if found is None:  # looked up by their labels once: that takes longer than the counting
-            last_event = self.last_event.labels(channel=channel) if result in _PROVEN else None
-            found = self._webhooks[channel, result] = self.webhooks.labels(channel=channel, result=result), last_event
-        counter, last_event = found
-        counter.inc()
-        self.ack.observe(seconds)
-        if last_event is not None:
-            last_event.set(now_ms / 1000)
-
-    def reservation(self, result: str) -> None:
-        """Count one wish to hold by what became of it."""
-        counter = self._reservations.get(result)
-        if counter is None:
-            counter = self._reservations[result] = self.reservations.labels(result=result)
-        counter.inc()
 
     def backend_request(self, backend: str, outcomes: Sequence[str], seconds: float) -> None:
         """Count one request to a backend; *outcomes* are the tags of the Outcome or Finding of each item in it."""

@@ -337,15 +337,15 @@ def _address(seen: _Address | None) -> Address:
     if seen is None:
         return Address()
     return Address(
-        name=readable(seen.name),
-        company=readable(seen.company),
-        street=readable(seen.address1),
-        street2=readable(seen.address2),
-        city=readable(seen.city),
+        name=readable(seen.name) if seen.name else "",
+        company=readable(seen.company) if seen.company else "",
+        street=readable(seen.address1) if seen.address1 else "",
+        street2=readable(seen.address2) if seen.address2 else "",
+        city=readable(seen.city) if seen.city else "",
         region=readable(seen.province_code or seen.province),
-        postcode=readable(seen.zip),
-        country=readable(seen.country_code),
-        phone=readable(seen.phone),
+        postcode=readable(seen.zip) if seen.zip else "",
+        country=readable(seen.country_code) if seen.country_code else "",
+        phone=readable(seen.phone) if seen.phone else "",
     )
 
 
