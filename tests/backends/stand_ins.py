@@ -74,6 +74,7 @@ class TrytonStandIn:
     sales: dict[int, dict[str, Any]] = field(default_factory=dict)
     places: list[dict[str, Any]] = field(default_factory=lambda: [{"id": 2, "party": 2}])
     added: Decimal = Decimal(0)  # what Tryton adds of its own, where it is told wrongly
+    added_to: set[str] = field(default_factory=set)  # the web ids it adds it to; none: to all
     refuses: str = ""  # the step that it refuses
     refuses_for: set[str] = field(default_factory=set)  # the web ids it refuses it for; none: for all
     poison: int = 0  # a product that no sale can be made with
@@ -174,14 +175,20 @@ class TrytonStandIn:
         if domain[0] == "OR":
             return any(self._matches(record, one) for one in domain[1:])
         return all(
-            record.get(name) in value if operator == "in" else record.get(name) == value
+            record.get(name) in value
+            if operator == "in"
+            else record.get(name) == (value.strip() if isinstance(value, str) else value)
             for name, operator, value in domain
         )
 
     def _make_places(self, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if any(body.get("city") == "Nowhere" for body in bodies):
             raise RefusedError("Nowhere is no city for Ada Lovelace")
-        made = [{"id": len(self.places) + 2 + more, **body} for more, body in enumerate(bodies)]
+        made = [
+            {"id": len(self.places) + 2 + more}
+            | {name: value.strip() if isinstance(value, str) else value for name, value in body.items()}
+            for more, body in enumerate(bodies)
+        ]
         self.places += made
         return made
 
@@ -200,7 +207,8 @@ class TrytonStandIn:
             ]
             if any(line.get("product") == {"id": self.poison} for line in lines):
                 raise RefusedError("The unit is of another category, Ada Lovelace")
-            total = sum((Decimal(line["unit_price"]["decimal"]) * int(line["quantity"]) for line in lines), self.added)
+            added = self.added if not self.added_to or body["web_id"] in self.added_to else Decimal(0)
+            total = sum((Decimal(line["unit_price"]["decimal"]) * int(line["quantity"]) for line in lines), added)
             made.append({**body, "id": number, "state": "draft", "lines": lines, "total_amount": _decimal(total)})
         self.sales |= {sale["id"]: sale for sale in made}
         return made
