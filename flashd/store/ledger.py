@@ -81,6 +81,8 @@ class RedisLedger:
         self._configured = tuple(kinds or ())
         self._names: tuple[str, ...] = ()
         self._learned = False
+        self._hold_keys = self._keys(_HOLD)
+        self._accept_keys = self._keys((*_ORDERS, "rule", "use"))
 
     def adopt(self, kinds: Mapping[str, Collection[Kind]], terms: Mapping[str, SellingTerms] | None = None) -> None:
         """Go from now on by what each backend takes, and by the terms on which each channel sells (None: as before)."""
@@ -144,7 +146,7 @@ class RedisLedger:
 
         async def ask(left: list[int]) -> list[Any]:
             args = pack_holds([requests[index] for index in left], self._terms_of)
-            replies: list[Any] = await self._call("hold", self._keys(_HOLD), args)
+            replies: list[Any] = await self._call("hold", self._hold_keys, args)
             return replies
 
         return [_hold_reply(reply) for reply in await self._until_covered(len(requests), (), ask)]
@@ -167,7 +169,7 @@ class RedisLedger:
         async def ask(left: list[int]) -> list[Any]:
             told = [(orders[index], backends[index]) for index in left]
             keys, args = pack_orders(self.pool, told, since_ms, self._terms_of)
-            keys = self._keys((*_ORDERS, "rule", "use")) + self._queues() + keys
+            keys = [*self._accept_keys, *self._queues(), *keys]
             replies: list[Any] = await self._call("accept", keys, self._routes() + args)
             return replies
 
@@ -307,24 +309,32 @@ class RedisLedger:
         await self._call("unquarantine", self._keys(["quarantine", "quarantine:at", "j"]), [quarantine_id, clean(by)])
 
 
+# What the scripts say, by their bytes: looking it up costs a tenth of calling the enumeration.
+_HOLD_CODES = {code.value.encode(): code for code in HoldCode}
+_HOLD_STATES: dict[bytes, HoldState | None] = {state.value.encode(): state for state in HoldState} | {b"": None}
+_ACCEPT_CODES = {code.value.encode(): code for code in AcceptCode}
+_ORDER_STATES = {state.value.encode(): state for state in OrderState} | {b"": OrderState.IGNORED}
+
+
 def _pairs(values: Sequence[bytes]) -> tuple[tuple[str, int], ...]:
+    if not values:
+        return ()
     return tuple((sku.decode(), int(units)) for sku, units in zip(values[::2], values[1::2], strict=True))
 
 
 def _hold_reply(reply: Sequence[bytes]) -> HoldReply:
-    state = HoldState(reply[1].decode()) if reply[1] else None
-    if reply[0] in (b"limit", b"closed"):
+    code, state = _HOLD_CODES[reply[0]], _HOLD_STATES[reply[1]]
+    if code in (HoldCode.LIMIT, HoldCode.CLOSED):
         _, _, _, sale, first, second, sku = reply
-        refusal = HoldReply(code=HoldCode(reply[0].decode()), sale=sale.decode(), sku=sku.decode())
+        refusal = HoldReply(code=code, sale=sale.decode(), sku=sku.decode())
         if refusal.code is HoldCode.LIMIT:
             return replace(refusal, had=int(first), may=int(second))
         return replace(refusal, start_ms=int(first), end_ms=int(second))
-    return HoldReply(code=HoldCode(reply[0].decode()), state=state, expires_ms=int(reply[2]), left=_pairs(reply[3:]))
+    return HoldReply(code=code, state=state, expires_ms=int(reply[2]), left=_pairs(reply[3:]))
 
 
 def _accepted(reply: Sequence[bytes]) -> Accepted:
-    state = OrderState(reply[1].decode()) if reply[1] else OrderState.IGNORED
-    return Accepted(AcceptCode(reply[0].decode()), state, _pairs(reply[2:]))
+    return Accepted(_ACCEPT_CODES[reply[0]], _ORDER_STATES[reply[1]], _pairs(reply[2:]))
 
 
 def commanded(ref: OrderRef, verb: str, reply: Sequence[bytes]) -> OrderState:
