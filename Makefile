@@ -9,7 +9,7 @@ WORKERS ?= $(shell test $(CORES) -lt 8 && expr $(CORES) + 1 || echo 8)
 PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types imports e2e bench bench-vendure clean
+.PHONY: help demo test check format lint types imports e2e bench bench-growth bench-vendure clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,6 +23,10 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(PIP) -e '.[test]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[bench]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
@@ -57,6 +61,9 @@ e2e: $(VENV)/.test  ## the long runs: a real Tryton on PostgreSQL, processes kil
 
 bench: $(VENV)/.test  ## speed: ratios, measured side by side in one run of a quarter of an hour; compares with Node.js where it is installed
 	$(BIN)/python -m benchmarks
+
+bench-growth: $(VENV)/.bench  ## intake and memory with up to a million SKUs or queued orders, 100 channels, 50 backends: twenty minutes, 4 GB
+	$(BIN)/python -m benchmarks.growth
 
 bench-vendure: $(VENV)/.test  ## a real Vendure shop alone and with flashd: 100 checkouts at once for 10 units; wants Node.js and PostgreSQL
 	$(BIN)/python -m benchmarks.vendure
