@@ -88,7 +88,8 @@ class ChannelIntake(Actor[_Wish]):
             self.counts["unrelated"] += 1
             return Receipt(state="unrelated", reason=decoded.subject)
         if isinstance(decoded, Unreadable):
-            self._refuse_if_closed(is_hold=False)
+            if reason := self.rules.closed(False):  # noqa: FBT003  # it is no hold
+                raise Busy(reason)
             lowered = {name.lower(): value for name, value in headers.items()}
             await self._ledger.quarantine(self.channel.name, lowered, body, decoded.reason)
             self.counts["quarantined"] += 1
@@ -149,7 +150,8 @@ class ChannelIntake(Actor[_Wish]):
 
     def _post(self, what: Incoming | HoldRequest, *, is_hold: bool) -> asyncio.Future[_Reply]:
         """Leave a wish in the mailbox. Raises Busy."""
-        self._refuse_if_closed(is_hold=is_hold)
+        if reason := self.rules.closed(is_hold):
+            raise Busy(reason)
         answer: asyncio.Future[_Reply] = asyncio.get_running_loop().create_future()
         self.offer(_Wish(what, answer, is_hold))
         self._outstanding.add(answer)
@@ -162,11 +164,6 @@ class ChannelIntake(Actor[_Wish]):
             answer: asyncio.Future[_Reply] = asyncio.get_running_loop().create_future()
             answer.set_exception(error)
             return answer
-
-    def _refuse_if_closed(self, *, is_hold: bool) -> None:
-        reason = self.rules.closed(is_hold)
-        if reason:
-            raise Busy(reason)
 
     async def _commit(self, orders: list[_Wish], holds: list[_Wish]) -> None:
         await self._answer(orders, self._accept)

@@ -135,7 +135,8 @@ class Actor(Generic[M]):
             replies = [error] * len(letters)
         finally:
             for letter, reply in zip(letters, replies, strict=True):
-                letter.answer(reply)
+                if letter.reply is not None:
+                    letter.answer(reply)
         for letter, reply in zip(letters, replies, strict=True):
             if isinstance(reply, Exception) and (letter.reply is None or isinstance(reply, InvariantBroken)):
                 raise reply

@@ -89,7 +89,7 @@ class Mailbox(Generic[M]):
         self._woken = False
         taken = [self._letters.popleft() for _ in range(min(limit, len(self._letters)))]
         self._call_senders(len(taken))
-        return [letter for letter in taken if not letter.abandoned]
+        return [letter for letter in taken if letter.reply is None or not letter.abandoned]
 
     def wake(self) -> None:
         """Let `take` return even if nothing came."""
