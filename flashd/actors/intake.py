@@ -88,7 +88,7 @@ class ChannelIntake(Actor[_Wish]):
             self.counts["unrelated"] += 1
             return Receipt(state="unrelated", reason=decoded.subject)
         if isinstance(decoded, Unreadable):
-            if reason := self.rules.closed(False):  # noqa: FBT003  # it is no hold
+            if reason := self.rules.closed(False):  # it is no hold
                 raise Busy(reason)
             lowered = {name.lower(): value for name, value in headers.items()}
             await self._ledger.quarantine(self.channel.name, lowered, body, decoded.reason)
