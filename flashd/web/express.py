@@ -7,6 +7,7 @@ as plain as this: a body that is on its way, another path, HTTP/1.0, an upgrade,
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -39,15 +40,13 @@ class Express:
     ) -> None:
         self._takes = dict(takes)
         self._beginning, self._for_name = below
+        self._below = functools.lru_cache(256)(self._look_below)  # strangers may ask for any name
         self._broken = broken
 
     def find(self, message: Any, payload: Any) -> Take | None:
         """Return what takes the request that aiohttp's parser read, or None where it must go the ordinary way."""
         path: str = getattr(message, "path", "")  # what could not be parsed has none
-        take = self._takes.get(path)
-        if take is None and path.startswith(self._beginning):
-            name = path.removeprefix(self._beginning)
-            take = self._for_name(name) if _PLAIN.fullmatch(name) else None
+        take = self._takes.get(path) or self._below(path)
         if (
             take is None
             or message.method != "POST"
@@ -59,6 +58,10 @@ class Express:
         ):
             return None
         return take
+
+    def _look_below(self, path: str) -> Take | None:
+        name = path.removeprefix(self._beginning)
+        return self._for_name(name) if path.startswith(self._beginning) and _PLAIN.fullmatch(name) else None
 
     async def answer(self, take: Take, message: Any, payload: Any, connection: Connection) -> Answer:
         """Return the answer, whatever happens; a bug is logged."""
