@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from flashd.domain.catalogue import Component
-from flashd.domain.listing import Listing
+from flashd.domain.listing import Listing, ListingState
 from flashd.domain.order import Effect, Incoming, Kind, Line
 from flashd.domain.publication import Threshold
 from flashd.domain.reservation import HoldCode, HoldRequest
@@ -31,10 +31,24 @@ WAYS = ("accept", "hold")
 TERMS = {
     "shop": SellingTerms(),
     "till": SellingTerms(threshold=Threshold(percent=50, buffer=1)),
-    "two": SellingTerms(locations=("main", "side")),
+    "two": SellingTerms(locations=("main", "side"), threshold=Threshold(percent=60)),
     "web": SellingTerms(mode="escrow"),
 }
-SKUS = ("tee", "mug", 'a "b"', "boxed", "sold-in-sale", "set", "ghost")
+SKUS = ("tee", "mug", 'a "b"', "boxed", "limited", "counted", "late", "apart", "set", "ghost")
+OFTEN = (9, 9, 7, 5, 4, 4, 1, 2, 1, 0.3)
+RULE = Rule(sale="s", state=SaleState.READY, start_ms=20, end_ms=10**13)
+RULES = {
+    "limited": replace(RULE, quota=40, limit=3, sale_limit=8),
+    "counted": replace(RULE, sale_limit=8, closed_outside=False, channels=("shop", "till")),
+    "late": replace(RULE, start_ms=10**13 - 1),
+}
+ROWS = (
+    Listing(sku="tee", backed=True, exposed=40, figure=40, state=ListingState.SETTLING, written_ms=40, location="main"),
+    Listing(sku="mug", exposed=5, figure=5, location="main"),
+    Listing(sku='a "b"', backed=True, exposed=4, figure=4),
+    Listing(sku="boxed", backed=True, exposed=3, figure=3, location="side"),
+    Listing(sku="apart", backed=True, exposed=9, figure=9, location="side"),
+)
 STEPS = 50
 _STAMP = re.compile(rb"(?<!\d)(?:00)?1[789]\d{11}(?!\d)")
 
@@ -73,27 +87,34 @@ class Pools:
         self.number = 0
 
     async def fill(self) -> None:
-        rule = Rule(sale="s", state=SaleState.READY, start_ms=0, end_ms=10**13, quota=20)
-        row = Listing(sku="mug", backed=False, exposed=5, figure=5, location="main")
         for ledger in self.ledgers:
-            for sku in SKUS[:6]:
-                await ledger.recount(StockLevel(sku=sku, on_hand=90, safety=3))
+            for sku in SKUS[:-1]:
+                place = "side" if sku == "apart" else "main"
+                await ledger.recount(StockLevel(sku=sku, location=place, on_hand=90, safety=3))
             await ledger.recount(StockLevel(sku="mug", location="side", on_hand=4))
             key = pool_key(ledger.pool, "")
+            backed = [row for row in ROWS if row.backed]
+            levels = {f"{row.sku}\x1f{row.location}": f"90 0 0 {row.exposed} 3 0" for row in backed}
+            await self.client.hset(key + "stock", mapping=levels)
             await self.client.hset(key + "kit", "set", pack_parts((Component("tee", 2), Component("boxed", 1))))
-            await self.client.hset(key + "rule", "sold-in-sale", _pack_rule(rule))
-            await self.client.hset(key + "exp:web", "mug", pack_listing(row))
+            await self.client.hset(key + "rule", mapping={sku: _pack_rule(rule) for sku, rule in RULES.items()})
+            await self.client.hset(key + "exp:web", mapping={row.sku: pack_listing(row) for row in ROWS})
 
     def lines(self) -> tuple[Line, ...]:
-        skus = self.dice.choices(SKUS, weights=(9, 9, 5, 5, 1, 1, 0.3), k=self.dice.choice((1, 1, 2, 3)))
-        return tuple(Line(sku, self.dice.randint(1, 2)) for sku in skus)
+        skus = self.dice.choices(SKUS, weights=OFTEN, k=self.dice.choice((1, 1, 1, 2, 3)))
+        return tuple(Line(sku, self.dice.randint(1, 3)) for sku in skus)
+
+    def customer(self) -> str:
+        return self.dice.choice(("", *[f"c{self.number // 6}"] * 3))
 
     def hold(self) -> HoldRequest:
         self.number += 1
         hold_id = f"h{self.dice.choice((self.number, self.number // 5))}"
         channel = self.dice.choice(("shop", "shop", "till", "two", "web"))
         ttl_ms = self.dice.choice((1, HOUR_MS, HOUR_MS, 2 * HOUR_MS))
-        return make_hold(hold_id, lines=self.lines(), channel=channel, customer="who", digest="d", ttl_ms=ttl_ms)
+        return make_hold(
+            hold_id, lines=self.lines(), channel=channel, customer=self.customer(), digest="d", ttl_ms=ttl_ms
+        )
 
     def order(self) -> Incoming:
         self.number += 1
@@ -106,12 +127,13 @@ class Pools:
             str(self.number) + dice.choice(("", "", "/é", ' "x')),
             dice.choice((17_900_000_000_001, 1, 123_456_789_012_345)),
             dice.choice((*[Effect.DELIVER] * 8, Effect.WAIT, Effect.CANCEL, Effect.IGNORE)),
-            channel=dice.choice(("shop", "shop", "shop", "till", "two", "web")),
+            channel=dice.choice(("shop", "shop", "till", "two", "web", "web", "web")),
             lines=self.lines(),
             reason=dice.choice((*[""] * 8, "odd")),
             strict=dice.random() < 0.5,
             raw=dice.choice((b"", b"raw" * 9)),
-            placed_ms=dice.choice((5, *[50] * 9)),
+            placed_ms=dice.choice((0, 0, 0, 5, 15, *[50] * 9)),
+            customer=self.customer(),
         )
         self.told.append(incoming)
         return incoming

@@ -30,22 +30,25 @@
 -- @include integer
 -- @include clock
 -- @include journal
+-- @include sale
 -- @include stock
+-- @include rules
 -- @include terms
+-- @include listing
 -- @include filing
 -- @include usual_wish
+-- @include usual_uses
+-- @include usual_listing
 -- @include usual_order
 
 -- Every other order: a hundred and fifty functions, which are made only where one of them is wanted.
 local function learn_unusual()
 -- @include record
--- @include sale
 -- @include kit
 -- @include uses
 -- @include allowance
 -- @include units
 -- @include pick
--- @include listing
 -- @include draw
 -- @include reservation
 -- @include waiting
@@ -93,9 +96,16 @@ end
 
 local accept_one
 
+-- What was gathered is written before anything reads it, and at the end.
+local function write_gathered()
+  write_filed()
+  write_counted(keys)
+  write_rows()
+end
+
 local function accept_unusual(group, entry)
   accept_one = accept_one or learn_unusual()
-  write_filed()
+  write_gathered()
   entry.version, entry.placed = integer(entry.version), integer(entry.placed)
   entry.effect, entry.strict, entry.admit, entry.backend = group.effect, group.strict, group.admit, group.backend
   entry.reason, entry.terms = group.reason, group.terms_text
@@ -120,6 +130,6 @@ for index = orders_at, #ARGV, 9 do
   replies[#replies + 1] = accept_usual(keys, group, key, string.sub(key, member_from), entry) or accept_unusual(group, entry)
   key_at = key_at + (group.strict and 1 or 3)
 end
-write_filed()
+write_gathered()
 write_levels(keys.stock, keys.journal, keys.dirty)
 return replies

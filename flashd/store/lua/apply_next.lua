@@ -29,6 +29,7 @@
 -- @include journal
 -- @include record
 -- @include sale
+-- @include rules
 -- @include stock
 -- @include kit
 -- @include uses

@@ -19,11 +19,14 @@
 -- @include integer
 -- @include clock
 -- @include journal
+-- @include sale
 -- @include stock
+-- @include rules
 -- @include terms
 -- @include threshold
 -- @include filing
 -- @include usual_wish
+-- @include usual_uses
 -- @include usual_hold
 
 local keys = {
@@ -34,7 +37,6 @@ local keys = {
 -- Every other hold: functions that are made only where one of them is wanted.
 local function learn_unusual()
 -- @include record
--- @include sale
 -- @include kit
 -- @include uses
 -- @include allowance
@@ -63,9 +65,15 @@ end
 
 local hold_one
 
+-- What was gathered is written before anything reads it, and at the end.
+local function write_gathered()
+  write_filed()
+  write_counted(keys)
+end
+
 local function hold_unusual(group, request)
   hold_one = hold_one or learn_unusual()
-  write_filed()
+  write_gathered()
   request.ttl, request.channel, request.terms, request.order, request.reason = group.ttl, group.channel, group.terms, '', ''
   return hold_one(request)
 end
@@ -83,6 +91,6 @@ for index = requests_at, #ARGV, 6 do
   }
   replies[#replies + 1] = hold_usual(keys, group, request) or hold_unusual(group, request)
 end
-write_filed()
+write_gathered()
 write_levels(keys.stock, keys.journal, keys.dirty)
 return replies

@@ -31,6 +31,7 @@
 -- @include journal
 -- @include record
 -- @include sale
+-- @include rules
 -- @include stock
 -- @include kit
 -- @include uses

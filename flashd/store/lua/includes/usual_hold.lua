@@ -1,5 +1,5 @@
 -- A hold as most are: of an id that is new, and granted from one place. It leads to what hold_one.lua leads to, and a test puts
--- both to the same wishes. Needs usual_wish.lua, threshold.lua, filing.lua, journal.lua, clock.lua.
+-- both to the same wishes. Needs usual_wish.lua, usual_uses.lua, threshold.lua, filing.lua, journal.lua, clock.lua.
 local now = whole(now_ms)
 
 -- What is alike in all holds of a group.
@@ -7,38 +7,46 @@ local function prepare_group(group)
   local expires = whole(now_ms + group.ttl)
   group.expires, group.answer = expires, { 'held', 'held', expires }
   group.text = '\029' .. now .. '\029' .. expires .. '\0290\029' .. group.channel .. '\029'
-  group.told = ',"channel":' .. quoted(group.channel) .. ',"expires_ms":' .. expires .. ',"moves":['
+  group.told = ',"channel":' .. quoted(group.channel) .. ',"expires_ms":' .. expires
 end
 
-local function is_shown(wish, packed)
-  if packed ~= '' then
-    local thresholds = read_thresholds(packed)
-    for index, level in ipairs(wish.levels) do
-      if shown(free_of(level), thresholds[index]) < wish.units[index] then
-        return false
-      end
+-- Whether thresholds keep so much of the lot's own place from sight that it must not be held; of all places together it may yet.
+local function is_hidden(lot, packed)
+  local thresholds = packed ~= '' and read_thresholds(packed) or {}
+  for index, level in ipairs(lot.levels) do
+    if shown(free_of(level), thresholds[index]) < lot.units[index] then
+      return true
     end
   end
-  return is_free(wish)
+  return false
 end
 
 -- Returns the reply, or nil where the hold is not of this kind: then nothing was written.
 local function hold_usual(keys, group, request)
   -- Read.
-  local wish = usual_wish_of(keys, group.terms, request.items)
+  local wish = wish_of(keys, request.items)
+  local lot = wish and free_lot(keys, wish, group.terms)
 
   -- Refuse.
-  if not wish or redis.call('HGET', keys.hold, request.id) or not is_shown(wish, request.thresholds) then
+  if not lot or redis.call('HGET', keys.hold, request.id) or request.thresholds ~= '' and is_hidden(lot, request.thresholds) then
+    return nil
+  end
+  local counts = wish.ruled and count_usual(keys, wish, group.channel, request.customer, now_ms)
+  if wish.ruled and not counts then
     return nil
   end
 
   -- Write.
-  local moves = shift_wish(wish, 'held', 1, 0)
+  local uses, told = '', ''
+  if counts then
+    uses, told = count_in(counts)
+  end
+  local moves = shift_lot(lot, 'held', 1, 0, 0)
   redis.call(
     'HSET', keys.hold, request.id,
-    'held\029' .. request.digest .. group.text .. request.customer .. '\029\029\029' .. wish.bare .. '\029\029'
+    'held\029' .. request.digest .. group.text .. request.customer .. '\029\029\029' .. lot.bare .. '\029\029' .. uses
   )
   file(keys.hold_due, group.expires, request.id)
-  announce(keys.journal, 'hold.held', '"hold":' .. quoted_id(request.id) .. group.told .. moves .. ']')
+  announce(keys.journal, 'hold.held', '"hold":' .. quoted_id(request.id) .. group.told .. told .. moves)
   return group.answer
 end

@@ -1,75 +1,101 @@
--- What most holds and orders want: SKUs known at the one place where their channel sells from, none of them a kit or under a
--- sale's rules. It is worked out once a call for each text of items: in a rush all want the same. What stands here leads
--- to what the general way (kit.lua, allowance.lua, pick.lua, draw.lua) leads to, with less work.
--- *keys* has stock, kit and rule. Needs terms.lua, stock.lua, journal.lua.
-local usual_wishes, some_kits, some_rules = {}, nil, nil
+-- What most holds and orders want: SKUs that are no kits, all from one place. The files that begin with usual lead to what the
+-- general way (hold_one.lua, accept_one.lua) leads to, with less work; where something is not as usual they write nothing
+-- and leave it to that. What a text of items means is worked out once a call: in a rush all want the same.
+-- *keys* has stock, kit and rule. Needs terms.lua, stock.lua, rules.lua.
+local wishes, some_kits = {}, nil
 
-local function is_usual_sku(keys, sku)
+local function is_kit(keys, sku)
   if some_kits == nil then
-    some_kits, some_rules = redis.call('HLEN', keys.kit) > 0, redis.call('HLEN', keys.rule) > 0
+    some_kits = redis.call('HLEN', keys.kit) > 0
   end
-  return not (some_kits and redis.call('HEXISTS', keys.kit, sku) == 1)
-    and not (some_rules and redis.call('HEXISTS', keys.rule, sku) == 1)
+  return some_kits and redis.call('HEXISTS', keys.kit, sku) == 1
 end
 
--- Returns {levels, units}, the items as text where nothing and where all is taken; false where something is not usual.
-local function read_usual_wish(keys, terms, items)
-  local location, wish, seen = terms.locations[1], { levels = {}, units = {} }, {}
-  local bare, taken = {}, {}
-  for sku, quantity in string.gmatch(items, '([^\030\031]+)\031[^\030\031]*\031([1-9]%d*)\0310') do
-    local level = #quantity < 15 and not seen[sku] and is_usual_sku(keys, sku) and level_of(keys.stock, sku, location)
-    if not level then
+local function read_wish(keys, items)
+  local wish, seen, told = { skus = {}, units = {}, lots = {}, ruled = false }, {}, {}
+  for sku, place, quantity in string.gmatch(items, '([^\030\031]+)\031([^\030\031]*)\031([1-9]%d*)\0310') do
+    if #quantity > 14 or seen[sku] or is_kit(keys, sku) then
       return false
     end
-    local index, at = #bare + 1, field_of(sku, location) .. '\031' .. quantity .. '\031'
-    seen[sku], bare[index], taken[index] = true, at .. '0', at .. quantity
-    wish.levels[index], wish.units[index] = level, tonumber(quantity)
+    local index = #told + 1
+    seen[sku], told[index] = true, sku .. '\031' .. place .. '\031' .. quantity .. '\0310'
+    wish.skus[index], wish.units[index] = sku, tonumber(quantity)
+    wish.ruled = wish.ruled or rules_for(keys, sku)[1] ~= nil
   end
-  wish.bare, wish.taken = table.concat(bare, '\030'), table.concat(taken, '\030')
-  return wish.bare == items and items ~= '' and wish -- else it was not all that was written
+  return items ~= '' and table.concat(told, '\030') == items and wish -- else it was not all that was written
 end
 
-local function usual_wish_of(keys, terms, items)
-  if terms.locations[2] then
-    return false
-  end
-  local place = terms.locations[1]
-  local known = usual_wishes[place]
-  if not known then
-    known = {}
-    usual_wishes[place] = known
-  end
-  local wish = known[items]
+-- Returns false where not all of it is as usual.
+local function wish_of(keys, items)
+  local wish = wishes[items]
   if wish == nil then
-    wish = read_usual_wish(keys, terms, items)
-    known[items] = wish
+    wish = read_wish(keys, items)
+    wishes[items] = wish
   end
   return wish
 end
 
-local function is_free(wish)
-  for index, level in ipairs(wish.levels) do
-    if spare_of(level) < wish.units[index] then
+-- Returns the wish at one place: its levels, and its items as text where nothing and where all is taken; false where a SKU is
+-- unknown there.
+local function lot_at(keys, wish, location)
+  local lot = wish.lots[location]
+  if lot ~= nil then
+    return lot
+  end
+  lot = { levels = {}, units = wish.units, moves = {} }
+  local bare, taken = {}, {}
+  for index, sku in ipairs(wish.skus) do
+    local level = level_of(keys.stock, sku, location)
+    if not level then
+      lot = false
+      break
+    end
+    local quantity = whole(wish.units[index])
+    local at = field_of(sku, location) .. '\031' .. quantity .. '\031'
+    lot.levels[index], bare[index], taken[index] = level, at .. '0', at .. quantity
+  end
+  if lot then
+    lot.bare, lot.taken = table.concat(bare, '\030'), table.concat(taken, '\030')
+  end
+  wish.lots[location] = lot
+  return lot
+end
+
+local function is_free(lot)
+  for index, level in ipairs(lot.levels) do
+    if spare_of(level) < lot.units[index] then
       return false
     end
   end
   return true
 end
 
--- Changes counters by *held* and *sold* times the units of the wish; returns the moves as JSON text, remembered as *name*.
-local function shift_wish(wish, name, held, sold)
-  for index, level in ipairs(wish.levels) do
-    local units = wish.units[index]
+-- Returns the lot at the first place where all of it is free, as pick.lua chooses; nil where it would have to be split.
+local function free_lot(keys, wish, terms)
+  for _, location in ipairs(terms.locations) do
+    local lot = lot_at(keys, wish, location)
+    if lot and is_free(lot) then
+      return lot
+    end
+  end
+  return nil
+end
+
+-- Changes counters by *held*, *sold* and *exposed* times the units; returns the moves as JSON text, remembered as *name*.
+local function shift_lot(lot, name, held, sold, exposed)
+  for index, level in ipairs(lot.levels) do
+    local units = lot.units[index]
     level.held, level.sold = level.held + held * units, level.sold + sold * units
+    level.exposed = level.exposed + exposed * units
     touch(level)
   end
-  if not wish[name] then
+  if not lot.moves[name] then
     local moves = {}
-    for index, level in ipairs(wish.levels) do
-      local units = wish.units[index]
-      moves[index] = move_text(level, 0, held * units, sold * units, 0, 0)
+    for index, level in ipairs(lot.levels) do
+      local units = lot.units[index]
+      moves[index] = move_text(level, 0, held * units, sold * units, exposed * units, 0)
     end
-    wish[name] = table.concat(moves, ',')
+    lot.moves[name] = ',"moves":[' .. table.concat(moves, ',') .. ']'
   end
-  return wish[name]
+  return lot.moves[name]
 end
