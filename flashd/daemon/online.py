@@ -37,8 +37,8 @@ async def ask_store(loaded: Loaded) -> tuple[str, bool, str]:
         return f"store {url}", False, str(error)
     except FlashdError as error:
         return f"store {url}", False, str(error)
-    warnings = "".join(f"; warning: {text}" for text in contract.warnings)
-    return f"store {url}", True, f"{contract.server}, durability {contract.durability}{warnings}"
+    said = [f"; warning: {text}" for text in contract.warnings] + [f"; note: {text}" for text in contract.notes]
+    return f"store {url}", True, f"{contract.server}, durability {contract.durability}{''.join(said)}"
 
 
 async def ask_backends(loaded: Loaded) -> list[tuple[str, bool, str]]:

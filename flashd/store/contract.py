@@ -36,6 +36,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     durability: str  # what the server really keeps, which may be more than was asked for
     generations: dict[str, str]  # by pool
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what would serve better, and breaks nothing as it is
 
 
 async def verify(client: Redis, config: StoreConfig, pools: Sequence[str], clock: Clock) -> Contract:
@@ -100,7 +101,14 @@ async def _verify(client: Redis, config: StoreConfig, pools: Sequence[str], cloc
     store = store_label(config)
     file = GenerationFile(state_dir(config.state_dir))
     generations = {pool: await _enroll(client, file, store, pool, strict=kept == "fsync") for pool in pools}
-    return Contract(store=store, server=str(kind), durability=kept, generations=generations, warnings=tuple(warnings))
+    return Contract(
+        store=store,
+        server=str(kind),
+        durability=kept,
+        generations=generations,
+        warnings=tuple(warnings),
+        notes=tuple(settings.advise(found)) if config.url != "embedded" else (),
+    )
 
 
 def store_label(config: StoreConfig) -> str:

@@ -30,6 +30,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 
 from flashd.errors import ConfigError
+from flashd.store.settings import SMALL
 
 log = structlog.get_logger()
 
@@ -255,6 +256,7 @@ class EmbeddedServer:
             "maxmemory-policy": "noeviction",
             "save": "",
             "loglevel": "warning",
+            **SMALL,
         }
         arguments = [text for key, value in settings.items() for text in (f"--{key}", value)]
         with logfile.open("ab") as out:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -55,6 +56,22 @@ async def test_no_mend_is_asked_for_that_an_embedded_server_would_forget(
 ) -> None:
     own = await verify(client, msgspec.structs.replace(config, url="embedded"), ["main"], clock)
     assert own.warnings == ()
+    assert own.notes == ()
+
+
+async def test_a_server_that_spends_memory_on_small_orders_is_told_how_not_to(
+    client: Redis, config: StoreConfig, clock: FakeClock
+) -> None:
+    (note,) = (await verify(client, config, ["main"], clock)).notes
+    assert "hash-max-listpack-value is 64" in note
+    command = note.partition("CONFIG SET ")[2].split()
+    before: dict[Any, Any] = await client.config_get("hash-max-listpack-*")
+    try:
+        await client.config_set(*command)
+        assert (await verify(client, config, ["main"], clock)).notes == ()
+    finally:
+        for name, value in before.items():
+            await client.config_set(name, value)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
@@ -15,6 +16,7 @@ from redis.backoff import NoBackoff
 
 from flashd.config import StoreConfig
 from flashd.errors import ConfigError
+from flashd.store import settings
 from flashd.store.connection import connect
 from flashd.store.contract import verify
 from flashd.store.embedded import EmbeddedServer, find_binary, state_dir
@@ -49,7 +51,10 @@ async def test_it_keeps_every_write_and_lets_nobody_else_in(make: Make) -> None:
     server = make()
     await server.start()
     async with client_of(server) as client:
-        said = await client.config_get("append*", "save", "maxmemory-policy", "no-appendfsync-on-rewrite", "port")
+        said: dict[Any, Any] = await client.config_get(
+            "append*", "save", "maxmemory-policy", "no-appendfsync-on-rewrite", "port", "hash-max-listpack-*"
+        )
+    assert settings.advise(said) == []
     assert said["appendonly"] == "yes"
     assert said["appendfsync"] == "always"
     assert said["no-appendfsync-on-rewrite"] == "no"
