@@ -33,6 +33,7 @@ from tests.erp.postgres import Postgres
 ROOT = Path(__file__).parents[2]
 FILL = Path(__file__).with_name("fill.py")
 DATABASE = "erp"
+USER, PASSWORD = "admin", "flashd-admin-1"
 EMPTY = "erp_template"  # on PostgreSQL: the same, never touched
 PINS = (
     "trytond==8.2.1",
@@ -118,7 +119,7 @@ def install() -> Path:
 def _fill(python: Path, folder: Path, uri: str, ids: Path) -> None:
     settings, passwords = folder / "trytond.conf", folder / "pass"
     settings.write_text(f"[database]\nuri = {uri}\npath = {folder}\n", encoding="utf-8")
-    passwords.write_text("flashd-admin-1", encoding="utf-8")
+    passwords.write_text(PASSWORD, encoding="utf-8")
     bin_ = python.parent
     _run(
         *(bin_ / "trytond-admin", "-c", settings, "-d", DATABASE, "--email", "admin@example.com"),
