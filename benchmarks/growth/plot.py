@@ -29,18 +29,17 @@ def draw(curve: Curve, folder: Path = PLOTS) -> str:
     least = [0.0, *(one.median - one.least for one in shares)]
     most = [0.0, *(one.most - one.median for one in shares)]
     memory = [curve.points[-1].smallest[-1].mib, *(point.here[-1].mib for point in curve.points)]
+    places = range(len(sizes))  # steps of ten are steps of one
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), dpi=100, layout="constrained")
-    left.errorbar(sizes, medians, yerr=[least, most], color=_INK, marker="o", capsize=3)
+    left.errorbar(places, medians, yerr=[least, most], color=_INK, marker="o", capsize=3)
     left.axhline(0.9, color=_GOAL, linestyle="--", linewidth=1, label="goal: 0.90")
     left.set(title="intake, share of the smallest size", ylim=(0, max(1.2, *(one.most for one in shares)) * 1.05))
-    right.plot(sizes, memory, color=_INK, marker="o")
+    right.plot(places, memory, color=_INK, marker="o")
     right.axhline(memory[0] + 64, color=_GOAL, linestyle="--", linewidth=1, label="goal: 64 MiB more")
     right.set(title="memory of a flashd process, MiB", ylim=(0, max(memory[0] + 64, *memory) * 1.15))
     for axes in (left, right):
         axes.set_xlabel(curve.title)
-        axes.set_xscale("symlog" if sizes[0] == 0 else "log", **({"linthresh": 1000} if sizes[0] == 0 else {}))
-        axes.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
-        axes.minorticks_off()
+        axes.set_xticks(places, [f"{size:,}" for size in sizes])
         axes.grid(alpha=0.3)
         axes.legend(loc="lower left", frameon=False)
     folder.mkdir(exist_ok=True)

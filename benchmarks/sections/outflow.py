@@ -78,12 +78,17 @@ def _outlets(erp: Erp) -> tuple[Outlet, ...]:
         Outlet(
             name=f"erp-{rate}-{pace}",
             url=erp.url(f"erp-{rate}-{pace}"),
-            rate=f"{rate * 60 * percent // 100}/min",
+            rate=written(rate, percent),
             max_in_flight=_IN_FLIGHT,
         )
         for pace, percent in _PACES.items()
         for rate in RATES
     )
+
+
+def written(rate: int, percent: int) -> str:
+    """Return that share of *rate* as the configuration has it: a promise for each second where it is a whole number."""
+    return f"{rate * percent // 100}/s" if rate * percent % 100 == 0 else f"{rate * percent // 20}/5s"
 
 
 def _flow(site: Site, erp: Erp, pace: str, seconds: int) -> list[Paced]:

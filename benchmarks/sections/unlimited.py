@@ -19,14 +19,13 @@ from benchmarks.section import Section, Sheet
 from benchmarks.site import Site
 from benchmarks.spread import Spread
 from benchmarks.traffic import SKUS, Kind, bearer, native_order
-from flashd.domain.rate import Rate
+from flashd.domain.rate import UNLIMITED
 
 TITLE = "Outflow without a limit"
 HEAD = ("64 requests under way at once", "orders /s", "share of the loop", "CPU us an order", "its store", "the ERP")
 _AT_ONCE = 64
 _BACKLOG = 30_000
 _RISE_S = 1.0
-_FASTEST = "1000000/s"
 _SENDER = Path(__file__).parent.parent / "sender.py"
 
 
@@ -41,10 +40,9 @@ def measure(section: Section, options: Options, say: Say) -> None:
     """Let flashd and the loop take turns."""
     flashd: list[Flow] = []
     loop: list[Flow] = []
-    rate = fastest()
     try:
         with tempfile.TemporaryDirectory(prefix="flashd-bench-") as name, Erp(Path(name), stamped=False) as erp:
-            outlet = Outlet(name="erp", url=erp.url("erp"), rate=rate, max_in_flight=_AT_ONCE)
+            outlet = Outlet(name="erp", url=erp.url("erp"), rate=UNLIMITED, max_in_flight=_AT_ONCE)
             with Site(Path(name) / "flashd", Plan(outlets=(outlet,))) as site:
                 site.count(SKUS)
                 order = Kind(name="", target="", body=native_order(), headers=bearer(""))
@@ -60,16 +58,7 @@ def measure(section: Section, options: Options, say: Say) -> None:
                     site.thaw()
     finally:
         if loop:
-            _tell(section, flashd, loop, rate)
-
-
-def fastest() -> str:
-    """Return the rate of the configuration that is none, else the highest that there is."""
-    try:
-        Rate.parse("unlimited")
-    except ValueError:
-        return _FASTEST
-    return "unlimited"
+            _tell(section, flashd, loop)
 
 
 def _drain(site: Site, erp: Erp, seconds: int) -> Flow:
@@ -110,10 +99,10 @@ def _loop(erp: Erp, folder: Path, seconds: int) -> Flow:
     return Flow(_pace(arrived, seconds, drained=True), {**cost, **meter.cost().per(sent)})
 
 
-def _tell(section: Section, flashd: list[Flow], loop: list[Flow], rate: str) -> None:
+def _tell(section: Section, flashd: list[Flow], loop: list[Flow]) -> None:
     share = Spread.of(one.per_s / other.per_s for one, other in zip(flashd, loop, strict=True))
     section.notes += [
-        f'flashd: `rate = "{rate}"`, a backlog of {_BACKLOG:,} orders, each claimed, sent and finished durably',
+        f'flashd: `rate = "{UNLIMITED}"`, a backlog of {_BACKLOG:,} orders, each claimed, sent and finished durably',
         "the loop: one process of aiohttp on uvloop that posts the same body again and again, and keeps nothing",
         "the ERP: a process that answers 201 at once; arrivals are counted there",
     ]

@@ -28,6 +28,11 @@ def test_departures_are_read_from_the_senders_own_log() -> None:
     assert outflow.departures(log + '{"event":"request.sent","backend":"b","at_us":9}\n') == {"a": [7], "b": [9]}
 
 
+def test_a_share_of_a_rate_is_written_for_each_second_where_it_can_be() -> None:
+    assert [outflow.written(rate, 100) for rate in outflow.RATES] == ["5/s", "50/s", "500/s"]
+    assert [outflow.written(rate, 96) for rate in outflow.RATES] == ["24/5s", "48/s", "480/s"]
+
+
 def test_a_spread_is_a_median_between_two_extremes() -> None:
     assert Spread.of([3.0, 1.0, 2.0]).text(".1f") == "2.0 (1.0-3.0)"
     assert Spread.of([3000.0]).over(1000).median == 3.0

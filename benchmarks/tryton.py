@@ -1,0 +1,259 @@
+"""
+`python -m benchmarks.tryton`: the same number of orders into a real Tryton, one by one and in batches, by turns.
+
+Real flashd, real Tryton on PostgreSQL; what arrived is read from Tryton's own database by SQL. It ends with 1 if an
+order is missing there, is there twice, or with other lines or another total.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+import time
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from benchmarks.goals import Finding
+from benchmarks.options import Say
+from benchmarks.results import RESULTS
+from benchmarks.run import Run
+from benchmarks.section import Section, Sheet
+from benchmarks.spread import Spread
+from tests.e2e.process import Flashd
+from tests.erp import postgres
+from tests.erp.tryton import PASSWORD, USER, HeldOrder, Tryton
+
+TITLE = "Into a real Tryton"
+HEAD = ("flashd, 2 requests under way", "orders", "orders /s", "ms an order", "once, lines and total right")
+GOAL = 8.0
+CONFIG = """
+[store]
+state_dir = "STATE"
+[intake]
+listen = "127.0.0.1:{intake}"
+[admin]
+listen = "127.0.0.1:{admin}"
+[channels.till]
+kind = "native"
+tokens = [{ name = "till", secret = { file = "till.token" } }]
+[backends.erp]
+kind = "tryton"
+url = "URL"
+database = "DATABASE"
+secret = { file = "KEY" }
+user = "USER"
+password = { file = "password" }
+shop = SHOP
+party = PARTY
+batch = BATCH
+rate = "unlimited"
+max_in_flight = 2
+timeout_s = 120
+settle_s = 10
+[[routes]]
+backend = "erp"
+"""
+_TOKEN = "till-token-of-the-bench"  # noqa: S105  # of a daemon on loopback that lives for minutes
+_WARM = 24  # orders before the clock starts: Tryton's workers load themselves with their first requests
+_PATIENCE_S = 1800.0
+_ALIKE_S = 20.0  # Tryton processes a sale after it was confirmed
+
+
+class Drive(msgspec.Struct, frozen=True):
+    """One side of one round."""
+
+    batch: int
+    orders: int
+    took_s: float
+    right: int  # there once, with the lines and the total that were sold
+    wrong: tuple[str, ...] = ()  # what was wrong with the others
+
+    @property
+    def per_s(self) -> float:
+        return self.orders / self.took_s
+
+
+@click.command()
+@click.option("--orders", default=1000, type=click.IntRange(20), show_default=True, help="Each way, over all rounds.")
+@click.option("--batch", default=50, type=click.IntRange(2, 200), show_default=True, help="Orders in one request.")
+@click.option("--rounds", default=2, type=click.IntRange(1, 9), show_default=True, help="Turns of both ways.")
+@click.option("--note", default="", help="A sentence for RESULTS.md, such as what else the machine did.")
+@click.option("--write/--no-write", default=True, help="Write benchmarks/RESULTS.md.")
+def main(*, orders: int, batch: int, rounds: int, note: str, write: bool) -> None:
+    """Bring orders into a real Tryton, one by one and in batches."""
+    if reason := postgres.missing():
+        raise click.ClickException(f"this benchmark wants more than this machine has. {reason}")
+    run = Run("bench-tryton", note, path=RESULTS if write else None)
+
+    def fill(section: Section, say: Say) -> None:
+        _measure(section, say, each=orders // rounds, batch=batch, rounds=rounds)
+
+    if run.measure([(TITLE, fill)]):
+        raise SystemExit(1)
+
+
+def _measure(section: Section, say: Say, *, each: int, batch: int, rounds: int) -> None:
+    say("installing and filling Tryton (the first time takes minutes)")
+    erp = Tryton("postgresql")
+    singles: list[Drive] = []
+    batches: list[Drive] = []
+    try:
+        for number in range(1, rounds + 1):
+            for size, drives in ((1, singles), (batch, batches)):
+                how = "one by one" if size == 1 else f"in batches of {size}"
+                say(f"round {number} of {rounds}: {each} orders {how}")
+                drives.append(_drive(erp, size, each, f"{number}-{size}", say))
+                say(f"round {number} of {rounds}: {drives[-1].per_s:.2f} orders/s {how}")
+    finally:
+        erp.close()
+        if batches:
+            _tell(section, singles, batches)
+    if wrong := [word for drive in (*singles, *batches) for word in drive.wrong]:
+        raise RuntimeError("; ".join(wrong[:10]))
+
+
+def _drive(erp: Tryton, batch: int, count: int, name: str, say: Say) -> Drive:
+    """Let a flashd of its own bring *count* orders into an empty Tryton; the clock runs while they do."""
+    erp.empty()
+    wanted = _orders(_WARM + count, sorted(sku for sku in erp.ids["products"] if sku.startswith("SKU")), name)
+    with tempfile.TemporaryDirectory(prefix="flashd-bench-") as folder:
+        flashd = _flashd(Path(folder), erp, batch).start()
+        try:
+            for sku in erp.ids["products"]:
+                flashd.ask_admin("PUT", f"/admin/v1/stock/{sku}", {"on_hand": 1_000_000})
+            _place(flashd, wanted[:_WARM])
+            _wait_for(flashd, _WARM, say)
+            flashd.ask_admin("POST", "/admin/v1/backends/erp/pause", {"reason": "the bench"})
+            _place(flashd, wanted[_WARM:])
+            flashd.ask_admin("POST", "/admin/v1/backends/erp/resume")
+            began_s = time.monotonic()
+            _wait_for(flashd, _WARM + count, say)
+            took_s = time.monotonic() - began_s
+            wrong = _wrong(erp, wanted)
+            audit = flashd.run("audit", "--json")
+            if audit.returncode:
+                wrong.append(f"flashd's audit: {audit.stdout}")
+        finally:
+            flashd.close()
+    return Drive(batch, count, took_s, right=count - len(wrong), wrong=tuple(wrong))
+
+
+def _flashd(folder: Path, erp: Tryton, batch: int) -> Flashd:
+    for name, text in (("till.token", _TOKEN), ("password", PASSWORD)):
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_text(text)
+    given = erp.config()
+    words = {
+        "STATE": str(folder / "state"),
+        "URL": given["url"],
+        "DATABASE": given["database"],
+        "KEY": given["secret"]["file"],
+        "USER": USER,
+        "SHOP": str(given["shop"]),
+        "PARTY": str(given["party"]),
+        "BATCH": str(batch),
+    }
+    text = CONFIG
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return Flashd(folder, text)
+
+
+def _orders(count: int, skus: list[str], name: str) -> list[dict[str, Any]]:
+    """Orders as a flash sale has them: most with one line, each with prices and a place of its own, and shipping."""
+    chance = random.Random(count)
+    made = []
+    for number in range(count):
+        few = chance.choices((1, 2, 3), (7, 2, 1))[0]
+        lines = [
+            {"sku": sku, "quantity": chance.choice((1, 1, 1, 2)), "unit_price": chance.randint(500, 99_999)}
+            for sku in chance.sample(skus, few)
+        ]
+        place = {"name": f"Buyer {number}", "street": f"Lane {number}", "postcode": "53111", "city": "Bonn"}
+        total = 490 + sum(line["quantity"] * line["unit_price"] for line in lines)
+        order = {"id": f"B-{name}-{number}", "number": f"#{number}", "currency": "USD", "lines": lines, "total": total}
+        made.append(order | {"shipping": 490, "ship_to": place | {"country": "DE"}})
+    return made
+
+
+def _place(flashd: Flashd, wanted: list[dict[str, Any]]) -> None:
+    body = b"\n".join(json.dumps(order).encode() for order in wanted) + b"\n"
+    headers = {"Authorization": f"Bearer {_TOKEN}", "Content-Type": "application/x-ndjson"}
+    status, said, _ = flashd.call("POST", "/v1/orders:batch", body, headers, timeout=60)
+    if status != 200 or said.count(b'"status":201') != len(wanted):
+        raise RuntimeError(f"not all orders came into being: {status} {said[:300]!r}")
+
+
+def _wait_for(flashd: Flashd, count: int, say: Say) -> None:
+    """Return when so many orders are delivered, to a fifth of a second."""
+    deadline, told_s = time.monotonic() + _PATIENCE_S, time.monotonic()
+    while (orders := _counted(flashd))["done"] < count:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {_PATIENCE_S:.0f} s: {orders}")
+        if time.monotonic() > told_s + 30:
+            told_s = time.monotonic()
+            say(f"    {orders['done']} of {count} delivered")
+        time.sleep(0.2)
+
+
+def _counted(flashd: Flashd) -> dict[str, int]:
+    counted: dict[str, int] = flashd.ask_admin("GET", "/admin/v1/status")["pools"]["main"]["orders"]
+    return counted
+
+
+def _wrong(erp: Tryton, wanted: list[dict[str, Any]]) -> list[str]:
+    """Say which orders are missing, there twice, or not as they were sold, by Tryton's own database."""
+    deadline = time.monotonic() + _ALIKE_S
+    while (held := erp.orders()) and time.monotonic() < deadline:
+        if all(sale.state == "processing" for sale in held):
+            break
+        time.sleep(0.5)
+    times, by_number = Counter(sale.reference for sale in held), {sale.reference: sale for sale in held}
+    found = [f"{number} is no order" for number in times.keys() - {order["number"] for order in wanted}]
+    for order in wanted:
+        number = order["number"]
+        if times[number] != 1:
+            found.append(f"{number} is there {times[number]} times")
+        elif difference := _difference(by_number[number], order):
+            found.append(f"{number}: {difference}")
+    return found
+
+
+def _difference(sale: HeldOrder, order: dict[str, Any]) -> str:
+    sold = [(line["sku"], float(line["quantity"]), Decimal(line["unit_price"]) / 100) for line in order["lines"]]
+    if Counter(sale.lines) != Counter([*sold, ("Shipping", 1.0, Decimal(order["shipping"]) / 100)]):
+        return f"its lines are {sale.lines}"
+    if sale.total != Decimal(order["total"]) / 100:
+        return f"its total is {sale.total}"
+    return "" if sale.state == "processing" else f"it is {sale.state}"
+
+
+def _tell(section: Section, singles: list[Drive], batches: list[Drive]) -> None:
+    ratio = Spread.of(many.per_s / one.per_s for one, many in zip(singles, batches, strict=False))
+    section.notes += [
+        "Tryton 8.2 with two workers of two threads, on PostgreSQL 15 without fsync, flashd and its store: all on this"
+        " machine; the clock runs from the backlog's release to the last delivery",
+        "a sale is made with its address, quoted, confirmed and processed (shipment, invoice) by Tryton in the request",
+        "orders of one line (70%), two (20%) or three, and shipping; each to a place of its own",
+        f"{_WARM} orders before the clock starts; the two ways take turns, each with a Tryton that is empty",
+        "once, lines and total right: read by SQL from Tryton's own database",
+    ]
+    rows = []
+    for name, drives in (("one by one", singles), (f"in batches of {batches[0].batch}", batches)):
+        pace = Spread.of(drive.per_s for drive in drives)
+        count, right = sum(drive.orders for drive in drives), sum(drive.right for drive in drives)
+        rows.append((name, f"{count:,}", pace.text(".2f"), f"{1000 / pace.median:.0f}", f"{right:,}"))
+    section.sheets.append(Sheet(HEAD, rows))
+    whole = not any(drive.wrong for drive in (*singles, *batches))
+    text = f"{ratio.text('.1f')}, {rows[1][2]} against {rows[0][2]} orders/s" + ("" if whole else ", NOT WHOLE")
+    section.findings.append(Finding("tryton", text, whole and ratio.median >= GOAL))
+
+
+if __name__ == "__main__":
+    main()
