@@ -1,0 +1,315 @@
+"""
+The kill loop: traffic, faults on both sides of the daemon, and SIGKILL for daemon, Redis, backend and both proxies.
+
+``python -m tests.chaos.kill_loop --seconds 900 --server valkey``; `make chaos` runs it. Then the faults stop, the
+backlog must go, and the oracle judges. What a run leaves behind stays in its folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.oracle import PLENTY, RARE
+from tests.e2e.process import Flashd, free_port
+from tests.servers import KINDS, Server, find_server
+
+RATE, LIMIT, SETTLE_S = 96, 100, 2.0  # requests a second: paced at 0.96 of what the backend allows
+FAULT_EVERY_S = 2.0
+TOKEN, SECRET = "till-token-of-the-chaos", "shop-secret-of-the-chaos"
+CONFIG = """
+[store]
+url = "STORE"
+state_dir = "STATE"
+timeout_s = 1.5
+[intake]
+listen = "127.0.0.1:{intake}"
+[admin]
+listen = "127.0.0.1:{admin}"
+[channels.till]
+kind = "native"
+tokens = [{ name = "till", secret = { file = "till.token" } }]
+[channels.shop]
+kind = "shopify"
+secrets = [{ file = "shop.secret" }]
+since = 2020-01-01T00:00:00Z
+[backends.erp]
+kind = "http"
+url = "ERP"
+lookup_url = "ERP?key={key}"
+cancel_url = "ERP/{id}/cancel"
+rate = "PACE/s"
+max_in_flight = 32
+settle_s = SETTLE
+timeout_s = 1.5
+slow_start_s = 0.5
+max_refusals = 50
+[[routes]]
+backend = "erp"
+"""
+
+
+@dataclass
+class Child:
+    """A process of the harness; `kill` is SIGKILL."""
+
+    module: str
+    wish: dict[str, Any]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Child:
+        with self.log.open("ab") as out:
+            arguments = [sys.executable, "-m", f"tests.chaos.{self.module}", json.dumps(self.wish)]
+            self.process = subprocess.Popen(arguments, stdout=out, stderr=out, cwd=Path(__file__).parents[2])
+        return self
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+
+class Proxy(Child):
+    """A fault proxy; each life has dice of its own, or it would begin with the same fault each time."""
+
+    def start(self) -> Child:
+        self.wish["seed"] += 1
+        return super().start()
+
+    def calm(self) -> None:
+        """Let no more faults happen, in this life and the next ones."""
+        self.kill()
+        self.wish["every_s"] = 0
+        self.start()
+
+
+@dataclass
+class Terms:
+    """What a run is asked to do."""
+
+    seconds: float
+    seed: int
+    kind: str = "valkey"
+    rate: int = 50  # orders a second
+    gap_s: tuple[float, float] = (3.5, 8.5)  # between two kills
+    tree: Path | None = None  # a copy of the sources to run instead of this one
+
+
+@dataclass
+class Run:
+    """One run in *folder*."""
+
+    folder: Path
+    terms: Terms
+    kills: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        erp, erp_door = free_port(), free_port()
+        self.dice = random.Random(self.terms.seed)
+        self.server = Server(self.terms.kind)
+        self.store_door = str(self.server.folder / "door")
+        self.erp = self._child("erp", {"port": erp, "books": str(self.folder / "erp.jsonl")})
+        self.proxies = {
+            "store_proxy": self._proxy("store_proxy", self.store_door, self.server.socket_path),
+            "backend_proxy": self._proxy("backend_proxy", erp_door, erp),
+        }
+        text = CONFIG.replace("STORE", f"unix://{self.store_door}").replace("STATE", str(self.folder / "state"))
+        text = text.replace("ERP", f"http://127.0.0.1:{erp_door}/orders").replace("PACE", str(RATE))
+        environ = {} if self.terms.tree is None else {"PYTHONPATH": str(self.terms.tree)}
+        self.daemon = Flashd(self.folder, text.replace("SETTLE", str(SETTLE_S)), environ=environ)
+        sold = round(self.terms.seconds * self.terms.rate)
+        self.stock = dict.fromkeys(PLENTY, 10 * sold) | {RARE: max(2, sold // 25)}
+
+    def _child(self, module: str, wish: dict[str, Any]) -> Child:
+        return Child(module, wish, self.folder / f"{module}.log")
+
+    def _proxy(self, name: str, listen: int | str, upstream: int | str) -> Proxy:
+        log, seed = self.folder / f"{name}.jsonl", self.terms.seed * 1000
+        wish = {"listen": listen, "upstream": upstream, "log": str(log), "seed": seed, "every_s": FAULT_EVERY_S}
+        return Proxy("fault_proxy", wish, self.folder / f"{name}.log")
+
+    def play(self) -> dict[str, Any]:
+        """Play it to the end and return the oracle's verdict."""
+        for name, secret in (("till.token", TOKEN), ("shop.secret", SECRET)):
+            (self.folder / name).touch(mode=0o600)
+            (self.folder / name).write_text(secret)
+        seller = self._child("oracle", self._wish())
+        try:
+            self.server.start()
+            self.erp.start()
+            for proxy in self.proxies.values():
+                proxy.start()
+            self.daemon.start()
+            for sku, units in self.stock.items():
+                self._patiently(partial(self._ask, "PUT", f"stock/{sku}", {"on_hand": units}))
+            seller.start()
+            self._havoc(time.monotonic() + self.terms.seconds)
+            end = self._end(seller)
+        finally:
+            seller.kill()
+            self.daemon.close()
+            things: list[Any] = [*self.proxies.values(), self.erp, self.server]
+            for thing in things:
+                thing.kill()
+        (self.folder / "end.json").write_text(json.dumps(end))
+        self.server.close()
+        judged = [sys.executable, "-m", "tests.chaos.judge", str(self.folder)]
+        said = subprocess.run(judged, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+        assert said.stdout, said.stderr
+        verdict: dict[str, Any] = json.loads(said.stdout)
+        return verdict
+
+    def _wish(self) -> dict[str, Any]:
+        wish = {"ledger": str(self.folder / "sent.jsonl"), "intake": self.daemon.intake, "token": TOKEN}
+        terms = {"rate": self.terms.rate, "seconds": self.terms.seconds, "seed": self.terms.seed}
+        return wish | terms | {"secret": SECRET, "prefix": "1"}
+
+    # -------------------------------------------------------------------------------------------------------- the havoc
+
+    def _havoc(self, until_s: float) -> None:
+        """Kill, wait a moment, start again; each target comes once in a shuffled deck."""
+        deck: list[str] = []
+        while time.monotonic() < until_s:
+            self._live(min(until_s, time.monotonic() + self.dice.uniform(*self.terms.gap_s)))
+            deck = deck or self.dice.sample(("daemon", "redis", "backend", *self.proxies), 5)
+            self._kill(deck.pop())
+            if deck and self.dice.random() < 0.15:  # two at once
+                self._kill(deck.pop())
+            time.sleep(self.dice.uniform(0.0, 1.5))
+            self._revive()
+
+    def _live(self, until_s: float) -> None:
+        """Let time pass; a daemon that ended by itself is started again, as systemd does."""
+        while (left_s := until_s - time.monotonic()) > 0:
+            time.sleep(min(0.5, left_s))
+            assert self.daemon.process is not None
+            if self.daemon.process.poll() is not None:
+                self.kills["ended by itself"] += 1
+                self._revive()
+
+    def _kill(self, target: str) -> None:
+        things: dict[str, Any] = {"daemon": self.daemon, "redis": self.server, "backend": self.erp, **self.proxies}
+        things[target].kill()
+        self.kills[target] += 1
+
+    def _revive(self) -> None:
+        things: list[Any] = [self.server, self.erp, *self.proxies.values()]
+        for thing in things:
+            if thing.process.poll() is not None:
+                thing.start()
+        if self.daemon.process is not None and self.daemon.process.poll() is not None:
+            self.daemon.start(ready=False)
+
+    # ---------------------------------------------------------------------------------------------------------- the end
+
+    def _end(self, seller: Child) -> dict[str, Any]:
+        """Stop all faults, wait until the backlog is gone, and write down what the daemon shows."""
+        self._revive()
+        for proxy in self.proxies.values():
+            proxy.calm()
+        assert seller.process is not None
+        self.daemon.wait_until_ready(60)
+        backlog = self._patiently(self._backlog)
+        began = time.monotonic()
+        assert seller.process is not None
+        assert seller.process.wait(150) == 0, "the seller ended: see oracle.log"
+        in_sum = backlog["queued"] + backlog["in_flight"]
+        bound_s = (in_sum + 3 * backlog["in_flight"]) / RATE + 2 * SETTLE_S + 30
+        while sum(self._patiently(self._backlog).values()) and time.monotonic() < began + 3 * bound_s:
+            time.sleep(0.5)
+        drain = {"took_s": time.monotonic() - began, "bound_s": bound_s, "backlog": in_sum}
+        status, lines, _ = self.daemon.call("GET", "/admin/v1/orders/export", port=self.daemon.admin, timeout=60)
+        assert status == 200, lines
+        stock = self._ask("GET", "stock")["levels"]
+        self.daemon.terminate()
+        said = self.daemon.run("audit")
+        return {
+            "orders": [json.loads(line) for line in lines.splitlines()],
+            "stock": stock,
+            "audit": "clean" if said.returncode == 0 else said.stdout + said.stderr,
+            "kills": dict(self.kills),
+            "drain": drain,
+            "terms": {"limit": LIMIT, "stock": self.stock},
+        }
+
+    def _backlog(self) -> dict[str, int]:
+        pool = self._ask("GET", "status")["pools"]["main"]
+        return {"queued": pool["orders"]["queued"], "in_flight": pool["orders"]["in_flight"], "held": pool["held"]}
+
+    def _ask(self, method: str, what: str, body: object = None) -> Any:
+        return self.daemon.ask_admin(method, f"/admin/v1/{what}", body)
+
+    def _patiently(self, ask: Callable[[], Any], within_s: float = 30) -> Any:
+        """Ask until it is answered: a fault may have hit the last question."""
+        deadline = time.monotonic() + within_s
+        while True:
+            try:
+                return ask()
+            except (AssertionError, OSError, http.client.HTTPException):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+
+def report(verdicts: list[tuple[Terms, dict[str, Any]]]) -> str:
+    """Write the verdicts as Markdown."""
+    lines = ["# Kill loop", ""]
+    for terms, verdict in verdicts:
+        word = "passed" if verdict["passed"] else "FAILED"
+        lines += [
+            f"## {terms.kind}: {word}",
+            "",
+            f"{terms.seconds:g} s at {terms.rate} orders/s, seed {terms.seed}.",
+            "",
+        ]
+        lines += [f"* BREACH {breach}" for breach in verdict["breaches"]]
+        lines += [f"* NEVER HAPPENED {name}" for name in verdict["never"]]
+        for title in ("figures", "sometimes"):
+            lines += ["", f"| {title} | |", "|---|---|", *(f"| {name} | {n} |" for name, n in verdict[title].items())]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description="Kill everything at random under load; nothing may be lost or doubled."
+    )
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 20))
+    parser.add_argument(
+        "--server", action="append", choices=KINDS, help="Each has its share of the time; default: all."
+    )
+    parser.add_argument("--folder", type=Path, default=Path("build/chaos"), help="The report, and what a run leaves.")
+    wish = parser.parse_args(arguments)
+    kinds = [kind for kind in wish.server or KINDS if find_server(kind) is not None]
+    verdicts = []
+    for kind in kinds:
+        terms = Terms(wish.seconds / len(kinds), wish.seed, kind)
+        folder = wish.folder / kind
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        print(f"{kind}: {terms.seconds:g} s, seed {terms.seed}", flush=True)
+        verdicts.append((terms, Run(folder.absolute(), terms).play()))
+    text = report(verdicts)
+    (wish.folder / "kill-loop.md").write_text(text)
+    found = [asdict(terms) | verdict for terms, verdict in verdicts]
+    (wish.folder / "kill-loop.json").write_text(json.dumps(found, indent=2, default=str))
+    print(text)
+    sys.exit(0 if all(verdict["passed"] for _, verdict in verdicts) else 1)
+
+
+if __name__ == "__main__":
+    main()
