@@ -66,12 +66,12 @@ class Counting(RedisLedger):
 
 
 def _mended(name: str, pool: str, *, short: bool) -> Script:
-    asked, other = f"= {name}_usual(", f"or {name}_unusual("
+    asked, other = f"reply = {name}_usual(", f"reply = {name}_one("
     source = load(name).source
     assert source.count(asked) == source.count(other) == 1
-    source = source.replace(other, f"or redis.call('INCR', 'general:{pool}:{name}') and {name}_unusual(")
+    source = source.replace(other, f"reply = redis.call('INCR', 'general:{pool}:{name}') and {name}_one(")
     if not short:
-        source = source.replace(asked, f"= nil and {name}_usual(")
+        source = source.replace(asked, f"reply = nil and {name}_usual(")
     return replace(load(name), source=source, sha="0" * 39 + f"{short:d}")
 
 

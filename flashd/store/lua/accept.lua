@@ -30,41 +30,21 @@
 -- @include integer
 -- @include clock
 -- @include journal
--- @include sale
 -- @include stock
--- @include rules
 -- @include terms
--- @include listing
+
+-- A function around functions: what they take from outside is found once, which for so many costs half of making them.
+local prepare_group, accept_usual, write_gathered = (function()
+-- @include rule_parts
+-- @include rules
+-- @include listing_row
 -- @include filing
 -- @include usual_wish
 -- @include usual_uses
 -- @include usual_listing
 -- @include usual_order
-
--- Every other order: a hundred and fifty functions, which are made only where one of them is wanted.
-local function learn_unusual()
--- @include record
--- @include kit
--- @include uses
--- @include allowance
--- @include units
--- @include pick
--- @include draw
--- @include reservation
--- @include waiting
--- @include order_event
--- @include owing
--- @include transition
--- @include decide
--- @include plan
--- @include write_order
--- @include write_stock
--- @include follow_up
--- @include revoke
--- @include amend
--- @include accept_one
-  return accept_one
-end
+  return prepare_group, accept_usual, write_gathered
+end)()
 
 -- Read.
 local keys = {
@@ -94,32 +74,11 @@ for index = orders_at, #ARGV, 9 do
   end
 end
 
-local accept_one
-
--- What was gathered is written before anything reads it, and at the end.
-local function write_gathered()
-  write_filed()
-  write_counted(keys)
-  write_rows()
-end
-
-local function accept_unusual(group, entry)
-  accept_one = accept_one or learn_unusual()
-  write_gathered()
-  entry.version, entry.placed = integer(entry.version), integer(entry.placed)
-  entry.effect, entry.strict, entry.admit, entry.backend = group.effect, group.strict, group.admit, group.backend
-  entry.reason, entry.terms = group.reason, group.terms_text
-  return accept_one({
-    keys = keys, kinds = ARGV[2], key = KEYS[key_at], cancel_key = KEYS[key_at + 1], amend_key = KEYS[key_at + 2],
-    shelf = group.shelf, entry = entry,
-  })
-end
-
 -- Write, order by order.
 for _, group in pairs(groups) do
   prepare_group(keys, group)
 end
-local replies, member_from = {}, #KEYS[1] -- behind "ord:", where "stock" stands in the first key
+local replies, member_from, accept_one = {}, #KEYS[1], nil -- behind "ord:", where "stock" stands in the first key
 for index = orders_at, #ARGV, 9 do
   local group = groups[ARGV[index]]
   local entry = {
@@ -127,9 +86,49 @@ for index = orders_at, #ARGV, 9 do
     raw = ARGV[index + 6], placed = ARGV[index + 7], customer = ARGV[index + 8],
   }
   local key = KEYS[key_at]
-  replies[#replies + 1] = accept_usual(keys, group, key, string.sub(key, member_from), entry) or accept_unusual(group, entry)
+  local reply = accept_usual(keys, group, key, string.sub(key, member_from), entry)
+  if not reply and not accept_one then -- a hundred and fifty functions, made only where one of them is wanted
+    accept_one = (function()
+-- @include record
+-- @include rule_parts
+-- @include rules
+-- @include kit
+-- @include uses
+-- @include allowance
+-- @include units
+-- @include pick
+-- @include listing_row
+-- @include listing
+-- @include draw
+-- @include reservation
+-- @include waiting
+-- @include order_event
+-- @include owing
+-- @include transition
+-- @include decide
+-- @include plan
+-- @include write_order
+-- @include write_stock
+-- @include follow_up
+-- @include revoke
+-- @include amend
+-- @include accept_one
+      return accept_one
+    end)()
+  end
+  if not reply then
+    write_gathered(keys)
+    entry.version, entry.placed = integer(entry.version), integer(entry.placed)
+    entry.effect, entry.strict, entry.admit, entry.backend = group.effect, group.strict, group.admit, group.backend
+    entry.reason, entry.terms = group.reason, group.terms_text
+    reply = accept_one({
+      keys = keys, kinds = ARGV[2], key = key, cancel_key = KEYS[key_at + 1], amend_key = KEYS[key_at + 2], shelf = group.shelf,
+      entry = entry,
+    })
+  end
+  replies[#replies + 1] = reply
   key_at = key_at + (group.strict and 1 or 3)
 end
-write_gathered()
+write_gathered(keys)
 write_levels(keys.stock, keys.journal, keys.dirty)
 return replies

@@ -16,9 +16,11 @@
 -- @include integer
 -- @include clock
 -- @include journal
+-- @include rule_parts
 -- @include sale
 -- @include stock
 -- @include kit
+-- @include listing_row
 -- @include listing
 -- @include listing_write
 

@@ -18,6 +18,7 @@
 -- @include journal
 -- @include stock
 -- @include kit
+-- @include listing_row
 -- @include listing
 -- @include listing_write
 -- @include dirty

@@ -19,33 +19,25 @@
 -- @include integer
 -- @include clock
 -- @include journal
--- @include sale
 -- @include stock
--- @include rules
 -- @include terms
 -- @include threshold
+
+-- A function around functions: what they take from outside is found once, which for so many costs half of making them.
+local prepare_group, hold_usual, write_gathered = (function()
+-- @include rule_parts
+-- @include rules
 -- @include filing
 -- @include usual_wish
 -- @include usual_uses
 -- @include usual_hold
+  return prepare_group, hold_usual, write_gathered
+end)()
 
 local keys = {
   stock = KEYS[1], hold = KEYS[2], hold_due = KEYS[3], hold_end = KEYS[4], journal = KEYS[5], dirty = KEYS[6], use = KEYS[7],
   kit = KEYS[8], rule = KEYS[9],
 }
-
--- Every other hold: functions that are made only where one of them is wanted.
-local function learn_unusual()
--- @include record
--- @include kit
--- @include uses
--- @include allowance
--- @include units
--- @include pick
--- @include reservation
--- @include hold_one
-  return hold_one
-end
 
 -- Read.
 local groups, at = {}, 2
@@ -63,34 +55,40 @@ for index = requests_at, #ARGV, 6 do
   end
 end
 
-local hold_one
-
--- What was gathered is written before anything reads it, and at the end.
-local function write_gathered()
-  write_filed()
-  write_counted(keys)
-end
-
-local function hold_unusual(group, request)
-  hold_one = hold_one or learn_unusual()
-  write_gathered()
-  request.ttl, request.channel, request.terms, request.order, request.reason = group.ttl, group.channel, group.terms, '', ''
-  return hold_one(request)
-end
-
 -- Write, hold by hold.
 for _, group in pairs(groups) do
   prepare_group(group)
 end
-local replies = {}
+local replies, hold_one = {}, nil
 for index = requests_at, #ARGV, 6 do
   local group = groups[ARGV[index]]
   local request = {
     id = ARGV[index + 1], digest = ARGV[index + 2], customer = ARGV[index + 3], items = ARGV[index + 4],
     thresholds = ARGV[index + 5],
   }
-  replies[#replies + 1] = hold_usual(keys, group, request) or hold_unusual(group, request)
+  local reply = hold_usual(keys, group, request)
+  if not reply and not hold_one then -- eighty functions, made only where one of them is wanted
+    hold_one = (function()
+-- @include record
+-- @include rule_parts
+-- @include rules
+-- @include kit
+-- @include uses
+-- @include allowance
+-- @include units
+-- @include pick
+-- @include reservation
+-- @include hold_one
+      return hold_one
+    end)()
+  end
+  if not reply then
+    write_gathered(keys)
+    request.ttl, request.channel, request.terms, request.order, request.reason = group.ttl, group.channel, group.terms, '', ''
+    reply = hold_one(request)
+  end
+  replies[#replies + 1] = reply
 end
-write_gathered()
+write_gathered(keys)
 write_levels(keys.stock, keys.journal, keys.dirty)
 return replies

@@ -10,6 +10,7 @@
 -- CLOCK none
 
 -- @include integer
+-- @include listing_row
 -- @include listing
 -- @include listing_write
 

@@ -17,6 +17,7 @@
 -- @include journal
 -- @include stock
 -- @include kit
+-- @include listing_row
 -- @include listing
 
 -- Read.

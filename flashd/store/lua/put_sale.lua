@@ -21,6 +21,7 @@
 -- @include integer
 -- @include clock
 -- @include journal
+-- @include rule_parts
 -- @include sale
 
 -- Read.

@@ -30,7 +30,7 @@
 -- @include clock
 -- @include journal
 -- @include record
--- @include sale
+-- @include rule_parts
 -- @include rules
 -- @include stock
 -- @include kit
@@ -39,6 +39,7 @@
 -- @include units
 -- @include terms
 -- @include pick
+-- @include listing_row
 -- @include listing
 -- @include draw
 -- @include reservation

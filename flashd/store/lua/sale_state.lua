@@ -13,6 +13,7 @@
 -- @include integer
 -- @include clock
 -- @include journal
+-- @include rule_parts
 -- @include sale
 
 local PAST = { ready = 'sale.resumed', stopped = 'sale.stopped', ended = 'sale.ended' }

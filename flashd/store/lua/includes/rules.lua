@@ -1,5 +1,5 @@
 -- The rules that sales make for a SKU, and how it stands by them on a channel at an instant. flashd/domain/allowance.py is the
--- specification. *keys* has rule. Needs sale.lua.
+-- specification. *keys* has rule. Needs rule_parts.lua.
 local rules_there, rules_by_sku = nil, {}
 
 -- Whether a pool has rules at all is asked once a call.

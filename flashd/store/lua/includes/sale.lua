@@ -1,14 +1,6 @@
 -- Sales and the rules made of them. A sale is packed in the HASH sale: version, state, by, changed ms, SKUs (joined by
 -- 0x1e) and the document (JSON), joined by 0x1d; each of its versions stands under `<name> 0x1f <version>` as well.
--- A SKU's rules stand in the HASH rule, joined by 0x1e, their parts joined by 0x1f. Needs integer.lua.
-local function parts_of(packed, separator)
-  local parts = {}
-  for text in string.gmatch(packed .. separator, '([^' .. separator .. ']*)' .. separator) do
-    parts[#parts + 1] = text
-  end
-  return parts
-end
-
+-- Needs integer.lua, rule_parts.lua.
 local function read_sale(sales, name)
   local packed = redis.call('HGET', sales, name)
   if not packed then
@@ -31,17 +23,6 @@ end
 
 local function reply_of_sale(code, sale)
   return { code, whole(sale.version), sale.state, sale.by, sale.changed or whole(now_ms), sale.document }
-end
-
--- A SKU's rules as a list of part lists; part 1 is the sale's name, 3 and 4 its window.
-local function rules_of(rules, sku)
-  local list = {}
-  for _, text in ipairs(parts_of(redis.call('HGET', rules, sku) or '', '\030')) do
-    if text ~= '' then
-      list[#list + 1] = parts_of(text, '\031')
-    end
-  end
-  return list
 end
 
 local function write_rules(rules, sku, list)

@@ -50,3 +50,9 @@ local function hold_usual(keys, group, request)
   announce(keys.journal, 'hold.held', '"hold":' .. quoted_id(request.id) .. group.told .. told .. moves)
   return group.answer
 end
+
+-- What was gathered is written before anything else reads it, and at the end.
+local function write_gathered(keys)
+  write_filed()
+  write_counted(keys)
+end

@@ -1,5 +1,5 @@
 -- An order of a channel that shows figures, where its rows leave no doubt from where the units come: draw.lua would take them
--- from the same. Rows are read once a call and written once, by write_rows. Needs usual_wish.lua, listing.lua.
+-- from the same. Rows are read once a call and written once, by write_rows. Needs usual_wish.lua, listing_row.lua.
 local rows = {}
 
 local function row_of(shelf, sku)

@@ -131,3 +131,10 @@ local function accept_usual(keys, group, key, member, entry)
   announce(keys.journal, 'order.accepted', named .. group.told .. entry.version .. moves .. told)
   return group.answer
 end
+
+-- What was gathered is written before anything else reads it, and at the end.
+local function write_gathered(keys)
+  write_filed()
+  write_counted(keys)
+  write_rows()
+end
