@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import structlog
 
@@ -17,18 +17,17 @@ from flashd.actors.backend_health import BackendHealth
 from flashd.actors.backend_rules import BackendRules, Wake
 from flashd.actors.candidate import Candidates, Wish
 from flashd.actors.company import Companies, Key
-from flashd.actors.delivery import DROP_AGE_S, Courier, late
+from flashd.actors.delivery import DROP_AGE_S, Courier
 from flashd.actors.flight import Flight, Parcel
 from flashd.actors.leadership import Leadership
 from flashd.actors.runway import Runway
 from flashd.actors.settler import Settler
 from flashd.actors.tempo import CLAIMED_TOGETHER, Pace, Tempo
 from flashd.domain.bucket import AHEAD_MAX_US
-from flashd.domain.delivery import ClaimCode, Delivery, Doubtful, Result, ResultKind
+from flashd.domain.delivery import ClaimCode, Delivery, Result, ResultKind
 from flashd.domain.flow import BackendSnapshot
 from flashd.domain.lease import Term
 from flashd.domain.order import OrderRef
-from flashd.domain.verdict import judge_outcome
 from flashd.errors import StoreUnavailable
 from flashd.ports import Announcer, Backend, BackendGate, Clock, Depth, GateStatus, Outbox
 from flashd.runtime.actor import Actor
@@ -96,6 +95,7 @@ class BackendActor(Actor[Wake]):
             outbox.pool: Settler(outbox, clock=clock, spawn=self.spawn, told=self._settled) for outbox in self._outboxes
         }
         self._laden = False  # too much is in hand
+        self._low = 0  # no more flights than that wait for a place: claim more
         self._last_use_s = 0.0  # when the last drop may be used
         self._asked_s = 0.0  # the gate
         self._depths: dict[str, Depth] = {}
@@ -154,7 +154,7 @@ class BackendActor(Actor[Wake]):
 
     async def _leave(self) -> None:
         for flight in self._runway.flights:
-            self._break_off(flight)
+            self.courier.break_off(flight)
         for outbox in self._outboxes:
             left: list[Result] = []
             for (pool, ref), parcel in self._in_hand.items():
@@ -167,18 +167,6 @@ class BackendActor(Actor[Wake]):
             for start in range(0, len(left), CLAIMED_TOGETHER):
                 await outbox.finish(left[start : start + CLAIMED_TOGETHER], epoch=self.leadership.epoch)
         await self.leadership.resign()
-
-    def _break_off(self, flight: Flight) -> None:
-        """Conclude for what has no outcome yet: it was not sent, or nobody knows. A look-up may be made again."""
-        rules = self.rules.doubts(self.backend.traits)
-        for parcel in flight.parcels:
-            if parcel.result is not None or parcel.is_lookup:
-                continue
-            if flight.sent_s is None:
-                parcel.result = late(parcel.delivery, "stopped before it was sent")
-            else:
-                said = Doubtful("stopped while it was being sent")
-                parcel.result = judge_outcome(said, parcel.delivery, rules, wait_ms=0)
 
     # ------------------------------------------------------------------------------------------------ looking after
 
@@ -196,12 +184,22 @@ class BackendActor(Actor[Wake]):
 
     async def _tend(self) -> None:
         """Once a second: the gate's word, ended leases, how deep the outboxes are."""
-        try:
-            await self._ask_gate()
+        await self._tend_gate()
+        with self._suffered():
             if term := self.leadership.term:
                 await self._recover(term.epoch)
             for outbox in self._outboxes:
                 self._depths[outbox.pool] = await outbox.depth()
+
+    async def _tend_gate(self) -> None:
+        with self._suffered():
+            await self._ask_gate()
+
+    @contextlib.contextmanager
+    def _suffered(self) -> Iterator[None]:
+        """Note what the store did not answer; the next round asks again."""
+        try:
+            yield
         except StoreUnavailable as error:
             self.health.last_error = str(error)
 
@@ -228,9 +226,9 @@ class BackendActor(Actor[Wake]):
         self._candidates.begin()
         term, now, circuit = self.leadership.term, self.clock.monotonic_s(), self.health.circuit
         under_way, ahead = len(self._runway.flights), self.tempo.ahead()
-        free = self.tempo.places() + ahead - under_way
+        free, self._low = self.tempo.places() + ahead - under_way, ahead // 2
         self._laden = len(self._in_hand) > self.tempo.most_unsettled()
-        if term is None or free <= ahead // 2 or self._laden:
+        if term is None or free <= self._low or self._laden:
             return await self._nap(self.rules.poll_s)
         if not circuit.may_try(now, under_way):
             left_s = circuit.retry_at_s - now
@@ -240,7 +238,7 @@ class BackendActor(Actor[Wake]):
         early_s = self._last_use_s - now - AHEAD_MAX_US / 2e6
         if pace.spacing_us and early_s > 0:  # half of what may be held is in hand: take the rest together
             return await self.clock.sleep(early_s)
-        groups = await self._take(self.tempo.at_once(pace, free, ahead_us))
+        groups = await self._take(self.tempo.at_once(pace, free, ahead_us), pace)
         if not groups:
             return await self._nap(self.rules.poll_s)
         uses, wait_s = await self._drops(len(groups), pace, ahead_us)
@@ -250,14 +248,14 @@ class BackendActor(Actor[Wake]):
             return await self._launch(groups, uses, term)
         return await self.clock.sleep(min(wait_s, self.rules.poll_s))
 
-    async def _take(self, count: int) -> list[list[Wish]]:
+    async def _take(self, count: int, pace: Pace) -> list[list[Wish]]:
         """Return what up to *count* requests would carry; what needs no request is concluded on the way."""
         groups: list[list[Wish]] = []
         lookups, probing = self.backend.traits.lookup, self.health.circuit.is_open
         most = 1 if probing else self.tempo.batch
+        ahead = count * most * (2 if pace.spacing_us else 8)  # rounds for one peek: each is a round trip
         while len(groups) < count:
             now = self.clock.monotonic_s()
-            ahead = (count - len(groups)) * most
             group = await self._candidates.take(now, lookups=lookups, prefer_lookup=probing, most=most, ahead=ahead)
             if not group:
                 break
@@ -273,7 +271,7 @@ class BackendActor(Actor[Wake]):
     async def _drops(self, count: int, pace: Pace, ahead_us: int) -> tuple[deque[float], float]:
         """Take up to *count* drops together; return when each may be used, and how long to wait for the next."""
         if not pace.spacing_us:
-            return await self._free_use(count)
+            return self._free_use(count)
         drop = await self._gate.drop(pace.spacing_us, burst=pace.burst, ahead_us=ahead_us, count=count)
         now = self.clock.monotonic_s()
         uses = deque(now + after_us / 1e6 for after_us in drop.uses_us(pace.spacing_us))
@@ -281,12 +279,14 @@ class BackendActor(Actor[Wake]):
             self._last_use_s = uses[-1]
         return uses, drop.wait_ms / 1000
 
-    async def _free_use(self, count: int) -> tuple[deque[float], float]:
-        """There is no bucket without a rate; what is asked for is whether it flows at all."""
-        if self.clock.monotonic_s() >= self._asked_s + GATE_S:
-            await self._ask_gate()
+    def _free_use(self, count: int) -> tuple[deque[float], float]:
+        """There is no bucket without a rate; what is asked for is whether it flows at all, beside the flow."""
+        now = self.clock.monotonic_s()
+        if now >= self._asked_s + GATE_S:
+            self._asked_s = now
+            self.spawn(self._tend_gate(), name="gate")
         held_s = self.tempo.held_s()
-        return deque() if held_s else deque([self.clock.monotonic_s()] * count), held_s
+        return deque() if held_s else deque([now] * count), held_s
 
     async def _launch(self, groups: list[list[Wish]], uses: deque[float], term: Term) -> None:
         """Use the drops for what can still be claimed, and for the next candidates in its place."""
@@ -304,7 +304,7 @@ class BackendActor(Actor[Wake]):
                 raise fault
             while uses and uses[0] + DROP_AGE_S < self.clock.monotonic_s():
                 uses.popleft()  # too old: thrown away
-            groups = await self._take(len(uses)) if uses else []
+            groups = await self._take(len(uses), self.tempo.pace()) if uses else []
 
     async def _claim(self, wishes: list[Wish], term: Term) -> None:
         """Give those a delivery that could be claimed, by one call for each pool."""
@@ -361,7 +361,7 @@ class BackendActor(Actor[Wake]):
         for parcel in flight.parcels:
             if parcel.result is None:
                 self._in_hand.pop((parcel.outbox.pool, parcel.delivery.ref), None)
-        if self._runway.waiting <= self.tempo.ahead() // 2:
+        if self._runway.waiting <= self._low:
             self._stir.set()
 
     async def _nap(self, seconds: float) -> None:

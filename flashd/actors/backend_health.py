@@ -29,7 +29,9 @@ from flashd.errors import StoreUnavailable
 from flashd.ports import Announcer, BackendGate, Clock
 
 _SUSPECTS = 10_000
-_ANSWERS = (Delivered, Declined, Found, Absent, Mismatch, Sunk)  # somebody is there, and understood
+_TAKEN = {Delivered, Declined}
+_ANSWERS = {*_TAKEN, Found, Absent, Mismatch, Sunk}  # somebody is there, and understood
+_GRAVITY: dict[type, int] = {Doubtful: 1, Unknown: 1, Throttled: 2, Later: 3, Away: 3}
 
 log = structlog.get_logger()
 
@@ -70,13 +72,17 @@ class BackendHealth:
         Returns:
             Seconds for which the backend is left alone.
         """
+        worst = said[0]
         for one in said:
             self.counts[type(one).__name__.lower()] += 1
-        answered = any(isinstance(one, _ANSWERS) for one in said)
+            if _GRAVITY.get(type(one), 0) > _GRAVITY.get(type(worst), 0):
+                worst = one
+        answered = any(type(one) in _ANSWERS for one in said)
         if answered:
-            self._answers += any(isinstance(one, Delivered | Declined) for one in said)
+            self._answers += any(type(one) in _TAKEN for one in said)
             await self._answered()
-        worst = max(said, key=_gravity)
+            if type(worst) not in _GRAVITY:
+                return 0.0
         match worst:
             case Later() | Away():
                 return await self._left_alone(
@@ -86,9 +92,10 @@ class BackendHealth:
                 )
             case Throttled():
                 return await self._throttled(worst.reason, sent_s, worst.retry_after_s)
-            case Unknown() if worst.retry_after_s is not None:
-                return await self._throttled(worst.reason, sent_s, worst.retry_after_s)
             case Doubtful() | Unknown():
+                for one in said:
+                    if isinstance(one, Unknown) and one.retry_after_s is not None:
+                        return await self._throttled(one.reason, sent_s, one.retry_after_s)
                 self.last_error = worst.reason
                 return 0.0 if answered else await self._doubted(worst.reason, sent_s)
         return 0.0  # answered; unsupported, no_lookup: nobody was asked
@@ -163,16 +170,3 @@ class BackendHealth:
                 await self._announcer.announce(pool, kind, {"backend": self._gate.backend, **data})
             except StoreUnavailable as error:  # an event is a convenience here: the metrics tell the same
                 log.warning("event.not_announced", kind=kind, reason=str(error))
-
-
-def _gravity(said: Outcome | Finding) -> int:
-    match said:
-        case Later() | Away():
-            return 3
-        case Throttled():
-            return 2
-        case Unknown():
-            return 1 if said.retry_after_s is None else 2
-        case Doubtful():
-            return 1
-    return 0

@@ -81,16 +81,15 @@ class Candidates:
             lookups: Look-ups are requests and take turns with sends; otherwise they cost nothing and come first.
             prefer_lookup: Probe by a look-up where one is due: it adds no new doubt.
             most: How many may share a request.
-            ahead: How many items will be taken soon: so many are peeked at once.
+            ahead: How many items to peek at once: what will be taken soon.
         """
         if not self._doubtful and now_s >= self._looked_s + LOOK_S:
             self._looked_s = now_s
             self._doubtful.extend(await self._peek_doubtful(most))
         if len(self._due) < most and not self._exhausted:
-            wanted = max(_PEEK, 2 * ahead)
-            found = await self._peek_due(wanted)
-            self._exhausted = len(found) < wanted
-            self._due = deque(found)
+            wanted = max(_PEEK, ahead)
+            self._due = deque(await self._peek_due(wanted))
+            self._exhausted = len(self._due) < most
         self._drop_in_hand()
         first = self._doubtful if self._lookup_next or prefer_lookup or not lookups else self._due
         queue = first or self._due or self._doubtful
@@ -106,12 +105,12 @@ class Candidates:
         self._held.add(first.key)
         if most == 1 or first.ref.kind is not Kind.CREATE:
             return group
-        company = self._companies.of(first.key)
+        company = self._companies.of(first.key, lookup=first.is_lookup)
         while queue and len(group) < most:
             wish = queue[0]
             if not self._is_free(wish.key):
                 queue.popleft()
-            elif wish.ref.kind is Kind.CREATE and self._companies.of(wish.key) == company:
+            elif wish.ref.kind is Kind.CREATE and self._companies.of(wish.key, lookup=wish.is_lookup) == company:
                 group.append(queue.popleft())
                 self._held.add(wish.key)
             else:

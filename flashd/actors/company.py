@@ -20,27 +20,28 @@ class Companies:
     """
 
     def __init__(self) -> None:
-        self._half_of: dict[Key, int] = {}
+        self._half_of: dict[tuple[bool, Key], int] = {}
         self._last = 0
 
-    def of(self, key: Key) -> int:
-        """Return the half that the item belongs to, 0 where it may travel with anybody else who has none."""
-        return self._half_of.get(key, 0)
+    def of(self, key: Key, *, lookup: bool = False) -> int:
+        """Return the half that the item is sent (or looked up) in, 0 where with anybody else who has none."""
+        return self._half_of.get((lookup, key), 0)
 
-    def split(self, members: Sequence[Key]) -> None:
-        """Let *members* go on in two halves; one alone goes alone."""
+    def split(self, members: Sequence[Key], *, lookup: bool = False) -> None:
+        """Let *members* be sent (or looked up) in two halves from now on; one alone goes alone."""
         middle = (len(members) + 1) // 2
         for half in (members[:middle], members[middle:]):
             self._last += 1
             for key in half:
-                self._half_of.pop(key, None)  # the newest stand last
-                self._half_of[key] = self._last
+                self._half_of.pop((lookup, key), None)  # the newest stand last
+                self._half_of[lookup, key] = self._last
         while len(self._half_of) > _REMEMBERED:
             del self._half_of[next(iter(self._half_of))]
 
     def leave(self, key: Key) -> None:
         """Forget an item that is settled."""
-        self._half_of.pop(key, None)
+        self._half_of.pop((False, key), None)
+        self._half_of.pop((True, key), None)
 
     def clear(self) -> None:
         """Forget all."""

@@ -78,6 +78,7 @@ class Courier:
         self._deadlines = Deadlines(clock=clock)
         self.observe: Observe = lambda _outcomes, _seconds: None
         self._guard = SpacingGuard()
+        self._log = log.bind(backend=backend.name)  # once: a line's own binding costs 14 us, written or not
         self.sent_s: deque[float] = deque(maxlen=1000)  # when the last requests left, by the monotonic clock
 
     def follow(self, former: Courier) -> None:
@@ -111,6 +112,17 @@ class Courier:
                 self._health.convict(pool, delivery.ref)
             self._conclude(flight, parcel, result)
 
+    def break_off(self, flight: Flight) -> None:
+        """Conclude for what has no outcome at a stop: it was not sent, or nobody knows. A look-up may be made again."""
+        for parcel in flight.parcels:
+            if parcel.result is not None or parcel.is_lookup:
+                continue
+            if flight.sent_s is None:
+                parcel.result = late(parcel.delivery, "stopped before it was sent")
+            else:
+                said = Doubtful("stopped while it was being sent")
+                parcel.result = judge_outcome(said, parcel.delivery, self._rules(), wait_ms=0)
+
     def _conclude(self, flight: Flight, parcel: Parcel, result: Result) -> None:
         parcel.result = result
         self._hand(parcel.outbox, result, flight.term.epoch)
@@ -125,6 +137,8 @@ class Courier:
                 await self._clock.sleep(flight.use_at_s - now)
                 continue
             pace = self._tempo.pace()
+            if self._health.circuit.retry_at_s > now:  # another's answer says so
+                return False
             if pace.spacing_us:
                 if now > flight.use_at_s + DROP_AGE_S:
                     if not await self._another_drop(flight):
@@ -138,6 +152,8 @@ class Courier:
                 return False
             flight.sent_s = now
             self.sent_s.append(now)
+            self._tempo.left(now)
+            self._log.debug("request.sent", at_us=round(now * 1e6))
             return True
 
     async def _another_drop(self, flight: Flight) -> bool:
@@ -194,7 +210,7 @@ class Courier:
             if isinstance(finding, Unknown) and finding.retry_after_s is None
         ]
         if failed and len(flight.parcels) > 1:  # one key that cannot be looked up must not hide the others
-            self._companies.split(failed)
+            self._companies.split(failed, lookup=True)
 
     async def _deliver(self, flight: Flight) -> Sequence[Outcome]:
         deliveries, backend = flight.deliveries, self._backend
@@ -235,7 +251,6 @@ class Courier:
     def _heard(self, said: Sequence[Outcome | Finding], flight: Flight) -> None:
         if flight.sent_s is not None:
             took_s = self._clock.monotonic_s() - flight.sent_s
-            self._tempo.took(took_s)
             self.observe([type(one).__name__.lower() for one in said], took_s)
 
 

@@ -12,11 +12,12 @@ from flashd.domain.rate import Rate
 from flashd.ports import Backend, BatchingBackend, Clock, GateStatus
 
 HELD_S = 0.1  # how often to ask whether a human lets it flow again
-QUICK_S = 0.25
+AHEAD_S = 0.1  # as long as a drop is taken ahead
+AHEAD_MOST = 256  # so many more than are under way may be in doubt after a kill
 CLAIMED_TOGETHER = 128  # items in one call; the store's one thread serves nobody else meanwhile
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class Pace:
     """The distance of two requests; a spacing of 0: as fast as the backend answers."""
 
@@ -36,19 +37,27 @@ class Tempo:
         self, backend: Backend, health: BackendHealth, *, clock: Clock, rules: Callable[[], BackendRules]
     ) -> None:
         self.gate = GateStatus(backend=backend.name)  # what it told last
-        self.took_s = 0.0  # what requests take lately
         self._backend = backend
         self._health = health
         self._clock = clock
         self._rules = rules
+        self._read: tuple[str, Rate | None] = ("", None)  # an override, and what it says
+        self._lately = 0.0  # requests that left in a second
+        self._count = 0
+        self._since_s = 0.0
 
     @property
     def rate(self) -> Rate:
         """The configured rate, or what overrides it."""
-        if self.gate.rate:
+        told = self.gate.rate
+        if not told:
+            return self._rules().rate
+        if told != self._read[0]:
+            rate = None
             with contextlib.suppress(ValueError):  # an override of a later version: keep to the configured rate
-                return Rate.parse(self.gate.rate, unlimited=True)
-        return self._rules().rate
+                rate = Rate.parse(told, unlimited=True)
+            self._read = told, rate
+        return self._read[1] or self._rules().rate
 
     @property
     def factor(self) -> float:
@@ -68,25 +77,32 @@ class Tempo:
 
     def pace(self) -> Pace:
         """Return the distance that requests keep."""
-        rules, slow = self._rules(), self._health.circuit.slow
-        return Pace(spacing_us=slow.spacing_us(self.rate.paced_us, self._clock.monotonic_s()), burst=rules.burst)
+        rules, slow, spacing_us = self._rules(), self._health.circuit.slow, self.rate.paced_us
+        if spacing_us and not slow.is_over:
+            spacing_us = slow.spacing_us(spacing_us, self._clock.monotonic_s())
+        return Pace(spacing_us=spacing_us, burst=rules.burst)
 
     def places(self) -> int:
         """Return how many requests may be under way; without a rate a slow start is a part of these."""
         most = self._rules().max_in_flight
-        return max(1, int(most * self.factor)) if self.rate.is_unlimited else most
+        if self._health.circuit.slow.is_over or self.rate.count:
+            return most
+        return max(1, int(most * self.factor))
 
     def ahead(self) -> int:
         """
-        Return how many requests to claim for beyond those under way.
+        Return how many requests to claim for beyond those under way, so that no place waits for the store.
 
-        None where a bucket says when, for a drop comes before a claim; none where a claim that is not sent (a kill, a
-        power cut) could not be told from one that was, or would wait longer than a moment. Else as many again: a
-        place never waits for the store.
+        As many again, or what leaves in AHEAD_S, but no more than leaves in a second.
+
+        None where a bucket says when, for a drop comes before a claim; and none where a claim that was not sent (a
+        kill, a power cut) could not be told from one that was.
         """
         traits = self._backend.traits
         safe = traits.lookup or traits.idempotent
-        return self.places() if self.rate.is_unlimited and safe and self.took_s < QUICK_S else 0
+        if not safe or not self.rate.is_unlimited:
+            return 0
+        return min(AHEAD_MOST, int(max(min(self.places(), self._lately), self._lately * AHEAD_S)))
 
     def held_s(self) -> float:
         """Say how long nothing may leave: a human's pause, Retry-After, an outage. A bucket knows it by itself."""
@@ -95,9 +111,12 @@ class Tempo:
             left_s = max(left_s, HELD_S)
         return max(0.0, left_s, (self.gate.until_ms - self._clock.now_ms()) / 1000 if self.gate.until_ms else 0.0)
 
-    def took(self, seconds: float) -> None:
-        """Take note of how long a request took."""
-        self.took_s += (seconds - self.took_s) / 16
+    def left(self, now_s: float) -> None:
+        """Take note of a request that left."""
+        self._count += 1
+        if now_s >= self._since_s + AHEAD_S:
+            self._lately = (self._lately + self._count / (now_s - self._since_s)) / 2
+            self._count, self._since_s = 0, now_s
 
     def at_once(self, pace: Pace, free: int, ahead_us: int) -> int:
         """Return how many requests to prepare together, where *free* more may be under way."""

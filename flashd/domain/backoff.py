@@ -29,6 +29,11 @@ class SlowStart(msgspec.Struct, frozen=True, kw_only=True):
     since_s: float = -math.inf  # when it came back; by a clock that never goes back
     step_s: float = 10.0
 
+    @property
+    def is_over(self) -> bool:
+        """Whether there was no outage to begin again from."""
+        return self.since_s == -math.inf
+
     def factor(self, now_s: float) -> float:
         """Return the part of the rate that is in force, from 0.1 to 1."""
         if self.since_s == -math.inf:

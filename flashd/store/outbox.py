@@ -8,7 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from flashd.domain.delivery import ClaimCode, Delivery, FinishCode, InFlight, Result, idempotency_key
-from flashd.domain.order import OrderRecord, OrderRef, OrderState
+from flashd.domain.order import Kind, OrderRecord, OrderRef, OrderState
 from flashd.ports import Depth
 from flashd.store.faults import store_faults
 from flashd.store.keys import order_key, pool_key
@@ -16,6 +16,8 @@ from flashd.store.packing import RECORD_FIELDS, clean, unpack_order, unpack_reco
 from flashd.store.scripts import Script, load
 
 _PAGE = 200
+_CLAIMS = {code.value.encode(): code for code in ClaimCode}
+_FINISHES = {code.value.encode(): code for code in FinishCode}
 
 
 class RedisOutbox:
@@ -43,11 +45,11 @@ class RedisOutbox:
             return []
         keys = [self._fence, self._queue, self._flight]
         for ref in refs:
-            keys += [self._key(ref), self._key(_create_of(ref))]
+            keys += self._keys(ref)
         replies = await self._call(load("claim"), keys, [epoch, lease_ms, self.backend])
         claims: list[tuple[ClaimCode, Delivery | None]] = []
         for ref, reply in zip(refs, replies, strict=True):
-            code = ClaimCode(reply[0].decode())
+            code = _CLAIMS[reply[0]]
             if code is not ClaimCode.CLAIMED:
                 claims.append((code, None))
                 continue
@@ -68,13 +70,13 @@ class RedisOutbox:
             return []
         keys = [self._fence, self._queue, self._flight, *self._settled]
         for result in results:
-            keys += [self._key(result.ref), self._key(_create_of(result.ref))]
+            keys += self._keys(result.ref)
         arguments: list[str | int] = [epoch, self.backend]
         for result in results:
             arguments += [result.kind, clean(result.reason), result.backend_ref, result.delay_ms]
             arguments += [int(result.count_refusal), result.max_refusals, result.sends]
         replies = await self._call(load("finish"), keys, arguments)
-        return [FinishCode(reply.decode()) for reply in replies]
+        return [_FINISHES[reply] for reply in replies]
 
     async def recover(self, *, epoch: int, delay_ms: int, limit: int = 100) -> list[OrderRef]:
         """Turn items whose in-flight lease ended into in doubt, to be looked up after *delay_ms*; return them."""
@@ -160,6 +162,11 @@ class RedisOutbox:
 
     def _key(self, ref: OrderRef) -> str:
         return order_key(self.pool, ref)
+
+    def _keys(self, ref: OrderRef) -> tuple[str, str]:
+        """Return the key of an item and that of the order it belongs to."""
+        key = order_key(self.pool, ref)
+        return key, key if ref.kind is Kind.CREATE else self._key(_create_of(ref))
 
 
 def _create_of(ref: OrderRef) -> OrderRef:

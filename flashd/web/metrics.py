@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -38,6 +39,10 @@ class Metrics:
         self.backend_duration = self._histogram(
             "backend_request_duration_seconds", "How long the backend took.", _BACKEND_BUCKETS, "backend"
         )
+        self._requests_of = functools.cache(
+            self.backend_requests.labels
+        )  # a look for the child costs more than counting
+        self._duration_of = functools.cache(self.backend_duration.labels)
         self.script_duration = self._histogram(
             "redis_script_duration_seconds", "Round trip of one script call.", _SCRIPT_BUCKETS, "script"
         )
@@ -49,8 +54,8 @@ class Metrics:
     def backend_request(self, backend: str, outcomes: Sequence[str], seconds: float) -> None:
         """Count one request to a backend; *outcomes* are the tags of the Outcome or Finding of each item in it."""
         for outcome in outcomes:
-            self.backend_requests.labels(backend, outcome).inc()
-        self.backend_duration.labels(backend).observe(seconds)
+            self._requests_of(backend, outcome).inc()
+        self._duration_of(backend).observe(seconds)
 
     def script(self, name: str, seconds: float) -> None:
         """Time one script call."""
