@@ -9,7 +9,7 @@ WORKERS ?= $(shell test $(CORES) -lt 8 && expr $(CORES) + 1 || echo 8)
 PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types imports e2e bench bench-growth bench-vendure clean
+.PHONY: help demo test check format lint types imports e2e chaos bench bench-growth bench-tryton bench-vendure clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,10 @@ e2e: $(VENV)/.test  ## the long runs: a real Tryton on PostgreSQL, processes kil
 	$(BIN)/python -m pytest tests/e2e tests/promises tests/backends/test_tryton_live.py -m "slow or not slow" --override-ini timeout=1500
 	$(BIN)/python -m pytest tests --ignore tests/e2e --ignore tests/promises --ignore tests/backends -m slow --override-ini timeout=1500
 
+SECONDS ?= 120
+chaos: $(VENV)/.test  ## SIGKILL for everything at random under load, and power cuts; SECONDS=900 is the whole of it; report in build/chaos/
+	$(BIN)/python -m tests.chaos --seconds $(SECONDS)
+
 bench: $(VENV)/.test  ## speed: ratios, measured side by side in one run of a quarter of an hour; compares with Node.js where it is installed
 	$(BIN)/python -m benchmarks
 
@@ -67,6 +71,9 @@ bench-growth: $(VENV)/.bench  ## intake and memory with up to a million SKUs or 
 
 bench-vendure: $(VENV)/.test  ## a real Vendure shop alone and with flashd: 100 checkouts at once for 10 units; wants Node.js and PostgreSQL
 	$(BIN)/python -m benchmarks.vendure
+
+bench-tryton: $(VENV)/.test  ## 1,000 orders into a real Tryton, one by one and in batches, by turns: half an hour; wants PostgreSQL
+	$(BIN)/python -m benchmarks.tryton
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

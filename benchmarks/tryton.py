@@ -59,7 +59,7 @@ settle_s = 10
 [[routes]]
 backend = "erp"
 """
-_TOKEN = "till-token-of-the-bench"  # noqa: S105  # of a daemon on loopback that lives for minutes
+_TOKEN = "till-token-of-the-bench"
 _WARM = 24  # orders before the clock starts: Tryton's workers load themselves with their first requests
 _PATIENCE_S = 1800.0
 _ALIKE_S = 20.0  # Tryton processes a sale after it was confirmed
@@ -171,12 +171,10 @@ def _orders(count: int, skus: list[str], name: str) -> list[dict[str, Any]]:
     made = []
     for number in range(count):
         few = chance.choices((1, 2, 3), (7, 2, 1))[0]
-        lines = [
-            {"sku": sku, "quantity": chance.choice((1, 1, 1, 2)), "unit_price": chance.randint(500, 99_999)}
-            for sku in chance.sample(skus, few)
-        ]
+        sold = [(sku, chance.choice((1, 1, 1, 2)), chance.randint(500, 99_999)) for sku in chance.sample(skus, few)]
+        lines = [{"sku": sku, "quantity": quantity, "unit_price": price} for sku, quantity, price in sold]
         place = {"name": f"Buyer {number}", "street": f"Lane {number}", "postcode": "53111", "city": "Bonn"}
-        total = 490 + sum(line["quantity"] * line["unit_price"] for line in lines)
+        total = 490 + sum(quantity * price for _, quantity, price in sold)
         order = {"id": f"B-{name}-{number}", "number": f"#{number}", "currency": "USD", "lines": lines, "total": total}
         made.append(order | {"shipping": 490, "ship_to": place | {"country": "DE"}})
     return made
@@ -237,8 +235,8 @@ def _difference(sale: HeldOrder, order: dict[str, Any]) -> str:
 def _tell(section: Section, singles: list[Drive], batches: list[Drive]) -> None:
     ratio = Spread.of(many.per_s / one.per_s for one, many in zip(singles, batches, strict=False))
     section.notes += [
-        "Tryton 8.2 with two workers of two threads, on PostgreSQL 15 without fsync, flashd and its store: all on this"
-        " machine; the clock runs from the backlog's release to the last delivery",
+        "Tryton 8.2, two workers of two threads, on PostgreSQL 15 without fsync; flashd and its store on the same cores",
+        "the clock runs from the backlog's release to the last delivery",
         "a sale is made with its address, quoted, confirmed and processed (shipment, invoice) by Tryton in the request",
         "orders of one line (70%), two (20%) or three, and shipping; each to a place of its own",
         f"{_WARM} orders before the clock starts; the two ways take turns, each with a Tryton that is empty",
