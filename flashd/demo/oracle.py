@@ -55,7 +55,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     erp: list[Entry]
     orders: list[FlashdOrder]
     counters: list[FlashdStock]
-    sent_us: list[int] = []  # when flashd let each request go, by its own log
+    sent_us: list[int] | None = None  # when flashd let each request go, by its own log; None: no log was kept
 
 
 class Verdict(msgspec.Struct, kw_only=True):
@@ -162,12 +162,15 @@ class _Case:
         self.verdict.faults = dict(Counter(entry["fault"] for entry in requests if entry["fault"]))
         limit = self.evidence.limit
         arrived = _seconds(entry["at_us"] for entry in requests)
-        sent = _seconds(self.evidence.sent_us)
+        sent = _seconds(self.evidence.sent_us or ())
         self.verdict.max_in_a_second, self.verdict.max_sent_in_a_second = max(arrived, default=0), max(sent, default=0)
         self.verdict.over_limit = sum(count > limit for count in (*arrived, *sent))
         if self.verdict.over_limit:
             most = max(*arrived, *sent, 0, 0)
             self._say(f"over limit: {most} requests in one second, the limit is {limit}")
+        if self.evidence.sent_us is not None and len(sent) < len(requests):
+            self.verdict.wrong += 1
+            self._say(f"wrong: the ERP saw {len(requests)} requests, flashd's log tells of {len(sent)}")
         sends = sum(order.sends for order in self.evidence.orders)
         posts = sum(entry["method"] == "POST" for entry in requests)
         if posts > sends:
@@ -378,8 +381,9 @@ def read_evidence(path: Path) -> Evidence:
     loaded = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     for name in ("shops", "erp"):
         loaded[name] = list(read(Path(loaded[name])))
-    lines = Path(loaded.pop("log")).read_bytes().splitlines() if "log" in loaded else []
-    loaded["sent_us"] = [msgspec.json.decode(line)["at_us"] for line in lines if b'"request.sent"' in line]
+    if "log" in loaded:
+        lines = Path(loaded.pop("log")).read_bytes().splitlines()
+        loaded["sent_us"] = [msgspec.json.decode(line)["at_us"] for line in lines if b'"request.sent"' in line]
     return msgspec.convert(loaded, Evidence)
 
 

@@ -82,7 +82,7 @@ class Run:
                 erp=self.erp,
                 orders=self.orders,
                 counters=[FlashdStock(sku="A", **counted)],
-                sent_us=self.sends_us,
+                sent_us=self.sends_us or None,
             )
         )
 
@@ -319,3 +319,10 @@ def test_the_oracle_is_a_command_that_reads_ledgers(tmp_path: Path) -> None:
     said = CliRunner().invoke(main, [str(tmp_path / "evidence.json")])
     assert said.exit_code == 1
     assert said.output.splitlines()[-1] == "oversold 0  lost 0  duplicated 1  over limit 0  FAIL"
+
+
+def test_requests_that_the_log_does_not_tell_of_are_a_contradiction(run: Run) -> None:
+    run.sends_us.append(1)  # of four that the ERP saw
+    verdict = run.verdict()
+    assert verdict.wrong >= 1
+    assert any("flashd's log tells of 1" in problem for problem in verdict.problems)
