@@ -15,6 +15,9 @@ from flashd.backends.exchange import Answer, EndedError, Link, by_status, plain,
 from flashd.domain.delivery import Away, Doubtful, Later
 
 _REFUSALS = {"UserError", "UserWarning"}
+# Where a queue worker goes on behind a step, it takes each sale as a task of its own, not twenty: one that fails is
+# rolled back whole, and nobody hears of it.
+_CONTEXT = {"queue_batch": 1}
 
 
 class Session:
@@ -64,7 +67,7 @@ class Session:
     async def _step(self, name: str, sale_ids: Sequence[int]) -> Answer | Later | Doubtful:
         await self.open()
         header = self._header
-        answer = await self._post(f"model.sale.sale.{name}", [list(sale_ids), {}], f"Session {header}")
+        answer = await self._post(f"model.sale.sale.{name}", [list(sale_ids), _CONTEXT], f"Session {header}")
         if isinstance(answer, Answer) and answer.status == 401 and self._header == header:
             self._header = ""
         return answer

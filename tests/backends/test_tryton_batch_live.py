@@ -188,6 +188,22 @@ async def test_what_tryton_cannot_process_keeps_no_other_sale_from_being_process
 
 
 @pytest.mark.slow
+async def test_a_queue_worker_gets_a_task_for_each_sale_and_nothing_is_processed_in_its_stead(
+    tryton: Tryton, make_backend: Make
+) -> None:
+    del tryton  # whoever cannot have one is skipped; this one is set up in another way
+    worked = Tryton("sqlite")
+    try:
+        worked.settings.write_text(f"{worked.settings.read_text()}\n[queue]\nworker = true\n")
+        backend, deliveries = make_backend(worked.start()), some(4)
+        assert [type(outcome) for outcome in await backend.deliver_many(deliveries)] == [Delivered] * 4
+        assert {one.state for one in held(worked, deliveries).values()} == {"confirmed"}
+        assert len(worked._rows("SELECT id FROM ir_queue WHERE finished_at IS NULL")) == 4
+    finally:
+        worked.close()
+
+
+@pytest.mark.slow
 async def test_places_of_a_batch_are_made_once(any_tryton: Tryton, backend: TrytonBackend) -> None:
     city = uuid.uuid4().hex[:10]
     whole = Address(name="Bob", street=" 1 Infinite Loop", street2="Gate 7", city=city, country="US")
