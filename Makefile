@@ -56,7 +56,7 @@ imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 e2e: $(VENV)/.test  ## the long runs: a real Tryton on PostgreSQL, processes killed in the middle
-	$(BIN)/python -m pytest tests/e2e tests/promises tests/backends/test_tryton_live.py -m "slow or not slow" --override-ini timeout=1500
+	$(BIN)/python -m pytest tests/e2e tests/promises tests/backends/test_tryton_live.py tests/backends/test_tryton_batch_live.py -m "slow or not slow" --override-ini timeout=1500
 	$(BIN)/python -m pytest tests --ignore tests/e2e --ignore tests/promises --ignore tests/backends -m slow --override-ini timeout=1500
 
 SECONDS ?= 120

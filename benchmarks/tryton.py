@@ -235,7 +235,7 @@ def _difference(sale: HeldOrder, order: dict[str, Any]) -> str:
 def _tell(section: Section, singles: list[Drive], batches: list[Drive]) -> None:
     ratio = Spread.of(many.per_s / one.per_s for one, many in zip(singles, batches, strict=False))
     section.notes += [
-        "Tryton 8.2, two workers of two threads, on PostgreSQL 15 without fsync; flashd and its store on the same cores",
+        "Tryton 8.2 (two workers of two threads), PostgreSQL 15 without fsync, flashd and its store share the cores",
         "the clock runs from the backlog's release to the last delivery",
         "a sale is made with its address, quoted, confirmed and processed (shipment, invoice) by Tryton in the request",
         "orders of one line (70%), two (20%) or three, and shipping; each to a place of its own",
