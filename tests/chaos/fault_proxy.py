@@ -63,6 +63,9 @@ class FaultProxy:
             self._deck = self._dice.sample(FAULTS, len(FAULTS))
         return self._deck.pop()
 
+    def dropped(self) -> None:
+        """Take note that a reply was there, and was not passed on."""
+
     async def serve(self, down: asyncio.StreamReader, caller: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             up, server = await connect(self.upstream)
@@ -113,6 +116,7 @@ class Link:
             while data := await up.read(1 << 18):
                 self._asking = False
                 if self._drops:
+                    self._proxy.dropped()
                     break
                 self._caller.write(data)
                 await self._caller.drain()

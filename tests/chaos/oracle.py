@@ -76,7 +76,7 @@ class Seller:
         """Buy, and cancel a moment later: it may have left by then."""
         order, sku, units = self._new("till")
         if await self._order(order, sku, units) < 300:
-            await asyncio.sleep(self._dice.choice([0.0, 0.0, 0.2, 2.0]))
+            await asyncio.sleep(self._dice.choice([0.0, 0.0, 0.2, 2.0, 8.0]))
             await self._ask("cancel", order, lambda: self._till("DELETE", f"/v1/orders/till/{order}?reason=regret"))
 
     async def _webhook(self) -> None:
@@ -93,7 +93,7 @@ class Seller:
         steps = [self._shop(*new), self._shop(*new, cancelled=True)]
         if self._dice.random() < 0.5:
             await steps[0]
-            await asyncio.sleep(self._dice.choice([0.0, 0.5, 2.0]))
+            await asyncio.sleep(self._dice.choice([0.0, 0.5, 4.0, 8.0]))
             await steps[1]
         else:
             await asyncio.gather(*reversed(steps))
