@@ -224,6 +224,39 @@ async def test_more_calls_than_there_is_room_for_wait_their_turn(valkey: Server)
     await wire.close()
 
 
+async def test_room_that_was_given_to_a_caller_who_left_is_the_next_one_s(valkey: Server) -> None:
+    wire = wire_to(valkey.socket_path, calls=1)
+    await wire.call("PING")
+
+    async def first() -> None:
+        await wire.call("ECHO", 1)
+        second.cancel()  # in the very turn in which it was given the room
+
+    asking = asyncio.create_task(first())
+    await asyncio.sleep(0)
+    second = asyncio.create_task(wire.call("ECHO", 2))
+    third = asyncio.create_task(wire.call("ECHO", 3))
+    async with asyncio.timeout(1):
+        await asking
+        assert await third == b"3"
+    assert second.cancelled()
+    await wire.close()
+
+
+async def test_one_great_reply_makes_room_for_many(valkey: Server) -> None:
+    wire = wire_to(valkey.socket_path, size=1000)
+    great = asyncio.create_task(wire.call("ECHO", "x" * 2000))
+    await asyncio.sleep(0)
+    asking = [asyncio.create_task(wire.call("ECHO", number)) for number in range(5)]
+    await great
+    most = 0
+    while not all(task.done() for task in asking):
+        most = max(most, *(len(line._row) for line in wire._lines))
+        await asyncio.sleep(0)
+    assert most > 1, "they went one by one"
+    await wire.close()
+
+
 async def test_who_finds_no_room_is_told_in_time(proxy: CuttingProxy) -> None:
     wire = wire_to(proxy.path, calls=1, timeout_s=0.2)
     await wire.call("PING")
@@ -306,6 +339,11 @@ async def test_a_greeting_that_is_not_answered_is_given_up_in_time(tmp_path: Pat
         said = await asyncio.gather(*(outcome(greeted, "PING") for _ in range(3)))
         assert said == [RedisTimeoutError] * 3
         assert greeted._lines == set()
+        first = asyncio.create_task(outcome(greeted, "PING"))
+        await asyncio.sleep(0.1)
+        second = asyncio.create_task(outcome(greeted, "PING"))
+        assert await first is RedisTimeoutError
+        assert await second is RedisConnectionError, "it was never written: nobody waits for the connection any more"
         await greeted.close()
 
 
