@@ -7,10 +7,12 @@ from pathlib import Path
 
 from redis import Redis
 
+from flashd.store.settings import SMALL
 from tests.servers import Server, find_server
 
 # Rewriting the append-only file now and then would fall on one side of a comparison or the other by chance.
-_SETTINGS = {"auto-aof-rewrite-percentage": "0"}
+# The rest is what docs/store.md recommends, and what the embedded server has.
+_SETTINGS = {"auto-aof-rewrite-percentage": "0", **SMALL}
 
 
 def usual_kind() -> str:

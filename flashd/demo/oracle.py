@@ -166,14 +166,12 @@ class _Case:
         self.verdict.max_in_a_second, self.verdict.max_sent_in_a_second = max(arrived, default=0), max(sent, default=0)
         self.verdict.over_limit = sum(count > limit for count in (*arrived, *sent))
         if self.verdict.over_limit:
-            most = max(*arrived, *sent, 0, 0)
-            self._say(f"over limit: {most} requests in one second, the limit is {limit}")
+            self._say(f"over limit: {max(*arrived, *sent, 0, 0)} requests in one second, the limit is {limit}")
         if self.evidence.sent_us is not None and len(sent) < len(requests):
             self.verdict.wrong += 1
             self._say(f"wrong: the ERP saw {len(requests)} requests, flashd's log tells of {len(sent)}")
         sends = sum(order.sends for order in self.evidence.orders)
-        posts = sum(entry["method"] == "POST" for entry in requests)
-        if posts > sends:
+        if (posts := sum(entry["method"] == "POST" for entry in requests)) > sends:
             self.verdict.wrong += posts - sends
             self._say(f"wrong: the ERP saw {posts} sendings, flashd counted {sends}: one left before it was counted")
 
@@ -381,9 +379,9 @@ def read_evidence(path: Path) -> Evidence:
     loaded = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     for name in ("shops", "erp"):
         loaded[name] = list(read(Path(loaded[name])))
-    if "log" in loaded:
-        lines = Path(loaded.pop("log")).read_bytes().splitlines()
-        loaded["sent_us"] = [msgspec.json.decode(line)["at_us"] for line in lines if b'"request.sent"' in line]
+    if log := loaded.pop("log", ""):
+        sent = [line for line in Path(log).read_bytes().splitlines() if b'"request.sent"' in line]
+        loaded["sent_us"] = [msgspec.json.decode(line)["at_us"] for line in sent]
     return msgspec.convert(loaded, Evidence)
 
 
@@ -393,10 +391,8 @@ def read_evidence(path: Path) -> Evidence:
 def main(*, evidence: Path, as_json: bool) -> None:
     """Judge a run by its evidence."""
     verdict = judge(read_evidence(evidence))
-    if as_json:
-        click.echo(msgspec.json.encode(verdict).decode())
-    else:
-        click.echo("\n".join([*verdict.problems, verdict.line]))
+    text = "\n".join([*verdict.problems, verdict.line])
+    click.echo(msgspec.json.encode(verdict) if as_json else text)
     sys.exit(0 if verdict.passed else 1)
 
 
