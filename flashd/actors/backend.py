@@ -35,6 +35,9 @@ from flashd.runtime.deadline import any_of, bounded
 from flashd.runtime.ticker import tick
 
 STORE_PAUSE_S = 0.5  # after the store did not answer
+REFILL_S = (
+    0.03  # with what leaves in this time still in hand the next drops are taken, or sooner where the store is slow
+)
 GATE_S = 0.1  # how often the gate is asked where no drops are: so late is a pause noticed there
 _FINAL = {ResultKind.DELIVERED, ResultKind.MANUAL, ResultKind.DECLINED}
 
@@ -90,20 +93,21 @@ class BackendActor(Actor[Wake]):
         self._stir = asyncio.Event()
         self._runway = Runway(self.courier, self.tempo, spawn=self.spawn, landed=self._landed)
         self._in_hand: dict[Key, Parcel | None] = {}  # None: being claimed, or the claim was not answered
-        self._candidates = Candidates(self._outboxes, self._in_hand, self._companies)
+        self._candidates = Candidates(
+            self._outboxes, self._in_hand, self._companies, spawn=self.spawn, stir=self._stir.set
+        )
         self._settlers = {
             outbox.pool: Settler(outbox, clock=clock, spawn=self.spawn, told=self._settled) for outbox in self._outboxes
         }
         self._laden = False  # too much is in hand
         self._low = 0  # no more flights than that wait for a place: claim more
         self._last_use_s = 0.0  # when the last drop may be used
+        self._round_s = 0.0  # how long a claim took the store lately
         self._asked_s = 0.0  # the gate
         self._depths: dict[str, Depth] = {}
         self._rounds: list[asyncio.Task[object]] = []
         self._election: asyncio.Task[object] | None = None
         self._stop_bound_s = 3.5
-
-    # ------------------------------------------------------------------------------------------------ its life
 
     async def on_start(self) -> None:
         """Stand for election, look after the outboxes, and let it flow."""
@@ -167,8 +171,6 @@ class BackendActor(Actor[Wake]):
             for start in range(0, len(left), CLAIMED_TOGETHER):
                 await outbox.finish(left[start : start + CLAIMED_TOGETHER], epoch=self.leadership.epoch)
         await self.leadership.resign()
-
-    # ------------------------------------------------------------------------------------------------ looking after
 
     async def _prepare(self, epoch: int) -> None:
         """Before the first claim of a term: the rate may be overridden, and the last leader may have left items."""
@@ -235,8 +237,8 @@ class BackendActor(Actor[Wake]):
             return await self._nap(min(self.rules.poll_s, left_s) if left_s > 0 else self.rules.poll_s)
         pace = self.tempo.pace()
         ahead_us = min(AHEAD_MAX_US, pace.spacing_us * max(1, free - 1))
-        early_s = self._last_use_s - now - AHEAD_MAX_US / 2e6
-        if pace.spacing_us and early_s > 0:  # half of what may be held is in hand: take the rest together
+        early_s = self._last_use_s - now - min(0.9 * AHEAD_MAX_US / 1e6, max(REFILL_S, 4 * self._round_s))
+        if pace.spacing_us and early_s > 0:  # enough is in hand: take the rest together
             return await self.clock.sleep(early_s)
         groups = await self._take(self.tempo.at_once(pace, free, ahead_us), pace)
         if not groups:
@@ -253,7 +255,7 @@ class BackendActor(Actor[Wake]):
         groups: list[list[Wish]] = []
         lookups, probing = self.backend.traits.lookup, self.health.circuit.is_open
         most = 1 if probing else self.tempo.batch
-        ahead = count * most * (2 if pace.spacing_us else 8)  # rounds for one peek: each is a round trip
+        ahead = count * most * (4 if pace.spacing_us else 8)  # rounds for one peek: each is a round trip
         while len(groups) < count:
             now = self.clock.monotonic_s()
             group = await self._candidates.take(now, lookups=lookups, prefer_lookup=probing, most=most, ahead=ahead)
@@ -305,6 +307,7 @@ class BackendActor(Actor[Wake]):
             while uses and uses[0] + DROP_AGE_S < self.clock.monotonic_s():
                 uses.popleft()  # too old: thrown away
             groups = await self._take(len(uses), self.tempo.pace()) if uses else []
+            self._round_s = max(0.9 * self._round_s, self.clock.monotonic_s() - claimed_s)
 
     async def _claim(self, wishes: list[Wish], term: Term) -> None:
         """Give those a delivery that could be claimed, by one call for each pool."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 from flashd.actors.company import Companies, Key
+from flashd.actors.settler import Spawn
 from flashd.domain.delivery import Delivery
 from flashd.domain.order import Kind, OrderRef
+from flashd.errors import StoreUnavailable
 from flashd.ports import Outbox
 
 LOOK_S = 0.25  # doubts are rare: asking for them with every send would cost a round trip each
@@ -39,9 +42,21 @@ class Candidates:
     Args:
         in_hand: What is under way already: left out.
         companies: Who may share a request.
+        spawn: Runs what the flow need not wait for.
+        stir: Called when there is something that was not there before.
     """
 
-    def __init__(self, outboxes: Sequence[Outbox], in_hand: Container[Key], companies: Companies) -> None:
+    def __init__(
+        self,
+        outboxes: Sequence[Outbox],
+        in_hand: Container[Key],
+        companies: Companies,
+        *,
+        spawn: Spawn,
+        stir: Callable[[], None],
+    ) -> None:
+        self._spawn = spawn
+        self._stir = stir
         self._outboxes = outboxes
         self._in_hand = in_hand
         self._companies = companies
@@ -85,7 +100,10 @@ class Candidates:
         """
         if not self._doubtful and now_s >= self._looked_s + LOOK_S:
             self._looked_s = now_s
-            self._doubtful.extend(await self._peek_doubtful(most))
+            if prefer_lookup:
+                await self._look(most)
+            else:  # they are rare: a flow that waited for them four times a second would lose that time
+                self._spawn(self._look(most), name="look")
         if len(self._due) < most and not self._exhausted:
             wanted = max(_PEEK, ahead)
             self._due = deque(await self._peek_due(wanted))
@@ -131,6 +149,13 @@ class Candidates:
             for outbox in self._outboxes
         ]
         return _by_turns(found)
+
+    async def _look(self, most: int) -> None:
+        with contextlib.suppress(StoreUnavailable):  # the flow finds it out by itself
+            found = await self._peek_doubtful(most)
+            if found and not self._doubtful:
+                self._doubtful.extend(found)
+                self._stir()
 
     async def _peek_doubtful(self, most: int) -> list[Wish]:
         found = [
