@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import power_cut
-from tests.chaos.kill_loop import Run, Terms
+from tests.chaos.kill_loop import BACKENDS, Run, Terms
 from tests.servers import KINDS, find_server
 
 Found = dict[str, Any]
 
 
 def kill(terms: Terms, folder: Path) -> Found:
-    print(f"kill loop on {terms.kind}: {terms.seconds:g} s, seed {terms.seed}", flush=True)
+    print(
+        f"kill loop on {terms.kind}, the backend has {terms.backend}: {terms.seconds:g} s, seed {terms.seed}",
+        flush=True,
+    )
     return {"title": "kill loop", "terms": asdict(terms)} | Run(new(folder), terms).play()
 
 
@@ -69,13 +72,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cuts", type=int, default=20, help="Of the power, on each server.")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 20))
     parser.add_argument("--server", action="append", choices=KINDS, help="Default: all that the machine has.")
+    parser.add_argument("--backend", choices=BACKENDS, help="What it can; default: one server with each.")
     parser.add_argument("--folder", type=Path, default=Path("build/chaos"), help="The report, and what runs leave.")
     wish = parser.parse_args(arguments)
     began, folder = time.monotonic(), wish.folder.absolute()
     kinds = [kind for kind in wish.server or KINDS if find_server(kind) is not None]
     found = []
     for kind in kinds:
-        found.append(kill(Terms(wish.seconds / len(kinds), wish.seed, kind), folder / f"kill-{kind}"))
+        terms = Terms(
+            wish.seconds / len(kinds), wish.seed, kind, wish.backend or ("keys" if kind == kinds[0] else "lookup")
+        )
+        found.append(kill(terms, folder / f"kill-{kind}"))
         if wish.cuts and not power_cut.missing():
             found.append(cut(kind, folder / f"cut-{kind}", fsync="always", cuts=wish.cuts))
             found.append(cut(kind, folder / f"control-{kind}", fsync="everysec", cuts=max(5, wish.cuts // 4)))

@@ -1,9 +1,9 @@
 """
-The backend: idempotent by key, with a look-up, and books of its own that are on the disk before it answers.
+The backend: idempotent by key or not, with a look-up, and books of its own that are on the disk before it answers.
 
-``python -m tests.chaos.erp '{"port": 8000, "books": "erp.jsonl"}'``. It shares no code with the daemon. A key that
-comes again is answered with what was booked under it; the books show every request with its time, so that a limit can
-be judged, and every order as often as it was booked.
+``python -m tests.chaos.erp '{"port": 8000, "books": "erp.jsonl", "keys": true}'``. It shares no code with the daemon.
+With *keys*, a key that comes again is answered with what was booked under it; without, it is booked again. The books
+show every request with its time, so that a limit can be judged, and every order as often as it was booked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from tests.chaos.ledger import Ledger, read
 
 
 class Erp:
-    def __init__(self, books: Path) -> None:
+    def __init__(self, books: Path, *, keys: bool) -> None:
+        self._heeds_keys = keys
         self._by_key: dict[str, dict[str, Any]] = {}
         self._cancelled: set[str] = set()
         for entry in read(books):
@@ -32,7 +33,7 @@ class Erp:
             elif entry["what"] == "cancelled":
                 self._cancelled.add(entry["id"])
         self._ledger = Ledger(books)
-        self._next = len(self._by_key) + 1
+        self._next = sum(entry["what"] == "booked" for entry in read(books)) + 1
 
     def _came(self, request: web.Request, key: str) -> None:
         self._ledger.note("request", at_s=time.time(), method=request.method, key=key)
@@ -40,7 +41,7 @@ class Erp:
     async def book(self, request: web.Request) -> web.Response:
         key, order = request.headers["Idempotency-Key"], await request.json()
         self._came(request, key)
-        known = self._by_key.get(key)
+        known = self._by_key.get(key) if self._heeds_keys else None
         if known is None:
             booking = {"id": f"SO{self._next}", "key": key, "order": order}
             self._next += 1
@@ -71,11 +72,11 @@ class Erp:
         return web.json_response({"id": own, "key": key})
 
 
-async def serve(port: int, books: Path) -> None:
+async def serve(port: int, books: Path, *, keys: bool) -> None:
     """Serve until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    erp, app = Erp(books), web.Application()
+    erp, app = Erp(books, keys=keys), web.Application()
     app.router.add_post("/orders", erp.book)
     app.router.add_get("/orders", erp.find)
     app.router.add_post("/orders/{id}/cancel", erp.cancel)
@@ -88,7 +89,7 @@ async def serve(port: int, books: Path) -> None:
 
 def main(arguments: Sequence[str]) -> None:
     wish = json.loads(arguments[0])
-    asyncio.run(serve(wish["port"], Path(wish["books"])))
+    asyncio.run(serve(wish["port"], Path(wish["books"]), keys=wish["keys"]))
 
 
 if __name__ == "__main__":

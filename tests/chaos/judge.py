@@ -212,13 +212,14 @@ def _count(verdict: Verdict, evidence: Evidence, orders: dict[Key, Told], states
         "holds refused": by_kind["hold", 409],
         "orders cancelled": by_kind["cancel", 200],
         "cancelled too late": by_kind["cancel", 409],
-        "called off by the platform": by_kind["call_off", 200],
         "orders answered after a repeat": sum(e["that"] == "order" and e["tries"] > 1 for e in answers),
         "shortfalls": sum(one["state"] == "shortfall" for one in states.values()),
         "sent again by the daemon": sum(one.get("sends", 0) > 1 for one in states.values()),
         "looked up by the daemon": sum(e["what"] == "request" and e["method"] == "GET" for e in evidence.books),
-        "cancelled in the backend": sum(e["what"] == "cancelled" for e in evidence.books),
     }
+    if evidence.end["terms"]["backend"] == "keys":  # the other one cannot cancel, so nobody calls off
+        counts["called off by the platform"] = by_kind["call_off", 200]
+        counts["cancelled in the backend"] = sum(e["what"] == "cancelled" for e in evidence.books)
     verdict.sometimes = counts
     verdict.figures |= {
         "orders": len(orders),

@@ -46,7 +46,7 @@ since = 2020-01-01T00:00:00Z
 kind = "http"
 url = "ERP"
 lookup_url = "ERP?key={key}"
-cancel_url = "ERP/{id}/cancel"
+BACKEND
 rate = "PACE/s"
 max_in_flight = 32
 settle_s = SETTLE
@@ -56,6 +56,9 @@ max_refusals = 50
 [[routes]]
 backend = "erp"
 """
+
+# What the backend can: heed a key, and cancel; or only be looked at, so that whatever is sent twice is there twice.
+BACKENDS = {"keys": 'cancel_url = "ERP/{id}/cancel"', "lookup": "idempotent = false"}
 
 
 @dataclass
@@ -100,8 +103,8 @@ class Terms:
     seconds: float
     seed: int
     kind: str = "valkey"
+    backend: str = "keys"  # one of BACKENDS
     rate: int = 50  # orders a second
-    tree: Path | None = None  # a copy of the sources to run instead of this one
 
 
 @dataclass
@@ -113,21 +116,21 @@ class Run:
     kills: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        erp, erp_door = free_port(), free_port()
+        erp, erp_door, keys = free_port(), free_port(), self.terms.backend == "keys"
         self.dice = random.Random(self.terms.seed)
         most_s = min(8.5, self.terms.seconds / 8)  # a short run kills each of them, too
         self.gap_s = (0.4 * most_s, most_s)
         self.server = Server(self.terms.kind)
         self.store_door = str(self.server.folder / "door")
-        self.erp = self._child("erp", {"port": erp, "books": str(self.folder / "erp.jsonl")})
+        self.erp = self._child("erp", {"port": erp, "books": str(self.folder / "erp.jsonl"), "keys": keys})
         self.proxies = {
             "store_proxy": self._proxy("store_proxy", self.store_door, self.server.socket_path),
             "backend_proxy": self._proxy("backend_proxy", erp_door, erp),
         }
         text = CONFIG.replace("STORE", f"unix://{self.store_door}").replace("STATE", str(self.folder / "state"))
+        text = text.replace("BACKEND", BACKENDS[self.terms.backend])
         text = text.replace("ERP", f"http://127.0.0.1:{erp_door}/orders").replace("PACE", str(RATE))
-        environ = {} if self.terms.tree is None else {"PYTHONPATH": str(self.terms.tree)}
-        self.daemon = Flashd(self.folder, text.replace("SETTLE", str(SETTLE_S)), environ=environ)
+        self.daemon = Flashd(self.folder, text.replace("SETTLE", str(SETTLE_S)))
         sold = round(self.terms.seconds * self.terms.rate)
         self.stock = dict.fromkeys(PLENTY, 10 * sold) | {RARE: max(2, sold // 25)}
 
@@ -173,7 +176,8 @@ class Run:
     def _wish(self) -> dict[str, Any]:
         wish = {"ledger": str(self.folder / "sent.jsonl"), "intake": self.daemon.intake, "token": TOKEN}
         terms = {"rate": self.terms.rate, "seconds": self.terms.seconds, "seed": self.terms.seed}
-        return wish | terms | {"secret": SECRET, "prefix": "1"}
+        without = [] if self.terms.backend == "keys" else ["call_off"]  # what it does not take is left to a human
+        return wish | terms | {"secret": SECRET, "prefix": "1", "without": without}
 
     # -------------------------------------------------------------------------------------------------------- the havoc
 
@@ -240,7 +244,7 @@ class Run:
             "audit": "clean" if said.returncode == 0 else said.stdout + said.stderr,
             "kills": dict(self.kills),
             "drain": drain,
-            "terms": {"limit": LIMIT, "stock": self.stock},
+            "terms": {"limit": LIMIT, "stock": self.stock, "backend": self.terms.backend},
         }
 
     def _backlog(self) -> dict[str, int]:

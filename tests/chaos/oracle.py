@@ -40,6 +40,7 @@ class Seller:
         self._base = f"http://127.0.0.1:{wish['intake']}"
         self._token, self._secret = wish["token"], wish["secret"]
         self._rate, self._seconds, self._prefix = wish["rate"], wish["seconds"], wish["prefix"]
+        self._stories = {name: share for name, share in STORIES.items() if name not in wish["without"]}
         self._dice = random.Random(wish["seed"])
         self._ledger = Ledger(Path(wish["ledger"]))
         self._http = http
@@ -51,7 +52,7 @@ class Seller:
         began, told = time.monotonic(), []
         for number in range(round(self._seconds * self._rate)):
             await asyncio.sleep(max(0.0, began + number / self._rate - time.monotonic()))
-            story = self._dice.choices(list(STORIES), list(STORIES.values()))[0]
+            story = self._dice.choices(list(self._stories), list(self._stories.values()))[0]
             told.append(asyncio.create_task(getattr(self, f"_{story}")()))
         await asyncio.gather(*told)
         await self._ledger.flushed()

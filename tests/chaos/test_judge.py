@@ -52,7 +52,7 @@ def good() -> Evidence:
         "audit": "clean",
         "kills": dict.fromkeys(TARGETS, 1),
         "drain": {"took_s": 3.0, "bound_s": 40.0, "backlog": 5},
-        "terms": {"limit": 10, "stock": {"TEE": 5}},
+        "terms": {"limit": 10, "stock": {"TEE": 5}, "backend": "keys"},
     }
     return Evidence(sent, books, faults, faults + requests, end)
 
