@@ -18,7 +18,7 @@ _STRENGTH = {"no": "none", "everysec": "everysec", "always": "fsync"}
 _FSYNC = {"fsync": ("always",), "everysec": ("always", "everysec"), "none": ("always", "everysec", "no")}
 
 SMALL = {"hash-max-listpack-value": "4096", "hash-max-listpack-entries": "32"}
-"""What lets a record of an order be one piece of memory: 785 bytes a queued order of 380, and not 1,002 (Valkey 9.1).
+"""What lets a record of an order be one piece of memory: 735 bytes a queued order of 380, and not 945 (Valkey 9.1).
 
 Few entries, so that a hash that is searched by SKU or hold id is a table as soon as it holds more than a record does.
 """
