@@ -35,7 +35,7 @@ pending               ZSET    orders with a newer version that waits (field n) -
 fence:<backend>       STRING  highest epoch seen: a lower one is refused
 dirty                 ZSET    SKU whose stock changed -> since ms, until it is spread to the channels
 kit                   HASH    SKU -> its components, ``<sku> 0x1f <quantity>`` joined by 0x1e
-exp:<channel>         HASH    SKU -> what the channel shows of it and may have sold unseen, see includes/listing.lua
+exp:<channel>         HASH    SKU -> what the channel shows of it and may have sold unseen, see includes/listing_row.lua
 settling:<channel>    ZSET    SKUs of exp:<channel> that settle -> platform's ms up to which all orders must be seen
 dirty:<channel>       ZSET    SKU that the channel must look at -> since ms, half a ms more once it was seen
 map:<channel>         HASH    SKU -> the ids under which it is known there, JSON
@@ -44,7 +44,7 @@ rev:<channel>         HASH    SKU -> revisions used: ``<last ms> <hour>:<count> 
 quarantine            HASH    id -> packed body that was not understood
 quarantine:at         ZSET    the same ids -> ms when they came
 sale                  HASH    sale -> its newest version, packed; ``<sale> 0x1f <version>`` -> that version
-rule                  HASH    SKU -> what scripts must know of its sales, see includes/sale.lua
+rule                  HASH    SKU -> what scripts must know of its sales, see includes/rule_parts.lua
 sale:told             HASH    ``<sale> 0x1f opened|over 0x1f <its instant ms>`` -> when that was said, ms
 price:<channel>       HASH    ``<sale> 0x1f <sku>`` -> what is kept of a pushed price, JSON, see domain/price.py
 use                   HASH    units held or sold: ``q 0x1f <sale> 0x1f <sku>`` (quota), ``c 0x1f <sale> 0x1f <sku> 0x1f

@@ -44,7 +44,7 @@ def unpack_items(packed: bytes) -> tuple[Item, ...]:
 
 
 def pack_terms(terms: SellingTerms) -> str:
-    """Pack what scripts must know of a channel's terms, for includes/pick.lua."""
+    """Pack what scripts must know of a channel's terms, for includes/terms.lua."""
     return _FIELD.join((f"{int(terms.split)} {int(terms.restocks)} {terms.mode}", *terms.locations))
 
 
