@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from flashd.actors.convoy import Convoy
 from flashd.domain.order import Accepted, Incoming, Order, OrderState
 from flashd.domain.reservation import HoldReply, HoldRequest
 from flashd.errors import Busy, FlashdError, Transient, Unauthenticated
@@ -61,6 +62,7 @@ class ChannelIntake(Actor[_Wish]):
         *,
         clock: Clock,
         wake: Callable[[str], None] = lambda _backend: None,
+        convoy: Convoy | None = None,
         mailbox_size: int = 4096,
     ) -> None:
         super().__init__(f"intake:{channel.name}", clock=clock, mailbox_size=mailbox_size)
@@ -69,6 +71,7 @@ class ChannelIntake(Actor[_Wish]):
         self.counts: Counter[str] = Counter()  # webhooks and orders by result
         self.last_event_ms = 0
         self._ledger = ledger
+        self._convoy = convoy or Convoy(ledger)  # of all channels of the pool
         self._wake_backend = wake
         self._slots = asyncio.Semaphore(CALLS_IN_FLIGHT)
         self._outstanding: set[asyncio.Future[_Reply]] = set()
@@ -167,7 +170,7 @@ class ChannelIntake(Actor[_Wish]):
 
     async def _commit(self, orders: list[_Wish], holds: list[_Wish]) -> None:
         await self._answer(orders, self._accept)
-        await self._answer(holds, self._ledger.hold)
+        await self._answer(holds, self._convoy.hold)
         self.rules.moved()
 
     def _let_go(self, wishes: Sequence[_Wish]) -> None:
@@ -196,12 +199,12 @@ class ChannelIntake(Actor[_Wish]):
             if not wish.answer.done():
                 wish.answer.set_result(reply)
 
-    async def _accept(self, orders: list[Incoming]) -> list[Accepted]:
+    async def _accept(self, orders: list[Incoming]) -> Sequence[Accepted]:
         identify = self.rules.identify
         if identify is not None:
             orders = [replace(one, customer=one.customer or identify(one.order)) for one in orders]
         backends = [self.rules.route(incoming.order) for incoming in orders]
-        replies = await self._ledger.accept(orders, backends, since_ms=self.rules.since_ms())
+        replies = await self._convoy.accept(orders, backends, since_ms=self.rules.since_ms())
         queued = {name for name, reply in zip(backends, replies, strict=True) if reply.state is OrderState.QUEUED}
         for backend in queued:
             self._wake_backend(backend)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from flashd.actors.alerter import Alerter
 from flashd.actors.backend import BackendActor
 from flashd.actors.backend_rules import BackendRules, Wake
+from flashd.actors.convoy import Convoy
 from flashd.actors.counter import Counter
 from flashd.actors.intake import ChannelIntake, IntakeRules, cut_over_ms
 from flashd.actors.reaper import Reaper
@@ -38,6 +39,7 @@ from flashd.web.metrics import Metrics
 from flashd.web.tokens import Caller, Scope, TokenTable
 
 _DAY_MS = 86_400_000
+_ROUTES_KNOWN = 4096  # kinds of order whose way is remembered
 
 
 def kinds_of(backends: Mapping[str, Backend]) -> dict[str, Collection[Kind]]:
@@ -62,14 +64,21 @@ class Router:
             Route(backend=one.backend, channel=one.channel, sku=one.sku, country=one.country, tag=one.tag)
             for one in config.routes
         )
+        self._known: dict[tuple[str, ...], str] = {}
 
     def explain(self, order: Order) -> Choice:
         """Say where an order goes, and why."""
         return choose(order, self._routes)
 
     def backend_of(self, order: Order) -> str:
-        """Say where an order goes."""
-        return backend_of(order, self._routes)
+        """Say where an order goes; orders that no route tells apart are asked about once."""
+        told = (order.channel, order.ship_to.country, "\x1f".join(order.tags), *[line.sku for line in order.lines])
+        backend = self._known.get(told)
+        if backend is None:
+            backend = backend_of(order, self._routes)
+            if len(self._known) < _ROUTES_KNOWN:
+                self._known[told] = backend
+        return backend
 
 
 @dataclass(kw_only=True)
@@ -191,12 +200,14 @@ def assemble(
         house.backends[name] = build_backend(house, name, section)
         if counts_stock(house, name):
             house.counters[name] = counter_of(house, name)
+    convoys = {name: Convoy(pool.ledger) for name, pool in store.pools.items()}
     for name, channel in config.channels.items():
         house.intakes[name] = ChannelIntake(
             connect_channel(name, channel, loaded),
             store.pools[channel.pool].ledger,
             house.rules_of(channel),
             clock=clock,
+            convoy=convoys[channel.pool],
             wake=house.wake,
         )
     for name in apis:

@@ -33,13 +33,16 @@ class StockLedger(Protocol):
     async def sweep(self, limit: int = 500) -> int:
         """End up to *limit* overdue holds and purge old tombstones; return how many holds ended."""
 
-    async def accept(self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int) -> list[Accepted]:
+    async def accept(
+        self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int | Sequence[int]
+    ) -> list[Accepted]:
         """
         Make orders durable and take their stock.
 
         Args:
             backends: The backend of each order, by routing; sticks to an order from its first acceptance on.
-            since_ms: The channel's cut-over: an unknown order placed before it is recorded as ignored.
+            since_ms: The channel's cut-over: an unknown order placed before it is recorded as ignored. One for all, or
+                one for each.
         """
 
     async def cancel(self, ref: OrderRef, *, by: str, reason: str) -> OrderState:

@@ -32,15 +32,15 @@ def _pack_wanted(wanted: dict[str, int], location: str) -> str:
 
 
 def pack_orders(
-    pool: str, orders: Iterable[tuple[Incoming, str]], since_ms: int, terms_of: TermsOf
+    pool: str, orders: Iterable[tuple[Incoming, str, int]], terms_of: TermsOf
 ) -> tuple[list[str], list[Argument]]:
-    """Return the keys and the arguments of orders, each with its backend, as accept.lua wants them."""
+    """Return the keys and the arguments of orders, each with its backend and cut-over, as accept.lua wants them."""
     groups: dict[tuple[str, str, Effect, bool, bool, str], int] = {}
     locations: dict[str, str] = {}
     records: list[str] = []
     entries: list[Argument] = []
     prefix = pool_key(pool, "ord:")
-    for incoming, backend in orders:
+    for incoming, backend, since_ms in orders:
         order = incoming.order
         channel = order.channel
         location = locations.get(channel)

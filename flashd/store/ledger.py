@@ -163,12 +163,15 @@ class RedisLedger:
         """End up to *limit* overdue holds and purge old tombstones; return how many holds ended."""
         return int(await self._call("sweep", self._keys(_HOLDS), [limit]))
 
-    async def accept(self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int) -> list[Accepted]:
+    async def accept(
+        self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int | Sequence[int]
+    ) -> list[Accepted]:
         """Make orders durable and take their stock."""
+        since = [since_ms] * len(orders) if isinstance(since_ms, int) else since_ms
 
         async def ask(left: list[int]) -> list[Any]:
-            told = [(orders[index], backends[index]) for index in left]
-            keys, args = pack_orders(self.pool, told, since_ms, self._terms_of)
+            told = [(orders[index], backends[index], since[index]) for index in left]
+            keys, args = pack_orders(self.pool, told, self._terms_of)
             keys = [*self._accept_keys, *self._queues(), *keys]
             replies: list[Any] = await self._call("accept", keys, self._routes() + args)
             return replies

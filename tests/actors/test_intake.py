@@ -31,7 +31,9 @@ class SlowLedger(FakeLedger):
     trouble: asyncio.Event = field(default_factory=asyncio.Event)  # now the order "bad" raises what no ledger may raise
     arrived: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
-    async def accept(self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int) -> list[Accepted]:
+    async def accept(
+        self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int | Sequence[int]
+    ) -> list[Accepted]:
         self.groups.append(len(orders))
         self.arrived.release()
         if any(incoming.order.id == "bad" for incoming in orders):

@@ -169,7 +169,9 @@ class DoorPool:
     async def sweep(self, limit: int = 500) -> int:
         return 0
 
-    async def accept(self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int) -> list[Accepted]:
+    async def accept(
+        self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int | Sequence[int]
+    ) -> list[Accepted]:
         self._ask("accept")
         return [self._accept(incoming) for incoming in orders]
 

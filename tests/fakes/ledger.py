@@ -166,11 +166,14 @@ class FakeLedger:
 
     # ------------------------------------------------------------------------------------------------------ orders
 
-    async def accept(self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int) -> list[Accepted]:
+    async def accept(
+        self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int | Sequence[int]
+    ) -> list[Accepted]:
         self._begin("accept")
+        since = [since_ms] * len(orders) if isinstance(since_ms, int) else since_ms
         replies = [
-            self._accept_one(incoming, backend, admit=incoming.order.placed_after(since_ms))
-            for incoming, backend in zip(orders, backends, strict=True)
+            self._accept_one(incoming, backend, admit=incoming.order.placed_after(cut_over))
+            for incoming, backend, cut_over in zip(orders, backends, since, strict=True)
         ]
         self._end("accept")
         return replies
