@@ -91,7 +91,7 @@ class BackendActor(Actor[Wake]):
         )
         self._apply_next = apply_next
         self._stir = asyncio.Event()
-        self._runway = Runway(self.courier, self.tempo, spawn=self.spawn, landed=self._landed)
+        self._runway = Runway(self.courier, spawn=self.spawn, landed=self._landed)
         self._in_hand: dict[Key, Parcel | None] = {}  # None: being claimed, or the claim was not answered
         self._candidates = Candidates(
             self._outboxes, self._in_hand, self._companies, spawn=self.spawn, stir=self._stir.set
@@ -228,7 +228,8 @@ class BackendActor(Actor[Wake]):
         self._candidates.begin()
         term, now, circuit = self.leadership.term, self.clock.monotonic_s(), self.health.circuit
         under_way, ahead = len(self._runway.flights), self.tempo.ahead()
-        free, self._low = self.tempo.places() + ahead - under_way, ahead // 2
+        self._runway.places, self._low = self.tempo.places(), ahead // 2
+        free = self._runway.places + ahead - under_way
         self._laden = len(self._in_hand) > self.tempo.most_unsettled()
         if term is None or free <= self._low or self._laden:
             return await self._nap(self.rules.poll_s)
@@ -287,8 +288,7 @@ class BackendActor(Actor[Wake]):
         if now >= self._asked_s + GATE_S:
             self._asked_s = now
             self.spawn(self._tend_gate(), name="gate")
-        held_s = self.tempo.held_s()
-        return deque() if held_s else deque([now] * count), held_s
+        return (deque(), held_s) if (held_s := self.tempo.held_s()) else (deque([now] * count), 0.0)
 
     async def _launch(self, groups: list[list[Wish]], uses: deque[float], term: Term) -> None:
         """Use the drops for what can still be claimed, and for the next candidates in its place."""

@@ -72,17 +72,21 @@ class BackendHealth:
         Returns:
             Seconds for which the backend is left alone.
         """
-        worst = said[0]
         for one in said:
             self.counts[type(one).__name__.lower()] += 1
-            if _GRAVITY.get(type(one), 0) > _GRAVITY.get(type(worst), 0):
-                worst = one
-        answered = any(type(one) in _ANSWERS for one in said)
+        kinds = {type(one) for one in said}
+        answered = not kinds.isdisjoint(_ANSWERS)
         if answered:
-            self._answers += any(type(one) in _TAKEN for one in said)
+            self._answers += not kinds.isdisjoint(_TAKEN)
             await self._answered()
-            if type(worst) not in _GRAVITY:
-                return 0.0
+        if kinds.isdisjoint(_GRAVITY):
+            return 0.0  # answered; unsupported, no_lookup: nobody was asked
+        worst = max(said, key=lambda one: _GRAVITY.get(type(one), 0))
+        return await self._fared_ill(worst, said, sent_s, answered=answered)
+
+    async def _fared_ill(
+        self, worst: Outcome | Finding, said: Sequence[Outcome | Finding], sent_s: float, *, answered: bool
+    ) -> float:
         match worst:
             case Later() | Away():
                 return await self._left_alone(
@@ -98,7 +102,7 @@ class BackendHealth:
                         return await self._throttled(one.reason, sent_s, one.retry_after_s)
                 self.last_error = worst.reason
                 return 0.0 if answered else await self._doubted(worst.reason, sent_s)
-        return 0.0  # answered; unsupported, no_lookup: nobody was asked
+        return 0.0
 
     def doubt(self, pool: str, ref: OrderRef, *, alone: bool = True) -> None:
         """

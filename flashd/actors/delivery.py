@@ -136,20 +136,21 @@ class Courier:
             if now < flight.use_at_s:
                 await self._clock.sleep(flight.use_at_s - now)
                 continue
-            pace = self._tempo.pace()
             if self._health.circuit.retry_at_s > now:  # another's answer says so
                 return False
-            if pace.spacing_us:
+            if self._tempo.rate.is_unlimited:
+                if self._tempo.gate_held_s():
+                    return False
+            else:
                 if now > flight.use_at_s + DROP_AGE_S:
                     if not await self._another_drop(flight):
                         return False
                     continue
+                pace = self._tempo.pace()
                 wait_us = self._guard.pass_us(round(now * 1e6), pace.spacing_us, burst=pace.burst, slack_us=SLACK_US)
                 if wait_us:
                     await self._clock.sleep(wait_us / 1e6)
                     continue
-            elif self._tempo.held_s():
-                return False
             flight.sent_s = now
             self.sent_s.append(now)
             self._tempo.left(now)

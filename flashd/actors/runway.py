@@ -8,7 +8,6 @@ from collections.abc import Callable
 from flashd.actors.delivery import Courier
 from flashd.actors.flight import Flight
 from flashd.actors.settler import Spawn
-from flashd.actors.tempo import Tempo
 
 
 class Runway:
@@ -19,10 +18,10 @@ class Runway:
         landed: Called with each flight that ended; what it carried is concluded, or was a look-up that did not leave.
     """
 
-    def __init__(self, courier: Courier, tempo: Tempo, *, spawn: Spawn, landed: Callable[[Flight], None]) -> None:
+    def __init__(self, courier: Courier, *, spawn: Spawn, landed: Callable[[Flight], None]) -> None:
         self.flights: set[Flight] = set()
+        self.places = 1  # how many may be under way
         self._courier = courier
-        self._tempo = tempo
         self._spawn = spawn
         self._landed = landed
         self._waiting: deque[Flight] = deque()
@@ -43,7 +42,7 @@ class Runway:
         """Let it go, or wait for a place."""
         self.flights.add(flight)
         self._waiting.append(flight)
-        if self._under_way < self._tempo.places():
+        if self._under_way < self.places:
             self._under_way += 1
             self._spawn(self._carry(self._waiting.popleft()), name="flight")
 
@@ -53,7 +52,7 @@ class Runway:
             await self._courier.carry(flight)
             self.flights.discard(flight)
             self._landed(flight)
-            if not self._waiting or self._under_way > self._tempo.places():
+            if not self._waiting or self._under_way > self.places:
                 break
             flight = self._waiting.popleft()
         self._under_way -= 1

@@ -106,10 +106,13 @@ class Tempo:
 
     def held_s(self) -> float:
         """Say how long nothing may leave: a human's pause, Retry-After, an outage. A bucket knows it by itself."""
-        left_s = self._health.circuit.retry_at_s - self._clock.monotonic_s()
-        if self.gate.paused:
-            left_s = max(left_s, HELD_S)
-        return max(0.0, left_s, (self.gate.until_ms - self._clock.now_ms()) / 1000 if self.gate.until_ms else 0.0)
+        return max(0.0, self._health.circuit.retry_at_s - self._clock.monotonic_s(), self.gate_held_s())
+
+    def gate_held_s(self) -> float:
+        """Say for how long the gate said, last, that nothing may leave."""
+        gate = self.gate
+        left_s = (gate.until_ms - self._clock.now_ms()) / 1000 if gate.until_ms else 0.0
+        return max(left_s, HELD_S) if gate.paused else max(left_s, 0.0)
 
     def left(self, now_s: float) -> None:
         """Take note of a request that left."""
