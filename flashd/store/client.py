@@ -12,7 +12,7 @@ from flashd.store.wire import Command, Wire
 
 class Client(Redis):
     """
-    Scripts go over *wire*, where it is set: many at a time, and at a tenth of what redis-py's own path costs.
+    Scripts go over *wire*, where it is set: many at a time, and at a sixth of what redis-py's own path costs.
 
     *observe*, where it is set, is told the name of each script that ran and the seconds until its answer.
     """
