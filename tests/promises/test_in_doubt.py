@@ -1,0 +1,224 @@
+"""
+What the backend's answer can be, times what the backend can: it never books an order twice, and nothing is guessed.
+
+With keys or with a look-up every order ends delivered, and is there once. With neither, what is in doubt is a human's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+from aiohttp import web
+from redis.asyncio import Redis
+
+from flashd.actors.backend import BackendActor
+from flashd.actors.backend_rules import BackendRules
+from flashd.backends import http
+from flashd.config import SecretText, StoreConfig
+from flashd.domain.order import Effect, Incoming, Line, Order, OrderRef, OrderState
+from flashd.domain.rate import Rate
+from flashd.domain.stock import StockLevel
+from flashd.runtime.clock import SystemClock
+from flashd.store.connection import connect
+from flashd.store.gate import RedisBackendGate
+from flashd.store.ledger import RedisLedger
+from flashd.store.orderbook import RedisOrderBook
+from flashd.store.outbox import RedisOutbox
+from tests.fakes.announcer import FakeAnnouncer
+from tests.servers import Server
+
+ORDERS, EVERY = 20, 4  # of so many orders each fourth meets the fault when it is sent first
+CAN = ("keys", "lookup", "neither")
+SETTLE_S, TIMEOUT_S = 0.3, 0.4
+LATE_S = 0.15  # so long after a request was cut an order may still be booked: within the settling time
+# What happens to a first request: whether it is booked, and how it is answered.
+FAULTS: dict[str, tuple[bool, str]] = {
+    "cut before": (False, "cut"),
+    "cut after": (True, "cut"),
+    "cut, and booked later": (False, "late"),
+    "black hole": (False, "hang"),
+    "booked, and silence": (True, "hang"),
+    "500 before": (False, "500"),
+    "500 after": (True, "500"),
+    "502 after": (True, "502"),
+    "a login page": (True, "page"),
+    "a login page instead": (False, "page"),
+    "200 with an error in it": (False, "error"),
+    "another order's id": (True, "other"),
+    "half an answer": (True, "half"),
+    "409 that does not say whose": (True, "409"),
+    "an empty answer": (True, "empty"),
+}
+
+
+@dataclass
+class Erp:
+    """A backend that misbehaves in one way, once for each order that is chosen."""
+
+    can: str
+    fault: str
+    met: int = 0
+    looked_up: int = 0
+    booked: list[str] = field(default_factory=list)  # order ids, as often as they were booked
+    _keys: dict[str, str] = field(default_factory=dict)
+    _seen: set[str] = field(default_factory=set)
+
+    async def book(self, request: web.Request) -> web.StreamResponse:
+        order, key = await request.json(), request.headers["Idempotency-Key"]
+        name = order["order_id"]
+        first, chosen = name not in self._seen, int(name) % EVERY == 0
+        self._seen.add(name)
+        books, answer = FAULTS[self.fault] if first and chosen else (True, "good")
+        self.met += answer != "good"
+        if books:
+            self._book(name, key)
+        if answer == "late":
+            asyncio.get_running_loop().call_later(LATE_S, self._book, name, key)
+        return await self._answer(request, answer, {"id": f"SO{name}", "key": key})
+
+    def _book(self, name: str, key: str) -> None:
+        if not (self.can == "keys" and key in self._keys):
+            self.booked.append(name)
+            self._keys[key] = name
+
+    async def _answer(self, request: web.Request, how: str, good: dict[str, str]) -> web.StreamResponse:  # noqa: PLR0911  # a table
+        assert request.transport is not None
+        match how:
+            case "cut" | "late":
+                request.transport.abort()
+            case "hang":
+                await asyncio.sleep(3 * TIMEOUT_S)
+            case "500" | "502":
+                return web.Response(status=int(how), text="internal")
+            case "page":
+                return web.Response(text="<html>Please log in</html>", content_type="text/html")
+            case "error":
+                return web.json_response(good | {"error": "try later"})
+            case "other":
+                return web.json_response(good | {"key": "fd-another"})
+            case "409":
+                return web.json_response({"error": "conflict"}, status=409)
+            case "empty":
+                return web.Response(status=204)
+            case "half":
+                request.transport.write(b'HTTP/1.1 201 Created\r\nContent-Length: 90\r\n\r\n{"id": "SO')
+                request.transport.close()
+            case _:
+                return web.json_response(good, status=201)
+        return web.Response()  # goes nowhere
+
+    async def find(self, request: web.Request) -> web.Response:
+        self.looked_up += 1
+        key = request.query["key"]
+        name = self._keys.get(key)
+        lines = [{"sku": "tee", "quantity": 1, "unit_price": 100}]
+        told = {"id": f"SO{name}", "key": key, "order_id": name, "lines": lines, "total": 100}
+        return web.json_response([told] if name else [])
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[str]:
+        app = web.Application()
+        app.router.add_post("/orders", self.book)
+        app.router.add_get("/orders", self.find)
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            yield f"http://127.0.0.1:{runner.addresses[0][1]}/orders"
+        finally:
+            await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def outflow(client: Redis, pool: str, url: str, can: str) -> AsyncIterator[None]:
+    """The real adapter and its actor, feeding that backend."""
+    wish = {"kind": "http", "url": url, "timeout_s": TIMEOUT_S, "max_in_flight": 4, "idempotent": can == "keys"}
+    config = msgspec.convert(wish | ({} if can == "neither" else {"lookup_url": url + "?key={key}"}), http.Config)
+    backend, clock = http.connect(pool, config, lambda _: SecretText("")), SystemClock()
+    ledger = RedisLedger(client, pool)
+    rate = Rate.parse("100/s")
+    flow = BackendActor(
+        backend,
+        BackendRules(rate=rate, settle_s=SETTLE_S, timeout_s=TIMEOUT_S, poll_s=0.1, slow_start_s=0.1, max_refusals=50),
+        [RedisOutbox(client, pool, pool)],
+        RedisBackendGate(client, pool, clock),
+        clock=clock,
+        announcer=FakeAnnouncer(),
+        owner=pool,
+        apply_next=lambda _: ledger.apply_next(),
+    )
+    life = flow.start()
+    try:
+        yield
+    finally:
+        await flow.stop()
+        await asyncio.gather(life, return_exceptions=True)
+        await backend.close()
+
+
+async def cell(server: Server, fault: str, can: str) -> tuple[Erp, dict[str, OrderState]]:
+    """Send the orders of one cell; return the backend, and where each order ended."""
+    erp, pool, refs = Erp(can, fault), f"{list(FAULTS).index(fault)}{can}", []
+    async with connect(StoreConfig(url=server.url, connections=4), lambda _: SecretText("")) as client:
+        ledger, book = RedisLedger(client, pool), RedisOrderBook(client, pool)
+        await ledger.recount(StockLevel(sku="tee", on_hand=ORDERS))
+        for number in range(ORDERS):
+            lines = (Line("tee", 1, 100),)
+            order = Order(channel="shop", id=str(number), placed_ms=1, currency="EUR", lines=lines, total=100)
+            await ledger.accept([Incoming(order=order, version=1, effect=Effect.DELIVER)], [pool], since_ms=0)
+            refs.append(OrderRef("shop", str(number)))
+        states: dict[str, OrderState] = {}
+        async with erp.open() as url, outflow(client, pool, url, can), asyncio.timeout(40):
+            while not set(states.values()) or not set(states.values()) <= {OrderState.DELIVERED, OrderState.MANUAL}:
+                await asyncio.sleep(0.1)
+                records = [await book.get(ref) for ref in refs]
+                states = {record.ref.id: record.state for record in records if record is not None}
+    return erp, states
+
+
+def broken(fault: str, can: str, erp: Erp, states: dict[str, OrderState]) -> list[str]:
+    """Return what does not hold in a cell."""
+    found = []
+    times, chosen = Counter(erp.booked), {str(number) for number in range(0, ORDERS, EVERY)}
+    manual = {name for name, state in states.items() if state is OrderState.MANUAL}
+    if len(states) != ORDERS or max(times.values()) > 1:
+        found.append(f"{len(states)} orders, booked {times.most_common(1)}")
+    if any(times[name] != 1 for name, state in states.items() if state is OrderState.DELIVERED):
+        found.append("delivered, and not there")
+    if not (manual >= chosen if can == "neither" else not manual):  # a busy machine may doubt more of its own
+        found.append(f"a human is asked about {sorted(manual)}")
+    if erp.met != len(chosen):
+        found.append(f"the fault was met {erp.met} times")
+    if can == "lookup" and not erp.looked_up:
+        found.append("nothing was looked up")
+    return [f"{fault}, {can}: {one}" for one in found]
+
+
+async def put_to_the_matrix(server: Server, faults: list[str]) -> None:
+    turn, found = asyncio.Semaphore(9), []
+
+    async def one(fault: str, can: str) -> None:
+        async with turn:
+            try:
+                found.extend(broken(fault, can, *await cell(server, fault, can)))
+            except TimeoutError:
+                found.append(f"{fault}, {can}: not settled in time")
+
+    await asyncio.gather(*(one(fault, can) for fault in faults for can in CAN))
+    print(f"{len(faults) * len(CAN)} cells of {ORDERS} orders: {len(found)} of them broke a promise")
+    assert found == []
+
+
+async def test_a_doubt_is_never_a_second_booking(valkey: Server) -> None:
+    await put_to_the_matrix(valkey, ["cut after", "cut, and booked later", "black hole", "a login page instead"])
+
+
+@pytest.mark.slow
+async def test_no_answer_of_a_backend_is_ever_a_second_booking(server: Server, client: Redis) -> None:
+    await put_to_the_matrix(server, list(FAULTS))
