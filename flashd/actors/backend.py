@@ -102,7 +102,7 @@ class BackendActor(Actor[Wake]):
         self._laden = False  # too much is in hand
         self._low = 0  # no more flights than that wait for a place: claim more
         self._last_use_s = 0.0  # when the last drop may be used
-        self._round_s = 0.0  # how long a claim took the store lately
+        self._claim_s = 0.0  # how long a claim took the store lately
         self._asked_s = 0.0  # the gate
         self._depths: dict[str, Depth] = {}
         self._rounds: list[asyncio.Task[object]] = []
@@ -227,7 +227,7 @@ class BackendActor(Actor[Wake]):
         self._stir.clear()
         self._candidates.begin()
         term, now, circuit = self.leadership.term, self.clock.monotonic_s(), self.health.circuit
-        under_way, ahead = len(self._runway.flights), self.tempo.ahead()
+        under_way, ahead = len(self._runway.flights), self.tempo.ahead(self._claim_s)
         self._runway.places, self._low = self.tempo.places(), ahead // 2
         free = self._runway.places + ahead - under_way
         self._laden = len(self._in_hand) > self.tempo.most_unsettled()
@@ -238,7 +238,7 @@ class BackendActor(Actor[Wake]):
             return await self._nap(min(self.rules.poll_s, left_s) if left_s > 0 else self.rules.poll_s)
         pace = self.tempo.pace()
         ahead_us = min(AHEAD_MAX_US, pace.spacing_us * max(1, free - 1))
-        early_s = self._last_use_s - now - min(0.9 * AHEAD_MAX_US / 1e6, max(REFILL_S, 4 * self._round_s))
+        early_s = self._last_use_s - now - min(0.9 * AHEAD_MAX_US / 1e6, max(REFILL_S, 4 * self._claim_s))
         if pace.spacing_us and early_s > 0:  # enough is in hand: take the rest together
             return await self.clock.sleep(early_s)
         groups = await self._take(self.tempo.at_once(pace, free, ahead_us), pace)
@@ -307,7 +307,7 @@ class BackendActor(Actor[Wake]):
             while uses and uses[0] + DROP_AGE_S < self.clock.monotonic_s():
                 uses.popleft()  # too old: thrown away
             groups = await self._take(len(uses), self.tempo.pace()) if uses else []
-            self._round_s = max(0.9 * self._round_s, self.clock.monotonic_s() - claimed_s)
+            self._claim_s = max(0.9 * self._claim_s, self.clock.monotonic_s() - claimed_s)
 
     async def _claim(self, wishes: list[Wish], term: Term) -> None:
         """Give those a delivery that could be claimed, by one call for each pool."""

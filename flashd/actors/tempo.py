@@ -89,20 +89,26 @@ class Tempo:
             return most
         return max(1, int(most * self.factor))
 
-    def ahead(self) -> int:
+    def ahead(self, claim_s: float) -> int:
         """
         Return how many requests to claim for beyond those under way, so that no place waits for the store.
 
-        As many again, or what leaves in AHEAD_S, but no more than leaves in a second.
+        As many again, or what leaves in AHEAD_S or while four claims are made, but no more than leaves in a second. So
+        there is always more than what leaves now needs: the flow is found out by growing into it.
 
         None where a bucket says when, for a drop comes before a claim; and none where a claim that was not sent (a
         kill, a power cut) could not be told from one that was.
+
+        Args:
+            claim_s: How long a claim takes the store lately.
         """
         traits = self._backend.traits
         safe = traits.lookup or traits.idempotent
         if not safe or not self.rate.is_unlimited:
             return 0
-        return min(AHEAD_MOST, int(max(min(self.places(), self._lately), self._lately * AHEAD_S)))
+        return min(
+            AHEAD_MOST, int(self._lately * min(1.0, max(AHEAD_S, 4 * claim_s, self.places() / max(1.0, self._lately))))
+        )
 
     def held_s(self) -> float:
         """Say how long nothing may leave: a human's pause, Retry-After, an outage. A bucket knows it by itself."""
