@@ -76,13 +76,24 @@ class PoweredServer(Server):
         self.record = self.folder / "record"
         self.environ = {"LD_PRELOAD": str(library), "FSYNC_RECORD": str(self.record)}
 
-    def cut_power(self) -> tuple[int, int]:
-        """Kill it, and leave of its log what was fsynced; return the bytes that were written and are kept."""
-        self.kill()
+    def state(self) -> tuple[Path, int, int]:
+        """Return its log, how much of it was written, and how much was fsynced."""
         [log] = (self.folder / "appendonlydir").glob("*.incr.aof")
         lines = [line.split(" ", 2) for line in self.record.read_text().splitlines()]
         synced = [int(size) for what, size, path in lines if what == "F" and path == str(log)]
-        written, kept = log.stat().st_size, synced[-1] if synced else 0
+        return log, log.stat().st_size, synced[-1] if synced else 0
+
+    def wait_until_synced(self, within_s: float = 10) -> None:
+        """Return when all of its log is on the disk, as it is at rest also with everysec."""
+        deadline = time.monotonic() + within_s
+        while (state := self.state())[1] > state[2]:
+            assert time.monotonic() < deadline, f"not fsynced: {state}"
+            time.sleep(0.05)
+
+    def cut_power(self) -> tuple[int, int]:
+        """Kill it, and leave of its log what was fsynced; return the bytes that were written and are kept."""
+        self.kill()
+        log, written, kept = self.state()
         os.truncate(log, kept)
         with self.record.open("a") as record:
             record.write(f"F {kept} {log}\n")  # what is left is on the disk
@@ -143,6 +154,7 @@ def cut_again_and_again(folder: Path, kind: str, *, fsync: str, cuts: int, work_
     gone: set[str] = set()
     try:
         daemon.start().ask_admin("PUT", "/admin/v1/stock/TEE", {"on_hand": 1_000_000})
+        server.wait_until_synced()  # or the first cut leaves nothing to sell
         for round_ in range(cuts):
             before = len(writers.acknowledged)
             with writers.at_work(round_):

@@ -35,8 +35,8 @@ from tests.servers import Server
 
 ORDERS, EVERY = 20, 4  # of so many orders each fourth meets the fault when it is sent first
 CAN = ("keys", "lookup", "neither")
-SETTLE_S, TIMEOUT_S = 0.3, 0.4
-LATE_S = 0.15  # so long after a request was cut an order may still be booked: within the settling time
+TIMEOUT_S, SETTLE_S = 0.4, 0.15
+LATE_S, LATE_SETTLE_S = 0.9, 1.2  # so long after a cut an order may still be booked: within the settling time
 # What happens to a first request: whether it is booked, and how it is answered.
 FAULTS: dict[str, tuple[bool, str]] = {
     "cut before": (False, "cut"),
@@ -136,7 +136,7 @@ class Erp:
 
 
 @contextlib.asynccontextmanager
-async def outflow(client: Redis, pool: str, url: str, can: str) -> AsyncIterator[None]:
+async def outflow(client: Redis, pool: str, url: str, can: str, settle_s: float) -> AsyncIterator[None]:
     """The real adapter and its actor, feeding that backend."""
     wish = {"kind": "http", "url": url, "timeout_s": TIMEOUT_S, "max_in_flight": 4, "idempotent": can == "keys"}
     config = msgspec.convert(wish | ({} if can == "neither" else {"lookup_url": url + "?key={key}"}), http.Config)
@@ -145,7 +145,7 @@ async def outflow(client: Redis, pool: str, url: str, can: str) -> AsyncIterator
     rate = Rate.parse("100/s")
     flow = BackendActor(
         backend,
-        BackendRules(rate=rate, settle_s=SETTLE_S, timeout_s=TIMEOUT_S, poll_s=0.1, slow_start_s=0.1, max_refusals=50),
+        BackendRules(rate=rate, settle_s=settle_s, timeout_s=TIMEOUT_S, poll_s=0.03, slow_start_s=0.1, max_refusals=50),
         [RedisOutbox(client, pool, pool)],
         RedisBackendGate(client, pool, clock),
         clock=clock,
@@ -164,6 +164,7 @@ async def outflow(client: Redis, pool: str, url: str, can: str) -> AsyncIterator
 
 async def cell(server: Server, fault: str, can: str) -> tuple[Erp, dict[str, OrderState]]:
     """Send the orders of one cell; return the backend, and where each order ended."""
+    settle_s = LATE_SETTLE_S if FAULTS[fault][1] == "late" else SETTLE_S
     erp, pool, refs = Erp(can, fault), f"{list(FAULTS).index(fault)}{can}", []
     async with connect(StoreConfig(url=server.url, connections=4), lambda _: SecretText("")) as client:
         ledger, book = RedisLedger(client, pool), RedisOrderBook(client, pool)
@@ -174,7 +175,7 @@ async def cell(server: Server, fault: str, can: str) -> tuple[Erp, dict[str, Ord
             await ledger.accept([Incoming(order=order, version=1, effect=Effect.DELIVER)], [pool], since_ms=0)
             refs.append(OrderRef("shop", str(number)))
         states: dict[str, OrderState] = {}
-        async with erp.open() as url, outflow(client, pool, url, can), asyncio.timeout(40):
+        async with erp.open() as url, outflow(client, pool, url, can, settle_s), asyncio.timeout(40):
             while not set(states.values()) or not set(states.values()) <= {OrderState.DELIVERED, OrderState.MANUAL}:
                 await asyncio.sleep(0.1)
                 records = [await book.get(ref) for ref in refs]
