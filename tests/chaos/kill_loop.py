@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.ledger import Entry, read
 from tests.chaos.oracle import PLENTY, RARE
 from tests.e2e.process import Flashd, free_port
 from tests.servers import Server
@@ -114,6 +115,7 @@ class Run:
     folder: Path
     terms: Terms
     kills: Counter[str] = field(default_factory=Counter)
+    left_out: int = 0  # orders that the export did not show
 
     def __post_init__(self) -> None:
         erp, erp_door, keys = free_port(), free_port(), self.terms.backend == "keys"
@@ -233,19 +235,32 @@ class Run:
         while sum(self._patiently(self._backlog).values()) and time.monotonic() < began + 3 * bound_s:
             time.sleep(0.5)
         drain = {"took_s": time.monotonic() - began, "bound_s": bound_s, "backlog": in_sum}
-        status, lines, _ = self.daemon.call("GET", "/admin/v1/orders/export", port=self.daemon.admin, timeout=60)
-        assert status == 200, lines
+        orders = self._orders()
         stock = self._ask("GET", "stock")["levels"]
         self.daemon.terminate()
         said = self.daemon.run("audit")
         return {
-            "orders": [json.loads(line) for line in lines.splitlines()],
+            "orders": orders,
             "stock": stock,
             "audit": "clean" if said.returncode == 0 else said.stdout + said.stderr,
             "kills": dict(self.kills),
-            "drain": drain,
+            "drain": drain | {"left out of the export": self.left_out},
             "terms": {"limit": LIMIT, "stock": self.stock, "backend": self.terms.backend},
         }
+
+    def _orders(self) -> list[Entry]:
+        """Return what the daemon shows of each order; those that its export leaves out are asked for one by one."""
+        status, lines, _ = self.daemon.call("GET", "/admin/v1/orders/export", port=self.daemon.admin, timeout=120)
+        assert status == 200, lines
+        found: list[Entry] = [json.loads(line) for line in lines.splitlines()]
+        shown = {(one["ref"]["channel"], one["ref"]["id"]) for one in found}
+        sent = {(one["channel"], one["order"]) for one in read(self.folder / "sent.jsonl") if "channel" in one}
+        for channel, name in sorted(sent - shown):
+            self.left_out += 1
+            status, said, _ = self.daemon.call("GET", f"/admin/v1/orders/{channel}/{name}", port=self.daemon.admin)
+            if status == 200:
+                found.append({"ref": {"channel": channel, "id": name}, "state": json.loads(said)["summary"]["state"]})
+        return found
 
     def _backlog(self) -> dict[str, int]:
         pool = self._ask("GET", "status")["pools"]["main"]
