@@ -100,7 +100,7 @@ def main(*, orders: int, batch: int, rounds: int, note: str, write: bool) -> Non
 
 def _measure(section: Section, say: Say, *, each: int, batch: int, rounds: int) -> None:
     say("installing and filling Tryton (the first time takes minutes)")
-    erp = Tryton("postgresql")
+    erp = Tryton("postgresql", threads=0)
     singles: list[Drive] = []
     batches: list[Drive] = []
     try:
@@ -235,7 +235,7 @@ def _difference(sale: HeldOrder, order: dict[str, Any]) -> str:
 def _tell(section: Section, singles: list[Drive], batches: list[Drive]) -> None:
     ratio = Spread.of(many.per_s / one.per_s for one, many in zip(singles, batches, strict=False))
     section.notes += [
-        "Tryton 8.2 (two workers of two threads), PostgreSQL 15 without fsync, flashd and its store share the cores",
+        "Tryton 8.2, two workers with a request at a time each; PostgreSQL 15 without fsync; all of it on this machine",
         "the clock runs from the backlog's release to the last delivery",
         "a sale is made with its address, quoted, confirmed and processed (shipment, invoice) by Tryton in the request",
         "orders of one line (70%), two (20%) or three, and shipping; each to a place of its own",

@@ -172,7 +172,14 @@ def postgres_template(python: Path) -> Path:
 
 
 class Tryton:
-    """One Tryton with a database of its own; `kill` is SIGKILL, `start` again keeps the data."""
+    """
+    One Tryton with a database of its own; `kill` is SIGKILL, `start` again keeps the data.
+
+    Args:
+        kind: Of its database: sqlite or postgresql.
+        workers: Processes of gunicorn.
+        threads: Of each. 0: a worker takes one connection at a time, so that two requests never meet in one of two.
+    """
 
     def __init__(self, kind: str = "sqlite", *, workers: int = 2, threads: int = 2) -> None:
         self.kind = kind
@@ -224,11 +231,12 @@ class Tryton:
 
     def start(self) -> Tryton:
         assert self.process is None, "it runs already"
+        class_ = ["gthread", "--threads", str(self.threads)] if self.threads else ["sync", "--timeout", "900"]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [
-                    *(self.python, "-m", "gunicorn", "-b", f"127.0.0.1:{self.port}", "-k", "gthread"),
-                    *("-w", str(self.workers), "--threads", str(self.threads), "--graceful-timeout", "2"),
+                    *(self.python, "-m", "gunicorn", "-b", f"127.0.0.1:{self.port}"),
+                    *("-w", str(self.workers), "--graceful-timeout", "2", "-k", *class_),
                     "trytond.application:app",
                 ],
                 env=os.environ | {"TRYTOND_DATABASE_NAMES": DATABASE, "TRYTOND_CONFIG": str(self.settings)},
