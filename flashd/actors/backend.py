@@ -136,6 +136,7 @@ class BackendActor(Actor[Wake]):
 
     async def on_stop(self) -> None:
         """Let requests under way end, settle the rest as in doubt, and let another lead."""
+        self._runway.places = 0  # what waits for a place goes back into the queue
         for task in self._rounds:
             task.cancel()
         await asyncio.gather(*self._rounds, return_exceptions=True)
@@ -341,7 +342,6 @@ class BackendActor(Actor[Wake]):
             raise
 
     def _settle(self, outbox: Outbox, result: Result, epoch: int) -> None:
-        """Hand a result to who tells the outbox."""
         self._settlers[outbox.pool].hand(result, epoch)
 
     def _settled(self, outbox: Outbox, result: Result) -> None:

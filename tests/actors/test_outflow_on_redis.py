@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 
 from flashd.actors.backend import BackendActor
@@ -18,13 +20,13 @@ from flashd.store.gate import RedisBackendGate
 from flashd.store.outbox import RedisOutbox
 from tests.conformance.outboxes import RedisBench, make_record
 from tests.fakes.announcer import FakeAnnouncer
-from tests.fakes.backend import FakeBackend
+from tests.fakes.backend import BatchingFake, FakeBackend
 from tests.until import until
 
 RULES = BackendRules(rate=Rate.parse("100/s"), settle_s=0.3, timeout_s=5.0, lease_s=3.0, poll_s=0.1, max_in_flight=8)
 
 
-def build(client: Redis, backend: FakeBackend, owner: str) -> BackendActor:
+def build(client: Redis, backend: FakeBackend, owner: str, rules: BackendRules = RULES) -> BackendActor:
     clock = SystemClock()
 
     async def apply_next(_: str) -> int:
@@ -32,7 +34,7 @@ def build(client: Redis, backend: FakeBackend, owner: str) -> BackendActor:
 
     return BackendActor(
         backend,
-        RULES,
+        rules,
         [RedisOutbox(client, "main", "erp")],
         RedisBackendGate(client, "erp", clock),
         clock=clock,
@@ -81,6 +83,50 @@ async def test_all_arrive_once_though_replies_are_lost_and_the_leader_dies(clien
     assert len(backend.recorded) == len(set(backend.recorded)) == 60
     for ref in refs:
         assert await bench.index_names(ref) == ["done"]
+
+
+@pytest.mark.parametrize("rate", ["100/s", "unlimited"])
+@pytest.mark.parametrize("moment", ["claimed", "sent"])
+async def test_batches_arrive_once_though_the_leader_is_killed(client: Redis, rate: str, moment: str) -> None:
+    """Killed between the claims and the requests, or between a request and the settling of it."""
+    bench = RedisBench(client)
+    refs = []
+    for number in range(96):
+        record = make_record(f"{number:03}")
+        await bench.put(record)
+        refs.append(record.ref)
+    traits = BackendTraits(idempotent=False, lookup=True, batch=8)
+    backend = BatchingFake(SystemClock(), takes_s=0.005, traits=traits)  # type: ignore[arg-type]  # as above
+    backend.poisoned.add("021")
+    rules = replace(RULES, rate=Rate.parse(rate, unlimited=True), batch=8, max_in_flight=4)
+
+    first = build(client, backend, "first", rules)
+    if moment == "sent":
+        first._outboxes[0].finish = _never  # type: ignore[method-assign]  # the reply comes, and nothing is settled
+    life = first.start()
+    await until(lambda: len(backend.sent) >= 16 or any(first._in_hand.values()), "the first batches")
+    if moment == "sent":
+        await until(lambda: len(backend.recorded) >= 16, "two batches recorded")
+    first.on_stop = _die  # type: ignore[method-assign]  # as SIGKILL would
+    life.cancel()
+    await asyncio.gather(life, return_exceptions=True)
+    await asyncio.sleep(0.01)
+
+    second = build(client, backend, "second", rules)
+    second.start()
+    for item in await second._outboxes[0].in_flight():
+        await client.zadd("fd:{main}:fl:erp", {str(item.ref): 0})  # the end of its lease
+    await settled(bench, [ref for ref in refs if ref.id != "021"])
+    await until(lambda: ["021"] in backend.batches, "the poisonous one alone")
+    await second.stop()
+    assert len(backend.recorded) == len(set(backend.recorded)) == 95
+    assert (await bench.record(OrderRef("shop", "021"))).state is OrderState.DEAD
+    for ref in refs:
+        assert await bench.index_names(ref) == (["dead"] if ref.id == "021" else ["done"])
+
+
+async def _never(*_: Any, **__: Any) -> Any:
+    await asyncio.Event().wait()
 
 
 async def _die() -> None:
