@@ -203,6 +203,8 @@ def broken(fault: str, can: str, erp: Erp, states: dict[str, OrderState]) -> lis
 
 async def put_to_the_matrix(server: Server, faults: list[str]) -> None:
     turn, found = asyncio.Semaphore(9), []
+    async with connect(StoreConfig(url=server.url), lambda _: SecretText("")) as client:
+        await client.flushall()
 
     async def one(fault: str, can: str) -> None:
         async with turn:
@@ -221,5 +223,5 @@ async def test_a_doubt_is_never_a_second_booking(valkey: Server) -> None:
 
 
 @pytest.mark.slow
-async def test_no_answer_of_a_backend_is_ever_a_second_booking(server: Server, client: Redis) -> None:
+async def test_no_answer_of_a_backend_is_ever_a_second_booking(server: Server) -> None:
     await put_to_the_matrix(server, list(FAULTS))
