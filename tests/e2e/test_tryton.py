@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e.process import Flashd
 from tests.erp.fixtures import tryton, tryton_pg, trytons  # noqa: F401  # fixtures
-from tests.erp.tryton import HeldOrder, Tryton
+from tests.erp.tryton import PASSWORD, USER, HeldOrder, Tryton
 from tests.until import until
 
 CONFIG = """
@@ -43,17 +43,22 @@ max_in_flight = 2
 timeout_s = 10
 settle_s = 2
 slow_start_s = 1
+BATCH
 [[routes]]
 backend = "erp"
 """
 HEADERS = {"Authorization": "Bearer till-token-of-the-test"}
 
 
-def daemon_for(erp: Tryton, folder: Path) -> Flashd:
-    (folder / "till.token").write_text("till-token-of-the-test\n")
-    (folder / "till.token").chmod(0o600)
+def daemon_for(erp: Tryton, folder: Path, batch: int) -> Flashd:
+    for name, secret in (("till.token", "till-token-of-the-test\n"), ("password", PASSWORD)):
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_text(secret)
     given = erp.config()
-    text = CONFIG.replace("STATE", str(folder / "state")).replace("URL", given["url"])
+    login = f'batch = {batch}\nuser = "{USER}"\npassword = {{ file = "password" }}' if batch > 1 else ""
+    text = CONFIG.replace("BATCH", login)
+    text = text.replace("timeout_s = 10\n", "timeout_s = 60\n") if batch > 1 else text
+    text = text.replace("STATE", str(folder / "state")).replace("URL", given["url"])
     text = text.replace("DATABASE", given["database"]).replace("KEY", given["secret"]["file"])
     return Flashd(folder, text.replace("SHOP", str(given["shop"])).replace("PARTY", str(given["party"])))
 
@@ -94,9 +99,9 @@ async def holds(erp: Tryton, count: int, within_s: float) -> None:
     await until(lambda: len(erp.orders()) >= count, f"Tryton holds {count} sales", within_s)
 
 
-async def journey(erp: Tryton, folder: Path, count: int, seed: int, within_s: float) -> None:
+async def journey(erp: Tryton, folder: Path, count: int, seed: int, within_s: float, batch: int = 1) -> None:
     erp.empty()
-    flashd = daemon_for(erp, folder).start()
+    flashd = daemon_for(erp, folder, batch).start()
     skus = sorted(sku for sku in erp.ids["products"] if sku.startswith("SKU"))
     wanted = orders(count, skus, seed)
     print(f"seed {seed}")
@@ -147,3 +152,12 @@ async def test_forty_orders_reach_a_real_tryton_once_whatever_dies(tryton: Tryto
 @pytest.mark.timeout(900)
 async def test_two_hundred_orders_reach_a_real_tryton_on_postgresql_once(tryton_pg: Tryton, tmp_path: Path) -> None:  # noqa: F811
     await journey(tryton_pg, tmp_path, 200, seed=200, within_s=600)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_two_hundred_orders_in_batches_reach_a_real_tryton_on_postgresql_once(
+    tryton_pg: Tryton,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    await journey(tryton_pg, tmp_path, 200, seed=201, within_s=600, batch=20)
