@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -113,6 +113,13 @@ class OrderBook(Protocol):
         self, states: Sequence[OrderState] = (), *, backend: str = "", offset: int = 0, limit: int = 100
     ) -> list[OrderRecord]:
         """Return orders in these states (all by default), oldest first."""
+
+    def every(self, states: Sequence[OrderState] = (), *, backend: str = "") -> AsyncIterator[OrderRecord]:
+        """
+        Hand out all orders in these states, however many there are, a few in memory at a time.
+
+        Index after index, the oldest of each first. One that moves meanwhile may be told twice; none is left out.
+        """
 
     async def counts(self) -> dict[str, int]:
         """Return how many orders stand in each index: waiting, queued, in_flight, dead, desk, backorder, done."""

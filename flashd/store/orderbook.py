@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
@@ -31,6 +31,9 @@ _INDEX = {
     OrderState.CANCELLED: "done",
     OrderState.IGNORED: "done",
 }
+
+
+_ALONG = ("wait", "backorder", "q", "fl", "desk", "dead", "done")  # the way of an order: one that moves is met again
 
 
 class RedisOrderBook:
@@ -66,6 +69,19 @@ class RedisOrderBook:
                 found += await self._members(index, wanted, backend, offset + limit)
             refs = [OrderRef.parse(member) for _, member in sorted(found)[offset : offset + limit]]
             return [record for record in await self._read(refs) if record is not None]
+
+    async def every(self, states: Sequence[OrderState] = (), *, backend: str = "") -> AsyncIterator[OrderRecord]:
+        """Hand out all orders in these states; see the port."""
+        wanted = frozenset(states or OrderState)
+        with store_faults("every"):
+            indexes = await self._indexes(states or tuple(OrderState), backend)
+        for index in sorted(indexes, key=lambda name: _ALONG.index(name.partition(":")[0])):
+            async for members in self._along(index):
+                with store_faults("every"):
+                    records = await self._read([OrderRef.parse(member.decode()) for member in members])
+                for record in records:
+                    if record is not None and record.state in wanted and backend in ("", record.backend):
+                        yield record
 
     async def counts(self) -> dict[str, int]:
         """Return how many orders stand in each index: waiting, queued, in_flight, dead, desk, backorder, done."""
@@ -133,6 +149,28 @@ class RedisOrderBook:
             else:
                 names.append(index)
         return names
+
+    async def _along(self, index: str) -> AsyncIterator[list[bytes]]:
+        """
+        Hand out the members of an index from its beginning to its end.
+
+        The place is kept by score and not by rank, so that what leaves the index meanwhile shifts nobody out of sight.
+        """
+        key, score, told, limit = pool_key(self.pool, index), "-inf", set[bytes](), _CHUNK
+        while True:
+            with store_faults("every"):
+                found = await self._client.zrange(
+                    key, score, "+inf", byscore=True, offset=0, num=limit, withscores=True
+                )
+            fresh = [member for member, _ in found if member not in told]
+            if fresh:
+                yield fresh
+            if len(found) < limit:
+                return
+            last = found[-1][1]
+            told = {member for member, at in found if at == last}  # all of one score are asked for again
+            limit = _CHUNK + len(told)
+            score = f"{last:.0f}"
 
     async def _members(self, index: str, wanted: set[bytes], backend: str, enough: int) -> list[tuple[float, str]]:
         """Return (score, member) of the first *enough* entries of an index that are in one of the *wanted* states."""

@@ -11,7 +11,7 @@ from msgspec import Meta
 from flashd.domain.order import OrderRecord, OrderState
 from flashd.errors import Conflict, NotFound
 from flashd.web.admin_desk import AdminDesk
-from flashd.web.admin_orders import PAGE, AdminOrders, Why, all_orders, shown_ref
+from flashd.web.admin_orders import PAGE, AdminOrders, Why, shown_ref
 from flashd.web.doors import PoolDoor
 from flashd.web.endpoint import Endpoint, number
 from flashd.web.problem import encode
@@ -157,11 +157,14 @@ class AdminDead:
 
     async def _matching(self, pool: PoolDoor, wish: Replay) -> list[OrderRecord]:
         # Only what is needed later is kept: up to 10,000 orders with their lines would be large.
-        return [
-            msgspec.structs.replace(record, order=None, timeline=())
-            async for record in all_orders(pool, DEAD, backend=wish.backend, most=MOST)
-            if wish.reason in {"", record.reason}
-        ]
+        looked, found = 0, []
+        async for record in pool.book.every(DEAD, backend=wish.backend):
+            looked += 1
+            if wish.reason in {"", record.reason}:
+                found.append(msgspec.structs.replace(record, order=None, timeline=()))
+            if looked >= MOST:
+                break
+        return found
 
     async def _must_be_dead(self, request: web.Request) -> None:
         _, pool, ref = self._desk.order_ref(request)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from aiohttp import web
@@ -41,20 +41,6 @@ class Settle(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A human's word that the backend has the order, under this reference."""
 
     backend_ref: Reason
-
-
-async def all_orders(
-    pool: PoolDoor, states: list[OrderState], *, backend: str = "", most: int = 1_000_000
-) -> AsyncIterator[OrderRecord]:
-    """Hand out every order that matches, a page in memory at a time."""
-    offset = 0
-    while offset < most:
-        page = await pool.book.page(states, backend=backend, offset=offset, limit=PAGE)
-        for record in page:
-            yield record
-        if len(page) < PAGE:
-            return
-        offset += PAGE
 
 
 def wanted_states(request: web.Request) -> list[OrderState]:
@@ -166,7 +152,7 @@ class AdminOrders:
             await self._desk.changed(request, "orders.exported", "orders with customer data", pool=name)
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
         await response.prepare(request)
-        async for record in all_orders(pool, states, backend=backend):
+        async for record in pool.book.every(states, backend=backend):
             if channel not in {"", record.ref.channel}:
                 continue
             shown = record

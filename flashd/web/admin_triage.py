@@ -12,7 +12,7 @@ from flashd.domain.order import OrderRecord, OrderRef, OrderState
 from flashd.domain.triage import Option, Way, asks_a_human, options, short_of, substituted
 from flashd.errors import Conflict
 from flashd.web.admin_desk import AdminDesk
-from flashd.web.admin_orders import all_orders, shown_ref
+from flashd.web.admin_orders import shown_ref
 from flashd.web.doors import PoolDoor
 from flashd.web.endpoint import Endpoint, number
 from flashd.web.problem import encode
@@ -91,7 +91,7 @@ class AdminTriage:
         limit = number(request, "limit", 100, least=1, most=MOST)
         found: list[Shortage] = []
         for state in (OrderState.SHORTFALL, OrderState.BACKORDER):
-            async for record in all_orders(pool, [state]):
+            async for record in pool.book.every([state]):
                 if len(found) >= limit:
                     break
                 found.append(await self._shortage(name, pool, record))

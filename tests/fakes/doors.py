@@ -263,6 +263,10 @@ class DoorPool:
         ]
         return found[offset : offset + limit]
 
+    async def every(self, states: Sequence[OrderState] = (), *, backend: str = "") -> AsyncIterator[OrderRecord]:
+        for record in await self.page(states, backend=backend, limit=1_000_000):
+            yield record
+
     async def counts(self) -> dict[str, int]:
         self._ask("counts")
         counts = dict.fromkeys(("waiting", "queued", "in_flight", "dead", "desk", "done"), 0)

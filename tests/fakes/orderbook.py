@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -51,6 +51,10 @@ class FakeOrderBook:
         )
         records = [await self.get(ref) for _, _, ref in found[offset : offset + limit]]
         return [record for record in records if record is not None]
+
+    async def every(self, states: Sequence[OrderState] = (), *, backend: str = "") -> AsyncIterator[OrderRecord]:
+        for record in await self.page(states, backend=backend, limit=1_000_000):
+            yield record
 
     async def counts(self) -> dict[str, int]:
         counts = dict.fromkeys(("waiting", "queued", "in_flight", "dead", "desk", "backorder", "done"), 0)
