@@ -93,7 +93,7 @@ def decode_order(body: bytes, channel: str) -> Incoming:
     seen = reading.read_strictly(body, _ORDER)
     _speak_for(channel, seen.channel)
     order, doubt = schema.order_of(seen, channel)
-    effect = EFFECTS[seen.status]
+    effect = EFFECTS[seen.status or "paid"]
     return Incoming(
         order=order,
         version=version_of(order.placed_ms, effect),

@@ -82,26 +82,36 @@ def read_strictly(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """
     Decode a body of flashd's own schema, in which no key may stand twice.
 
+    Args:
+        body: JSON.
+        decoder: Of Structs that know all keys and write none that was not there: `omit_defaults`, and UNSET where a
+            default is no plain value.
+
     Raises:
         Misread: As above, or a key stands twice in one object.
     """
     document = read(body, decoder)
-    if not _has_each_key_once(body):
+    if not _has_each_key_once(body, document):
         json.loads(body, object_pairs_hook=_without_duplicates)  # says which
     return document
 
 
-def _has_each_key_once(body: bytes) -> bool:
+def _has_each_key_once(body: bytes, document: object) -> bool:
     """
     Say for sure that no key of a JSON *body* stands twice; False where it is not sure.
 
-    What was decoded and written again has each key once, so equal counts say it, at a fifth of the cost of a parser's
-    hook. Keys are counted by the colon behind them: so no string may hold one behind an escaped quote, and no blank
-    may stand before one.
+    What was decoded and is written again has each key once, so equal counts say it, at a tenth of the cost of a
+    parser's hook. Keys are counted by the colon behind them: so no string may hold one behind an escaped quote, and no
+    blank may stand before one. A default that was spelt out is not written again: then all of it is decoded once more.
     """
     if b"\\" in body or b" :" in body or b"\t:" in body or b"\n:" in body or b"\r:" in body:
         return False
-    return body.count(b'":') == msgspec.json.encode(msgspec.json.decode(body)).count(b'":')
+    keys = body.count(b'":')
+    return keys == _keys_of(document) or keys == _keys_of(msgspec.json.decode(body))
+
+
+def _keys_of(document: object) -> int:
+    return msgspec.json.encode(document).count(b'":')
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from flashd.channels import reading
 from flashd.channels.reading import MAX_UNITS, Misread, at
@@ -27,7 +27,7 @@ Amount = Annotated[int, Meta(ge=0, le=10**12)]
 Lines = Annotated[list["LineBody"], Meta(min_length=1, max_length=reading.MAX_LINES)]
 
 
-class LineBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class LineBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """One line; it costs ``unit_price * quantity - discount``."""
 
     sku: Id
@@ -37,7 +37,7 @@ class LineBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     title: Text = ""
 
 
-class CustomerBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class CustomerBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """Who bought."""
 
     name: Text = ""
@@ -45,7 +45,7 @@ class CustomerBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     phone: Text = ""
 
 
-class AddressBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class AddressBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """Where the goods go."""
 
     name: Text = ""
@@ -59,7 +59,10 @@ class AddressBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     phone: Text = ""
 
 
-class OrderBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+_NOBODY, _NOWHERE = CustomerBody(), AddressBody()
+
+
+class OrderBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """An order; each channel adds which states of it may be told."""
 
     id: Id
@@ -72,8 +75,8 @@ class OrderBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     discount: Amount = 0
     tax: Amount = 0
     total: Amount | None = None
-    customer: CustomerBody = msgspec.field(default_factory=CustomerBody)
-    ship_to: AddressBody = msgspec.field(default_factory=AddressBody)
+    customer: CustomerBody | UnsetType = UNSET
+    ship_to: AddressBody | UnsetType = UNSET
     tags: Annotated[list[Text], Meta(max_length=100)] = []
     note: Text = ""
     hold_id: Annotated[str, Meta(max_length=ID_LENGTH)] = ""
@@ -90,10 +93,10 @@ class WebhookOrder(OrderBody, kw_only=True):
 class NativeOrder(OrderBody, kw_only=True):
     """An order as the native API takes it: once, when it is paid."""
 
-    status: Literal["paid", "test"] = "paid"
+    status: Literal["paid", "test"] | UnsetType = UNSET  # paid
 
 
-class HoldBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class HoldBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """A wish to set stock aside."""
 
     id: Id
@@ -128,7 +131,7 @@ def order_of(seen: OrderBody, channel: str) -> tuple[Order, str]:
         currency = check_currency(seen.currency) if seen.currency else _no_currency(seen)
     except ValueError as error:
         raise Misread(f"{path} {error}") from None
-    who, to = seen.customer, seen.ship_to
+    who, to = seen.customer or _NOBODY, seen.ship_to or _NOWHERE
     order = Order(
         channel=channel,
         id=order_id,

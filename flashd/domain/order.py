@@ -119,8 +119,12 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
         Tags are left out: shop apps tag orders at any time, and a tag alone is nothing to tell an ERP.
         """
-        told = replace(self, tags=()) if self.tags else self
-        return hashlib.blake2b(msgspec.json.encode(told), digest_size=8).hexdigest()
+        return self.digest_of(msgspec.json.encode(self))
+
+    def digest_of(self, written: bytes) -> str:
+        """Return the digest, where the order is *written* as JSON already."""
+        told = msgspec.json.encode(replace(self, tags=())) if self.tags else written
+        return hashlib.blake2b(told, digest_size=8).hexdigest()
 
     def placed_after(self, instant_ms: int) -> bool:
         """Say whether it was placed at or after *instant_ms*; one that does not say when is placed as it comes."""

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from flashd.domain.order import Effect, Incoming, Kind, Line
 from flashd.domain.reservation import HoldRequest
 from flashd.domain.terms import SellingTerms
+from flashd.store.compression import pack
 from flashd.store.keys import pool_key
-from flashd.store.packing import clean, pack_order, pack_raw, pack_terms, pack_thresholds
+from flashd.store.packing import clean, pack_raw, pack_terms, pack_thresholds, write_order
 
 Argument = str | bytes | int
 TermsOf = Callable[[str], SellingTerms]
@@ -29,6 +30,12 @@ def _sum(lines: Iterable[Line]) -> dict[str, int]:
 def _pack_wanted(wanted: dict[str, int], location: str) -> str:
     """Pack as `pack_items` does, without the items: nothing is taken yet."""
     return "\x1e".join([f"{sku}\x1f{location}\x1f{units}\x1f0" for sku, units in wanted.items()])
+
+
+def _pack_lines(lines: Sequence[Line], location: str) -> str:
+    if len(lines) == 1 and lines[0].quantity > 0:  # most orders of a flash sale
+        return f"{lines[0].sku}\x1f{location}\x1f{lines[0].quantity}\x1f0"
+    return _pack_wanted(_sum(lines), location)
 
 
 def pack_orders(
@@ -52,13 +59,14 @@ def pack_orders(
         records.append(record)
         if not incoming.strict:
             records += [record + kind for kind in _FOLLOW_UPS]
+        written = write_order(order)
         entries += (
             groups.setdefault(group, len(groups) + 1),
             incoming.version,
-            order.digest,
+            order.digest_of(written),
             incoming.hold_id,
-            _pack_wanted(_sum(order.lines), location),
-            pack_order(order),
+            _pack_lines(order.lines, location),
+            pack(written),
             pack_raw(incoming.raw),
             max(0, order.placed_ms),
             incoming.customer,

@@ -111,7 +111,12 @@ def unpack_raw(packed: bytes) -> bytes:
 
 def pack_order(order: Order) -> bytes:
     """Write the canonical order as JSON, compressed: to the scripts it is opaque."""
-    return pack(msgspec.json.encode(order))
+    return pack(write_order(order))
+
+
+def write_order(order: Order) -> bytes:
+    """Write the canonical order as JSON."""
+    return msgspec.json.encode(order)
 
 
 def repack_order(order: Order, kept: bytes | None) -> bytes:
