@@ -16,7 +16,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from flashd.actors.convoy import Convoy
+from flashd.actors.convoy import CALLS_IN_FLIGHT, Convoy
 from flashd.domain.order import Accepted, Incoming, Order, OrderState
 from flashd.domain.reservation import HoldReply, HoldRequest
 from flashd.errors import Busy, FlashdError, Transient, Unauthenticated
@@ -26,7 +26,6 @@ from flashd.runtime.actor import Actor
 _Reply = Accepted | HoldReply
 
 GROUP = 256
-CALLS_IN_FLIGHT = 8
 
 
 @dataclass(slots=True)
@@ -35,7 +34,6 @@ class _Wish:
 
     what: Incoming | HoldRequest
     answer: asyncio.Future[_Reply]
-    is_hold: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +106,7 @@ class ChannelIntake(Actor[_Wish]):
 
     async def admit(self, incoming: Incoming) -> Accepted:
         """Take one decoded order; see the port."""
-        accepted = await self._post(incoming, is_hold=False)
+        accepted = await self._post(incoming)
         assert isinstance(accepted, Accepted)  # noqa: S101  # _commit pairs each wish with its kind of answer
         self.counts[accepted.code] += 1
         return accepted
@@ -122,7 +120,7 @@ class ChannelIntake(Actor[_Wish]):
 
     async def hold(self, request: HoldRequest) -> HoldReply:
         """Set stock aside; see the port."""
-        reply = await self._post(request, is_hold=True)
+        reply = await self._post(request)
         assert isinstance(reply, HoldReply)  # noqa: S101  # as above
         self.counts[f"hold_{reply.code}"] += 1
         return reply
@@ -130,8 +128,8 @@ class ChannelIntake(Actor[_Wish]):
     async def receive_many(self, messages: Sequence[_Wish]) -> Sequence[None]:
         """Send what waits as one call, as soon as a call may start."""
         await self._slots.acquire()
-        orders = [wish for wish in messages if not wish.is_hold]
-        holds = [wish for wish in messages if wish.is_hold]
+        orders = [wish for wish in messages if isinstance(wish.what, Incoming)]
+        holds = [wish for wish in messages if isinstance(wish.what, HoldRequest)]
         for group, is_hold in ((orders, False), (holds, True)):
             if group and (reason := self.rules.closed(is_hold)):  # the store went away while they waited: told now
                 for wish in group:
@@ -151,18 +149,18 @@ class ChannelIntake(Actor[_Wish]):
             if not answer.done():
                 answer.set_exception(Busy(f"{self.name} is stopping"))
 
-    def _post(self, what: Incoming | HoldRequest, *, is_hold: bool) -> asyncio.Future[_Reply]:
+    def _post(self, what: Incoming | HoldRequest) -> asyncio.Future[_Reply]:
         """Leave a wish in the mailbox. Raises Busy."""
-        if reason := self.rules.closed(is_hold):
+        if reason := self.rules.closed(isinstance(what, HoldRequest)):
             raise Busy(reason)
         answer: asyncio.Future[_Reply] = asyncio.get_running_loop().create_future()
-        self.offer(_Wish(what, answer, is_hold))
+        self.offer(_Wish(what, answer))
         self._outstanding.add(answer)
         return answer
 
     def _post_or_fail(self, incoming: Incoming) -> asyncio.Future[_Reply]:
         try:
-            return self._post(incoming, is_hold=False)
+            return self._post(incoming)
         except Busy as error:
             answer: asyncio.Future[_Reply] = asyncio.get_running_loop().create_future()
             answer.set_exception(error)

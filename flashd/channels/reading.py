@@ -100,7 +100,7 @@ def _has_each_key_once(body: bytes, document: object) -> bool:
     """
     Say for sure that no key of a JSON *body* stands twice; False where it is not sure.
 
-    What was decoded and is written again has each key once, so equal counts say it, at a tenth of the cost of a
+    What was decoded and is written again has each key once, so equal counts say it, at a quarter of the cost of a
     parser's hook. Keys are counted by the colon behind them: so no string may hold one behind an escaped quote, and no
     blank may stand before one. A default that was spelt out is not written again: then all of it is decoded once more.
     """

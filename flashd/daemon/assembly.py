@@ -31,7 +31,7 @@ from flashd.daemon.telling import build_alerter
 from flashd.daemon.terms import terms_in
 from flashd.domain.identity import buyer_of, customer_hash
 from flashd.domain.order import Kind, Order
-from flashd.domain.routing import Choice, Route, backend_of, choose
+from flashd.domain.routing import Choice, Route, choose
 from flashd.errors import Busy
 from flashd.ports import Backend, ChannelApi, Clock, Messenger
 from flashd.store.opening import PoolStore, Store
@@ -75,7 +75,7 @@ class Router:
         told = (order.channel, order.ship_to.country, "\x1f".join(order.tags), *[line.sku for line in order.lines])
         backend = self._known.get(told)
         if backend is None:
-            backend = backend_of(order, self._routes)
+            backend = choose(order, self._routes).backend
             if len(self._known) < _ROUTES_KNOWN:
                 self._known[told] = backend
         return backend

@@ -49,23 +49,6 @@ def choose(order: Order, routes: Sequence[Route]) -> Choice:
     raise ValueError("no route matches; the last route must be one without filters")
 
 
-def backend_of(order: Order, routes: Sequence[Route]) -> str:
-    """Return the backend that `choose` chooses, without the words. Raises as it does."""
-    for route in routes:
-        if _matches(order, route):
-            return route.backend
-    raise ValueError("no route matches; the last route must be one without filters")
-
-
-def _matches(order: Order, route: Route) -> bool:
-    return (
-        (not route.channel or order.channel == route.channel)
-        and (not route.country or order.ship_to.country == route.country)
-        and (not route.tag or route.tag in order.tags)
-        and (not route.sku or all(fnmatchcase(line.sku, route.sku) for line in order.lines))
-    )
-
-
 def _mismatch(order: Order, route: Route) -> str:
     if route.channel and order.channel != route.channel:
         return f"channel is {order.channel}, not {route.channel}"

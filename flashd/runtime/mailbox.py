@@ -38,7 +38,7 @@ class Mailbox(Generic[M]):
     """
     Room for a number of letters; it outlives the lives of its actor, who alone takes them out.
 
-    A queue of asyncio would do, at three times the cost a letter.
+    A queue of asyncio would do, at twice the cost a letter.
     """
 
     def __init__(self, owner: str, size: int) -> None:

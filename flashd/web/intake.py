@@ -61,20 +61,17 @@ class Webhooks:
     async def receive(self, request: web.Request) -> web.StreamResponse:
         """Read the body within its limits, and answer."""
         limit, timeout_s = self._config.webhook_bytes, self._config.body_timeout_s
-        with self._budget.share() as share, self._told(request.match_info["channel"]) as told:
+        with self._budget.share() as share, _Told(self._doors, request.match_info["channel"]) as told:
             body = await read_body(request, share, limit=limit, timeout_s=timeout_s)
             return (await self._answer(told, request.headers, body)).response()
 
     async def _take_whole(self, name: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        with self._told(name) as told:
+        with _Told(self._doors, name) as told:
             length = self._budget.take_whole(body, self._config.webhook_bytes)
             try:
                 return await self._answer(told, headers, body)
             finally:
                 self._budget.give(length)
-
-    def _told(self, name: str) -> _Told:
-        return _Told(self._doors, name)
 
     async def _answer(self, told: _Told, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer 200 once the webhook's effect is durable; an error leaves the platform to send it again."""

@@ -20,7 +20,7 @@ from flashd.web.view import LineResult, NewOrder, OrderReceipt
 
 PART = 256  # lines that are made durable together: as many as the channel's intake takes into one call
 PARTS_AT_ONCE = 3
-_LINES = msgspec.json.Encoder()
+_RESULTS = msgspec.json.Encoder()
 LINES = 10_000  # bounds what waits for a client that sends all before it reads
 MEDIA = "application/x-ndjson"
 
@@ -130,7 +130,7 @@ class Batch:
             replies = await channel.intake.admit_many(tuple(orders.values()))
         for (number, incoming), reply in zip(orders.items(), replies, strict=True):
             results[number] = self._result(number, incoming, reply)
-        return _LINES.encode_lines([results[number] for number in sorted(results)])
+        return _RESULTS.encode_lines([results[number] for number in sorted(results)])
 
     def _result(self, number: int, incoming: Incoming, reply: Accepted | BaseException) -> LineResult:
         if isinstance(reply, BaseException):
@@ -156,4 +156,4 @@ class Batch:
 
 
 async def _refusal(number: int, error: Refused) -> bytes:
-    return _LINES.encode_lines([LineResult(line=number, status=error.status, title=error.title, detail=error.detail)])
+    return _RESULTS.encode_lines([LineResult(line=number, status=error.status, title=error.title, detail=error.detail)])

@@ -1,8 +1,8 @@
 """
 The metrics of intake: plain counts that grow with each request, and become metrics when somebody asks.
 
-A labelled counter and a histogram of the client library take 8 us a request in locks and checks that one event loop
-does not need; these take one.
+A labelled counter, a gauge and a histogram of the client library take 7 us a request, in locks and checks that one
+event loop does not need; these take one.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from flashd.actors.intake import CALLS_IN_FLIGHT, GROUP, ChannelIntake, IntakeRules
+from flashd.actors.convoy import CALLS_IN_FLIGHT
+from flashd.actors.intake import GROUP, ChannelIntake, IntakeRules
 from flashd.domain.order import AcceptCode, Accepted, Incoming, Line, OrderState
 from flashd.domain.reservation import HoldCode, HoldReply, HoldRequest
 from flashd.domain.stock import StockLevel

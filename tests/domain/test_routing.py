@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from flashd.domain.order import Address, Line, Order
-from flashd.domain.routing import Route, backend_of, choose
+from flashd.domain.routing import Route, choose
 
 ORDER = Order(
     channel="shop",
@@ -55,28 +53,3 @@ def test_the_first_match_wins_and_says_why_the_others_did_not() -> None:
 def test_without_a_catch_all_an_order_that_matches_nothing_is_an_error() -> None:
     with pytest.raises(ValueError, match="no route matches"):
         choose(ORDER, [Route(backend="a", channel="till")])
-
-
-@given(data=st.data())
-def test_the_short_way_to_a_backend_chooses_as_the_explained_one(data: st.DataObject) -> None:
-    words = st.sampled_from(["", "shop", "till", "A*", "A1", "DE", "FR", "vip"])
-    routes = [
-        Route(
-            backend=f"b{number}",
-            channel=data.draw(words),
-            sku=data.draw(words),
-            country=data.draw(words),
-            tag=data.draw(words),
-        )
-        for number in range(data.draw(st.integers(0, 4)))
-    ] + [Route(backend="last")]
-    order = replace(
-        ORDER,
-        channel=data.draw(words),
-        lines=tuple(
-            Line(data.draw(st.sampled_from(["A1", "A2", "B"])), 1) for _ in range(data.draw(st.integers(0, 2)))
-        ),
-        ship_to=Address(country=data.draw(words)),
-        tags=tuple(data.draw(st.lists(words, max_size=2))),
-    )
-    assert backend_of(order, routes) == choose(order, routes).backend
