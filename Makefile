@@ -9,7 +9,7 @@ WORKERS ?= $(shell test $(CORES) -lt 8 && expr $(CORES) + 1 || echo 8)
 PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types imports e2e chaos bench bench-growth bench-tryton bench-vendure clean
+.PHONY: help demo test check format lint types imports e2e matrix chaos bench bench-growth bench-tryton bench-vendure clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,10 @@ imports: $(VENV)/.dev
 e2e: $(VENV)/.test  ## the long runs: a real Tryton on PostgreSQL, processes killed in the middle
 	$(BIN)/python -m pytest tests/e2e tests/promises tests/backends/test_tryton_live.py tests/backends/test_tryton_batch_live.py -m "slow or not slow" --override-ini timeout=1500
 	$(BIN)/python -m pytest tests --ignore tests/e2e --ignore tests/promises --ignore tests/backends -m slow --override-ini timeout=1500
+
+MATRIX ?= valkey redis7 redis8
+matrix: $(VENV)/.test  ## the tests of the store and of the promises on Valkey 9, Redis 7.0 and Redis 8.2; one that is not to be had fails
+	TEST_SERVERS="$(MATRIX)" $(BIN)/python -m pytest tests/store tests/conformance tests/promises -n $(WORKERS) --dist worksteal
 
 SECONDS ?= 120
 chaos: $(VENV)/.test  ## SIGKILL for everything at random under load, and power cuts; SECONDS=900 is the whole of it; report in build/chaos/
