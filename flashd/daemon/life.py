@@ -23,6 +23,7 @@ from flashd.daemon.adapters import connect_backend, reveal_of
 from flashd.daemon.assembly import Assembly, assemble, kinds_of
 from flashd.daemon.front import Front, open_doors
 from flashd.daemon.outlet import connect_apis
+from flashd.daemon.process_limits import claim_descriptors
 from flashd.daemon.reload import Reload
 from flashd.daemon.telling import connect_messenger
 from flashd.errors import FlashdError, StoreUnavailable
@@ -54,6 +55,8 @@ def run(loaded: Loaded, reload: Reload) -> int:
     require_runnable(loaded)
     for warning in loaded.warnings:
         log.warning("config.warned", reason=warning)
+    if lacking := claim_descriptors(loaded.config):
+        log.warning("descriptors.short", reason=lacking)
     return uvloop.run(Life(loaded, reload).live())
 
 

@@ -23,7 +23,7 @@ log = structlog.get_logger()
 
 BODY_BYTES = 262_144
 IMPORT_BYTES = 4_194_304
-BODY_S = 10.0
+BODY_S = 5.0
 
 
 class AdminDesk:
