@@ -73,8 +73,8 @@ def judge(evidence: Evidence) -> Verdict:
     verdict = Verdict(breaches=odd)
     booked, undone = read_books(evidence.books)
     states = {(one["ref"]["channel"], one["ref"]["id"]): one for one in evidence.end["orders"] if is_order(one)}
-    _judge_orders(verdict, orders, booked, undone, states)
-    _judge_stock(verdict, booked, undone, evidence.end)
+    judge_orders(verdict, orders, booked, undone, states)
+    judge_stock(verdict, booked, undone, evidence.end)
     _judge_pace(verdict, evidence)
     _judge_end(verdict, evidence.end)
     _count(verdict, evidence, orders, states)
@@ -116,7 +116,7 @@ def read_books(entries: Sequence[Entry]) -> tuple[dict[Key, list[Entry]], set[st
     return booked, {entry["id"] for entry in entries if entry["what"] == "cancelled"}
 
 
-def _judge_orders(
+def judge_orders(
     verdict: Verdict,
     orders: dict[Key, Told],
     booked: dict[Key, list[Entry]],
@@ -158,7 +158,7 @@ def _content(order: Entry) -> tuple[str, int, int]:
     return lines[0]["sku"], sum(line["quantity"] for line in lines), order["total"]
 
 
-def _judge_stock(verdict: Verdict, booked: dict[Key, list[Entry]], undone: set[str], end: dict[str, Any]) -> None:
+def judge_stock(verdict: Verdict, booked: dict[Key, list[Entry]], undone: set[str], end: dict[str, Any]) -> None:
     sold: Counter[str] = Counter()
     for bookings in booked.values():
         sold.update(

@@ -40,6 +40,7 @@ class Seller:
         self._base = f"http://127.0.0.1:{wish['intake']}"
         self._token, self._secret = wish["token"], wish["secret"]
         self._rate, self._seconds, self._prefix = wish["rate"], wish["seconds"], wish["prefix"]
+        self._till_name, self._shop_name = wish.get("till", "till"), wish.get("shop", "shop")  # the channels' names
         self._stories = {name: share for name, share in STORIES.items() if name not in wish["without"]}
         self._dice = random.Random(wish["seed"])
         self._ledger = Ledger(Path(wish["ledger"]))
@@ -78,7 +79,9 @@ class Seller:
         order, sku, units = self._new("till")
         if await self._order(order, sku, units) < 300:
             await asyncio.sleep(self._dice.choice([0.0, 0.0, 0.2, 2.0, 8.0]))
-            await self._ask("cancel", order, lambda: self._till("DELETE", f"/v1/orders/till/{order}?reason=regret"))
+            await self._ask(
+                "cancel", order, lambda: self._till("DELETE", f"/v1/orders/{self._till_name}/{order}?reason=regret")
+            )
 
     async def _webhook(self) -> None:
         await self._shop(*self._new("shop"))
@@ -116,16 +119,18 @@ class Seller:
     async def _order(self, order: str, sku: str, units: int, *, hold_id: str = "") -> int:
         line = {"sku": sku, "quantity": units, "unit_price": PRICE}
         body = {"id": order, "currency": "EUR", "lines": [line], "total": units * PRICE, "hold_id": hold_id}
-        told = {"channel": "till", "sku": sku, "units": units, "total": units * PRICE}
+        told = {"channel": self._till_name, "sku": sku, "units": units, "total": units * PRICE}
         return await self._ask("order", order, lambda: self._till("POST", "/v1/orders", body), **told)
 
     async def _shop(self, order: str, sku: str, units: int, *, cancelled: bool = False) -> int:
         body = json.dumps(shopify_order(int(order), sku, units, cancelled=cancelled)).encode()
         proof = base64.b64encode(hmac.new(self._secret.encode(), body, hashlib.sha256).digest()).decode()
         headers = {"Content-Type": "application/json", "X-Shopify-Hmac-Sha256": proof}
-        told = {"channel": "shop", "sku": sku, "units": units, "total": units * PRICE}
+        told = {"channel": self._shop_name, "sku": sku, "units": units, "total": units * PRICE}
         what = "call_off" if cancelled else "order"
-        return await self._ask(what, order, lambda: self._post("POST", "/webhooks/shop", body, headers), **told)
+        return await self._ask(
+            what, order, lambda: self._post("POST", f"/webhooks/{self._shop_name}", body, headers), **told
+        )
 
     async def _till(self, method: str, path: str, body: object = None) -> tuple[int, str]:
         data = None if body is None else json.dumps(body).encode()
@@ -148,10 +153,12 @@ class Seller:
             except (aiohttp.ClientError, TimeoutError) as error:
                 status, said = 0, type(error).__name__
             if 0 < status < 500:
-                self._ledger.note("answered", that=what, order=order, status=status, said=said, tries=tries)
+                self._ledger.note(
+                    "answered", that=what, order=order, status=status, said=said, tries=tries, at_s=time.time()
+                )
                 await self._ledger.flushed()
                 return status
-            self._ledger.note("unanswered", that=what, order=order, status=status, said=said)
+            self._ledger.note("unanswered", that=what, order=order, status=status, said=said, at_s=time.time())
             await asyncio.sleep(self._dice.uniform(0.3, 1.2))
         return 599
 
