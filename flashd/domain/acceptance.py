@@ -95,7 +95,9 @@ def _afresh(incoming: Incoming, *, admit: bool) -> Verdict:
 
 def _newer(record: OrderRecord, waiting: Version | None, incoming: Incoming, *, admit: bool) -> Verdict:
     state, cancel, same = record.state, incoming.effect is Effect.CANCEL, incoming.order.digest == record.digest
-    if state is OrderState.IGNORED:
+    if record.erased and not (cancel and state is OrderState.DELIVERED):
+        verdict = Verdict.NOTE  # nothing brings its customer back; that it was cancelled, its backend is still told
+    elif state is OrderState.IGNORED:
         verdict = _afresh(incoming, admit=admit)
     elif incoming.effect is Effect.IGNORE:
         verdict = Verdict.NOTE

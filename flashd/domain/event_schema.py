@@ -68,6 +68,7 @@ KINDS: dict[str, Fact] = {
     "order.counted": Fact("A count lacks its units: they left sold, and on hand; or came back.", (*_ITEM, "moves")),
     "order.shipped": Fact("Its goods are gone.", _ITEM),
     "order.purged": Fact("Settled long ago; its record has left the store.", ("order",)),
+    "order.erased": Fact("Its customer was forgotten; SKUs, amounts and the order's id stay.", ("order", "by")),
     "sale.changed": Fact("A version of a sale was written.", (*_SALE, "start_ms", "end_ms")),
     "sale.stopped": Fact("A human stopped a sale: nothing more of it is sold.", _SALE),
     "sale.resumed": Fact("A human lets a stopped sale go on.", _SALE),
@@ -88,12 +89,19 @@ KINDS: dict[str, Fact] = {
     "channel.order_missed": Fact("A poll found an order that no webhook had told of.", ("channel", "order")),
     "channel.webhooks_silent": Fact("A channel's webhooks do not come any more.", ("channel", "reason", "alert")),
     "channel.webhooks_returned": Fact("A channel's webhooks come again.", ("channel",)),
+    "channel.webhooks_restored": Fact(
+        "flashd put webhooks back that the platform had deleted or switched off.", ("channel", "reason", "alert")
+    ),
     "channel.went_away": Fact("A channel's own API does not answer, or refuses us.", ("channel", "reason")),
     "channel.came_back": Fact("A channel's own API answers again.", ("channel",)),
     "channel.paused": Fact(
         "A human paused publishing to a channel and polling it.", ("channel", "by", "before", "after")
     ),
     "channel.resumed": Fact("A human let publishing and polling go on.", ("channel", "by", "before", "after")),
+    "channel.demanded": Fact("A platform demands something about customers.", ("channel", "demand", "demand_id")),
+    "channel.demand_met": Fact(
+        "A platform's demand was met; reason says how.", ("channel", "demand", "demand_id", "by", "reason")
+    ),
     "backend.throttled": Fact("A backend asked for a pause.", ("backend", "reason", "wait_ms")),
     "backend.went_away": Fact("A backend does not answer, or refuses us.", ("backend", "reason", "alert")),
     "backend.came_back": Fact("A backend answers again.", ("backend",)),
@@ -152,6 +160,11 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "sends": _COUNT | {"description": "how often it was sent"},
     "reason": _TEXT | {"description": "why, in words"},
     "by": _TEXT | {"description": "which human, by the name of the token"},
+    "demand": {
+        "enum": ["disclose", "erase", "erase_shop", "uninstall"],
+        "description": "what is demanded; see docs/privacy.md",
+    },
+    "demand_id": _TEXT | {"description": "id of the demand"},
     "quarantine": _TEXT | {"description": "id of the quarantined body"},
     "wait_ms": _COUNT | {"description": "how long it is left alone"},
     "alert": {"type": "boolean", "description": "whether a human must mend something"},

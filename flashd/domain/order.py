@@ -219,6 +219,7 @@ class OrderRecord(msgspec.Struct, frozen=True, kw_only=True):
     released: bool = False  # a human let it go although it was parked: it is not parked again
     final: bool = False  # a human cancelled it: no later version revives it
     waits: bool = False  # the version that was applied last said: do not deliver yet
+    erased: bool = False  # its customer was forgotten: no later version brings the data back
     revoked: bool = False  # its platform cancelled it after delivery, and put its units on sale again where it does
     items: tuple[Item, ...] = ()
     bundles: tuple[Bundle, ...] = ()  # the kits among what was ordered, as they were taken apart

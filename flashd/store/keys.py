@@ -28,6 +28,10 @@ countable             ZSET    delivered orders whose units a count may lack, by 
 counts                HASH    ``<sku> 0x1f <location>`` -> the last count: ``kind as_of source``
 locations             SET     every location that some level stands at, from its first count or receipt on
 splits                ZSET    what was split off orders -> ms, kept 30 days
+forget                ZSET    orders whose customer is to be forgotten -> when they are looked at again, ms
+forget:mark           HASH    ``upto`` (done orders up to there were erased); ``erased``, ``asked``, ``scrubbed``: when
+                              that last happened, ms
+demand                HASH    id -> what a platform demands about customers, JSON, see domain/privacy.py
 receipts              ZSET    receipt id -> ms when it came, kept 30 days
 dead                  ZSET    dead letters -> since ms
 done                  ZSET    delivered, cancelled, ignored -> since ms

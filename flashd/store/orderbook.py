@@ -83,6 +83,14 @@ class RedisOrderBook:
                     if record is not None and record.state in wanted and backend in ("", record.backend):
                         yield record
 
+    async def members(self) -> AsyncIterator[list[bytes]]:
+        """Hand out the names of all that is kept, as `every` does; one that moves meanwhile may be told twice."""
+        with store_faults("members"):
+            indexes = await self._indexes(tuple(OrderState), "")
+        for index in sorted(indexes, key=lambda name: _ALONG.index(name.partition(":")[0])):
+            async for members in self._along(index):
+                yield members
+
     async def counts(self) -> dict[str, int]:
         """Return how many orders stand in each index: waiting, queued, in_flight, dead, desk, backorder, done."""
         with store_faults("counts"):

@@ -177,6 +177,7 @@ def unpack_record(ref: OrderRef, values: Sequence[bytes | None], *, has_next: bo
         final="f" in parts[12],
         waits="w" in parts[12],
         revoked="v" in parts[12],
+        erased="e" in parts[12],
         items=unpack_items(items or b""),
         bundles=unpack_bundles(bundles or b""),
         uses=unpack_uses(uses or b""),

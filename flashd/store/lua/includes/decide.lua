@@ -14,7 +14,9 @@ end
 
 local function decide_known(head, waiting, entry)
   local cancel, same = entry.effect == 'cancel', entry.digest == head.digest
-  if head.state == 'ignored' then
+  if head.erased and not (cancel and head.state == 'delivered') then
+    return 'note' -- nothing brings its customer back; that it was cancelled, its backend is still told
+  elseif head.state == 'ignored' then
     return decide_afresh(entry)
   elseif entry.effect == 'ignore' then
     return 'note'

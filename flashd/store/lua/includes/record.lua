@@ -24,12 +24,13 @@ local function read_head(key)
     absences = tonumber(absences), accepted = tonumber(accepted), changed = tonumber(changed),
     released = string.find(flags, 'r', 1, true) ~= nil, final = string.find(flags, 'f', 1, true) ~= nil,
     waits = string.find(flags, 'w', 1, true) ~= nil, revoked = string.find(flags, 'v', 1, true) ~= nil,
+    erased = string.find(flags, 'e', 1, true) ~= nil,
   }
 end
 
 local function pack_head(head)
   local flags = (head.released and 'r' or '') .. (head.final and 'f' or '') .. (head.waits and 'w' or '')
-    .. (head.revoked and 'v' or '')
+    .. (head.revoked and 'v' or '') .. (head.erased and 'e' or '')
   return table.concat({
     head.state, whole(head.version), head.digest, head.kind, head.backend ~= '' and head.backend or '-', whole(head.sends),
     whole(head.refusals), whole(head.epoch), whole(head.revision), whole(head.absences), whole(head.accepted),
