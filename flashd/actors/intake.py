@@ -8,6 +8,7 @@ without load an order goes out alone at once.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from flashd.actors.convoy import CALLS_IN_FLIGHT, Convoy
 from flashd.domain.order import Accepted, Incoming, Order, OrderState
 from flashd.domain.reservation import HoldReply, HoldRequest
 from flashd.errors import Busy, FlashdError, Transient, Unauthenticated
-from flashd.ports import Channel, Clock, Receipt, StockLedger, Unreadable, Unrelated
+from flashd.ports import Channel, Clock, Receipt, Soon, StockLedger, Unreadable, Unrelated
 from flashd.runtime.actor import Actor
 
 _Reply = Accepted | HoldReply
@@ -74,11 +75,11 @@ class ChannelIntake(Actor[_Wish]):
         self._slots = asyncio.Semaphore(CALLS_IN_FLIGHT)
         self._outstanding: set[asyncio.Future[_Reply]] = set()
 
-    async def webhook(self, headers: Mapping[str, str], body: bytes) -> Receipt:
+    def webhook(self, headers: Mapping[str, str], body: bytes) -> Soon[Receipt]:
         """Take one webhook; see the port."""
         if self.channel.is_ping(headers, body):
             self.counts["pong"] += 1
-            return Receipt(state="pong")
+            return _at_once(Receipt(state="pong"))
         now_ms = self.clock.now_ms()
         if not self.channel.verify(headers, body, now_s=now_ms / 1000):
             self.counts["unauthenticated"] += 1
@@ -87,27 +88,36 @@ class ChannelIntake(Actor[_Wish]):
         decoded = self.channel.decode(headers, body)
         if isinstance(decoded, Unrelated):
             self.counts["unrelated"] += 1
-            return Receipt(state="unrelated", reason=decoded.subject)
+            return _at_once(Receipt(state="unrelated", reason=decoded.subject))
         if isinstance(decoded, Unreadable):
             if reason := self.rules.closed(False):  # it is no hold
                 raise Busy(reason)
-            lowered = {name.lower(): value for name, value in headers.items()}
-            await self._ledger.quarantine(self.channel.name, lowered, body, decoded.reason)
-            self.counts["quarantined"] += 1
-            return Receipt(state="quarantined", reason=decoded.reason)
-        accepted = await self.admit(decoded)
+            kept = asyncio.ensure_future(self._quarantine(headers, body, decoded.reason))
+            return Soon(kept, asyncio.Future.result)
+        return Soon(self._post(decoded), functools.partial(self._receipt, decoded))
+
+    async def _quarantine(self, headers: Mapping[str, str], body: bytes, reason: str) -> Receipt:
+        lowered = {name.lower(): value for name, value in headers.items()}
+        await self._ledger.quarantine(self.channel.name, lowered, body, reason)
+        self.counts["quarantined"] += 1
+        return Receipt(state="quarantined", reason=reason)
+
+    def _receipt(self, told: Incoming, answer: asyncio.Future[Accepted]) -> Receipt:
+        accepted = self._accepted(answer)
         return Receipt(
             state=accepted.state,
             code=accepted.code,
-            order=str(decoded.ref),
-            reason=decoded.reason,
+            order=f"{told.order.channel}:{told.order.id}",
+            reason=told.reason,
             short=accepted.short,
         )
 
-    async def admit(self, incoming: Incoming) -> Accepted:
+    def admit(self, incoming: Incoming) -> Soon[Accepted]:
         """Take one decoded order; see the port."""
-        accepted = await self._post(incoming)
-        assert isinstance(accepted, Accepted)  # noqa: S101  # _commit pairs each wish with its kind of answer
+        return Soon(self._post(incoming), self._accepted)
+
+    def _accepted(self, answer: asyncio.Future[Accepted]) -> Accepted:
+        accepted = answer.result()
         self.counts[accepted.code] += 1
         return accepted
 
@@ -118,10 +128,12 @@ class ChannelIntake(Actor[_Wish]):
         self.counts.update(reply.code for reply in replies if isinstance(reply, Accepted))
         return replies
 
-    async def hold(self, request: HoldRequest) -> HoldReply:
+    def hold(self, request: HoldRequest) -> Soon[HoldReply]:
         """Set stock aside; see the port."""
-        reply = await self._post(request)
-        assert isinstance(reply, HoldReply)  # noqa: S101  # as above
+        return Soon(self._post(request), self._held)
+
+    def _held(self, answer: asyncio.Future[HoldReply]) -> HoldReply:
+        reply = answer.result()
         self.counts[f"hold_{reply.code}"] += 1
         return reply
 
@@ -149,8 +161,8 @@ class ChannelIntake(Actor[_Wish]):
             if not answer.done():
                 answer.set_exception(Busy(f"{self.name} is stopping"))
 
-    def _post(self, what: Incoming | HoldRequest) -> asyncio.Future[_Reply]:
-        """Leave a wish in the mailbox. Raises Busy."""
+    def _post(self, what: Incoming | HoldRequest) -> asyncio.Future[Any]:
+        """Leave a wish in the mailbox; `_commit` answers each with its kind of reply. Raises Busy."""
         if reason := self.rules.closed(isinstance(what, HoldRequest)):
             raise Busy(reason)
         answer: asyncio.Future[_Reply] = asyncio.get_running_loop().create_future()
@@ -207,6 +219,12 @@ class ChannelIntake(Actor[_Wish]):
         for backend in queued:
             self._wake_backend(backend)
         return replies
+
+
+def _at_once(receipt: Receipt) -> Soon[Receipt]:
+    future: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+    future.set_result(receipt)
+    return Soon(future, asyncio.Future.result)
 
 
 def cut_over_ms(since: datetime | None) -> int:

@@ -28,6 +28,7 @@ from flashd.ports.ledger import OrderBook, Quarantined, StockLedger
 from flashd.ports.listings import Dirty, Listings
 from flashd.ports.outflow import BackendGate, Depth, Drop, GateStatus, Outbox
 from flashd.ports.sales import PriceBook, Sales
+from flashd.ports.soon import Soon
 from flashd.ports.stockroom import Stockroom
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "Skimmed",
     "Skimmer",
     "StockLedger",
+    "Soon",
     "Stockroom",
     "StoreHealth",
     "StoreWatch",

@@ -9,6 +9,7 @@ import msgspec
 
 from flashd.domain.order import Accepted, Incoming
 from flashd.domain.reservation import HoldReply, HoldRequest
+from flashd.ports.soon import Soon
 
 
 class Unreadable(msgspec.Struct, frozen=True, tag="unreadable"):
@@ -81,13 +82,13 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Intake(Protocol):
-    """The way in of one sales channel. Every method returns only after the store has made its effect durable."""
+    """The way in of one sales channel. An answer is there only after the store has made its effect durable."""
 
     @property
     def channel(self) -> Channel:
         """How its messages are read."""
 
-    async def webhook(self, headers: Mapping[str, str], body: bytes) -> Receipt:
+    def webhook(self, headers: Mapping[str, str], body: bytes) -> Soon[Receipt]:
         """
         Take one webhook.
 
@@ -101,11 +102,11 @@ class Intake(Protocol):
             StoreUnavailable: Nothing is known.
         """
 
-    async def admit(self, incoming: Incoming) -> Accepted:
+    def admit(self, incoming: Incoming) -> Soon[Accepted]:
         """Take one decoded order. Raises as above."""
 
     async def admit_many(self, orders: Sequence[Incoming]) -> list[Accepted | BaseException]:
         """Take many decoded orders, each on its own: an error that `admit` would raise is that order's answer."""
 
-    async def hold(self, request: HoldRequest) -> HoldReply:
+    def hold(self, request: HoldRequest) -> Soon[HoldReply]:
         """Set stock aside, or say what is short. Raises as above."""

@@ -8,13 +8,15 @@ way and the express way (see `flashd.web.express`) alike.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from aiohttp import web
+
+from flashd.ports import Soon
 
 MEDIA = "application/json"
 
@@ -44,7 +46,7 @@ class Answer(msgspec.Struct, frozen=True):
         return b"%b%d%b%b" % (head, len(self.body), _dates.line(), self.body)
 
 
-Take = Callable[[Mapping[str, str], bytes], Awaitable[Answer]]  # from the headers and the whole body of a POST
+Take = Callable[[Mapping[str, str], bytes], Soon[Answer]]  # from the headers and the whole body of a POST
 
 
 def encode(status: int, body: Any) -> Answer:

@@ -8,40 +8,36 @@ that has not is served in its ordinary way, slower and to the same effect.
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
-from aiohttp import http_parser, web
+from aiohttp import web
 
+from flashd.errors import Transient
+from flashd.ports import Soon
 from flashd.web.answer import Answer
-from flashd.web.express import Express
+from flashd.web.express import Express, Lane, Whole
 from flashd.web.limits import WRITE_S, ClientLimits
 from flashd.web.problem import HeadTooLarge, problem
+
+LOOK_AGAIN_S = 0.1
+AT_ONCE = 32  # idle connections that are closed together where there is no room
 
 _INNER = (
     "_buffer_paused",
     "_close",
-    "_drain_helper",
     "_force_close",
     "_handler_waiter",
     "_keepalive_handle",
     "_keepalive_timeout",
-    "_manager",
-    "_messages",
-    "_msg_queue_resume_size",
     "_next_keepalive_close_time",
-    "_parser",
     "_process_keepalive",
     "_reading_paused",
     "_request_count",
     "_request_in_progress",
-    "_resume_reading_if_drained",
-    "_waiter",
 )
-IS_KNOWN = all(hasattr(web.RequestHandler, name) for name in _INNER) and hasattr(
-    http_parser.HttpRequestParser, "message_consumed"
-)
+IS_KNOWN = all(hasattr(web.RequestHandler, name) for name in _INNER)
 
 
 async def write_or_cut(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
@@ -81,6 +77,12 @@ class Connection(web.RequestHandler):
         self._active = False
         self._content: Any = None
         self._stalled: asyncio.TimerHandle | None = None
+        self._express = cast("Express", guard.express)  # there is one where there is a lane
+        self._lane = Lane(guard.express, guard.limits.head_bytes) if guard.express is not None and IS_KNOWN else None
+        self._whole: Whole | None = None  # what is at work on the express way
+        self._counted = 0  # bytes of its body
+        self._closes = False
+        self._early = b""  # what came behind it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin: the first head is due."""
@@ -106,6 +108,8 @@ class Connection(web.RequestHandler):
         """It reads again."""
         super().resume_writing()
         self._flow()
+        if self._active and self._lane is not None and self._whole is None:
+            self._rest()  # it has read its answer
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002  # aiohttp's signature
         """Read on, if reading was paused at all: aiohttp asks for it after every body, and parses nothing anew."""
@@ -113,6 +117,21 @@ class Connection(web.RequestHandler):
             super().resume_reading(resume_parser)
 
     def data_received(self, data: bytes) -> None:
+        """Take what came: the express way where it is one plain request, and from the first that is not, aiohttp's."""
+        if self._lane is None:
+            self._receive_ordinary(data)
+        elif self._active:
+            self._early += data
+            cast("asyncio.Transport", self.transport).pause_reading()
+        elif not (self._force_close or self._close):
+            whole = self._lane.read(data)
+            if whole is not None:
+                self._begin_express(whole)
+            else:
+                self._lane = None
+                self._receive_ordinary(data)
+
+    def _receive_ordinary(self, data: bytes) -> None:
         """Take bytes of a head or of a body; only those of a head count here."""
         heads = self._request_count
         within = heads > self._begun or self._active or not (self._content is None or self._content.is_eof())
@@ -148,6 +167,14 @@ class Connection(web.RequestHandler):
         """Note that its handler is done."""
         self._active = False
 
+    @property
+    def resting_until_s(self) -> float | None:
+        """When it would be closed for being idle between two requests; None while it is not idle."""
+        if self._active or self._deadline is not None or not IS_KNOWN:
+            return None
+        idle = self._keepalive_handle is not None and not self._request_in_progress
+        return self._next_keepalive_close_time if idle else None
+
     def check_head(self, path: str, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """
         Refuse a head that is too large as a whole.
@@ -162,69 +189,66 @@ class Connection(web.RequestHandler):
         if head > limit:
             raise HeadTooLarge(f"request line and headers have {head} bytes; the limit is {limit}")
 
-    async def start(self) -> None:
-        """Answer what may go express in this task; from the first request on that may not, aiohttp goes on."""
-        express = self._guard.express
-        if express is not None and IS_KNOWN:
-            await self._answer_express(express)
-            if self._manager is None or self._force_close:
-                return
-        await super().start()
+    # ------------------------------------------------------------------------------------------------ the express way
 
-    async def _answer_express(self, express: Express) -> None:
-        """Do what `RequestHandler.start` does, but for a request whose body is whole and whose answer is bytes."""
-        while not self._force_close:
-            if not self._messages:
-                self._waiter = self._loop.create_future()
-                try:
-                    await self._waiter
-                finally:
-                    self._waiter = None
-            message, payload = self._messages[0]
-            take = express.find(message, payload)
-            if take is None:
-                return
-            self._consume()
-            self.begin(payload)
-            self._request_in_progress = True
-            try:
-                answer = await express.answer(take, message, payload, self)
-                await self._send(answer)
-            except asyncio.CancelledError:
-                self.force_close()
-                raise
-            finally:
-                self._active = self._request_in_progress = False
-                if self._handler_waiter is not None and not self._handler_waiter.done():
-                    self._handler_waiter.set_result(None)
-            if answer.closes or self._close:
-                self.force_close()
-            else:
-                self._rest()
+    def _begin_express(self, whole: Whole) -> None:
+        """Let a request be taken; the next one waits until this one is answered."""
+        self._disarm()
+        self._whole = whole
+        self._active = self._request_in_progress = True
+        self._counted = 0
+        try:
+            self._counted = self._express.budget.take_whole(whole.body, whole.hot.limit)
+            whole.hot.take(whole.headers, whole.body).tell(self._answer)
+        except Exception as error:  # noqa: BLE001  # each stands for an answer
+            self._end_express(self._express.problem(error, whole.hot))
 
-    def _consume(self) -> None:
-        """Take the first message, and let the parser read on where it waited for that."""
-        self._messages.popleft()
-        if self._parser is not None:
-            self._parser.message_consumed()
-        if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
-            self._resume_reading_if_drained()
+    def _answer(self, soon: Soon[Answer]) -> None:
+        """Write what became of the request, whatever it is; a bug is logged."""
+        whole = cast("Whole", self._whole)
+        try:
+            answer = soon.result()
+        except asyncio.CancelledError:  # the daemon ends: nothing is known
+            answer = self._express.problem(Transient("cut off in the middle"), whole.hot)
+        except Exception as error:  # noqa: BLE001  # each stands for an answer
+            answer = self._express.problem(error, whole.hot)
+        self._end_express(answer)
 
-    async def _send(self, answer: Answer) -> None:
-        """Write an answer, and wait for a client that reads slowly; one that went away gets none."""
-        if self.transport is None:
-            return
-        self.transport.write(answer.text())
-        if self.writing_paused:
-            with suppress(ConnectionError):
-                await self._drain_helper()
+    def _end_express(self, answer: Answer) -> None:
+        """Write the answer; a client that went away gets none, and one that does not read it waits."""
+        self._express.budget.give(self._counted)
+        self._whole = None
+        self._closes = answer.closes
+        if self.transport is not None:
+            self.transport.write(answer.text())
+        if not self.writing_paused:
+            self._rest()
 
     def _rest(self) -> None:
-        """Begin the time that a connection may be idle."""
+        """Be ready for the next request, which may be there already; and begin the time of being idle."""
+        self._active = self._request_in_progress = False
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
+        if self._closes or self._close or self._force_close:
+            self.force_close()
+            return
         close_time = self._loop.time() + self._keepalive_timeout
         self._next_keepalive_close_time = close_time
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(close_time, self._process_keepalive)
+        if self._early:
+            early, self._early = self._early, b""
+            cast("asyncio.Transport", self.transport).resume_reading()
+            self.data_received(early)
+
+    def _process_keepalive(self) -> None:
+        """End a connection that was idle for too long; one that goes express is not idle, whatever aiohttp thinks."""
+        if self._lane is not None and self._request_in_progress:
+            self._keepalive_handle = None  # the time begins anew when the request is answered
+        else:
+            super()._process_keepalive()
+
+    # --------------------------------------------------------------------------------------------- what aiohttp cannot
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -278,6 +302,7 @@ class Guard:
         self.limits = limits
         self.connections: set[Connection] = set()
         self.turned_away = 0
+        self._full_until_s = 0.0
 
     def __call__(self) -> Connection:
         """Make the protocol of one connection."""
@@ -294,12 +319,25 @@ class Guard:
         )
 
     def enter(self, connection: Connection) -> bool:
-        """Let one in, if there is room."""
-        if len(self.connections) >= self.limits.connections:
+        """Let one in, if there is room, or if others only rest between two requests: those who rest longest go."""
+        if len(self.connections) >= self.limits.connections and not self._make_room():
             self.turned_away += 1
             return False
         self.connections.add(connection)
         return True
+
+    def _make_room(self) -> bool:
+        """Close some that rest; where none did lately nobody is looked at again, for looking at all takes a while."""
+        now = asyncio.get_running_loop().time()
+        if now < self._full_until_s:
+            return False
+        resting = [(until_s, id(one), one) for one in self.connections if (until_s := one.resting_until_s) is not None]
+        if not resting:
+            self._full_until_s = now + LOOK_AGAIN_S
+        for _, _, one in heapq.nsmallest(AT_ONCE, resting):
+            self.leave(one)
+            one.force_close()
+        return bool(resting)
 
     def leave(self, connection: Connection) -> None:
         """Let one out; fine for one that never was in."""

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from flashd.domain.reservation import HoldCode, HoldReply
 from flashd.errors import Conflict, InvariantBroken, NotFound
+from flashd.ports import Soon
 from flashd.web.answer import Answer
 from flashd.web.answer import encode as encode_answer
 from flashd.web.endpoint import Endpoint, decode
@@ -62,7 +63,7 @@ class Holds:
                 name="hold",
                 summary="Set stock aside for all lines, or say what is short; the same id twice is one hold",
                 handler=self._native.ordinary(self.hold),
-                take=self._native.express(self.hold),
+                take=self.hold,
                 takes=NewHold,
                 answers={201: HoldView, 200: HoldView},
             ),
@@ -85,15 +86,19 @@ class Holds:
             ),
         ]
 
-    async def hold(self, headers: Mapping[str, str], body: bytes) -> Answer:
+    def hold(self, headers: Mapping[str, str], body: bytes) -> Soon[Answer]:
         """Answer 201 for a new hold and 200 for a repeat."""
         channel, pool = self._native.seat(headers)
         wish = adapter_of(channel).decode_hold(body, default_ttl_ms=pool.hold_ttl_ms, max_ttl_ms=pool.hold_max_ms)
         own_channel(channel, wish.channel)
-        reply = await channel.intake.hold(wish)
-        self._metrics.reservation(reply.code.value)
-        refuse(reply)
-        return encode_answer(201 if reply.code is HoldCode.HELD else 200, HoldView.of(wish.id, reply))
+
+        def answer(soon: Soon[HoldReply]) -> Answer:
+            reply = soon.result()
+            self._metrics.reservation(reply.code.value)
+            refuse(reply)
+            return encode_answer(201 if reply.code is HoldCode.HELD else 200, HoldView.of(wish.id, reply))
+
+        return channel.intake.hold(wish).then(answer)
 
     async def release(self, request: web.Request) -> web.Response:
         """Answer 200, also where it was released before and that is still known."""

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from flashd.domain.order import AcceptCode, Accepted, Incoming, OrderRecord, OrderRef, OrderState
 from flashd.errors import Conflict, Forbidden, NotFound
+from flashd.ports import Soon
 from flashd.web.answer import Answer
 from flashd.web.answer import encode as encode_answer
 from flashd.web.doors import ChannelDoor, PoolDoor
@@ -67,7 +68,7 @@ class Orders:
                 name="place_order",
                 summary="Take a paid order; 202 with title shortfall where its units cannot all be covered",
                 handler=self._native.ordinary(self.place),
-                take=self._native.express(self.place),
+                take=self.place,
                 takes=NewOrder,
                 answers={201: OrderReceipt, 200: OrderReceipt, 202: OrderReceipt},
             ),
@@ -107,12 +108,16 @@ class Orders:
             ),
         ]
 
-    async def place(self, headers: Mapping[str, str], body: bytes) -> Answer:
+    def place(self, headers: Mapping[str, str], body: bytes) -> Soon[Answer]:
         """Answer once the order is durable."""
         channel, _ = self._native.seat(headers)
         incoming = read_order(channel, body)
-        accepted = await channel.intake.admit(incoming)
-        return encode_answer(status_of(accepted), OrderReceipt.of(incoming, accepted))
+
+        def answer(soon: Soon[Accepted]) -> Answer:
+            accepted = soon.result()
+            return encode_answer(status_of(accepted), OrderReceipt.of(incoming, accepted))
+
+        return channel.intake.admit(incoming).then(answer)
 
     async def show(self, request: web.Request) -> web.Response:
         """Show an order of the token's pool."""

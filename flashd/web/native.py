@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 from flashd.config import IntakeConfig
 from flashd.errors import Forbidden, Unauthenticated
 from flashd.ports import NativeChannel
-from flashd.web.answer import Answer, Take
+from flashd.web.answer import Take
 from flashd.web.doors import ChannelDoor, Doors, PoolDoor
 from flashd.web.limits import Budget, Share, read_body, refuse_encoded
 from flashd.web.problem import Malformed
@@ -53,20 +53,6 @@ class Native:
                 return (await take(request.headers, await self.body(request, share))).response()
 
         return handle
-
-    def express(self, take: Take) -> Take:
-        """Return *take* behind the limits of a body that is whole already."""
-        budget, limit = self.budget, self.config.body_bytes
-
-        async def bounded(headers: Mapping[str, str], body: bytes) -> Answer:
-            refuse_encoded(headers)
-            length = budget.take_whole(body, limit)
-            try:
-                return await take(headers, body)
-            finally:
-                budget.give(length)
-
-        return bounded
 
 
 def adapter_of(door: ChannelDoor) -> NativeChannel:

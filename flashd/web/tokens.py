@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
 import msgspec
-from aiohttp import hdrs
 
 from flashd.errors import ConfigError, Forbidden, Unauthenticated
 
@@ -84,7 +83,7 @@ class TokenTable:
         Raises:
             Unauthenticated: There is no bearer token, or nobody carries it.
         """
-        kind, _, secret = headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        kind, _, secret = headers.get("authorization", "").partition(" ")
         # The surrogates that stand for undecodable header bytes cannot be encoded, so they cannot be a token.
         secret = secret.strip().encode(errors="replace").decode()
         found = self.find(secret) if kind.lower() == "bearer" else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,8 +68,11 @@ class World:
         self.supervisor = Supervisor(clock=self.clock, policy=RestartPolicy(max_restarts=1000))
         self.asking: list[asyncio.Task[Any]] = []
 
-    def ask(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work)
+    def ask(self, work: Awaitable[Any]) -> asyncio.Task[Any]:
+        async def wait() -> Any:
+            return await work
+
+        task = asyncio.create_task(wait())
         self.asking.append(task)
         return task
 
@@ -231,13 +234,14 @@ async def test_while_nothing_can_be_made_durable_nothing_comes_in(world: World) 
     world.ledger.open.set()
     world.why_closed = "the store is away"
     body = b"unreadable"
-    for refused in (
-        world.intake.admit(make_incoming("1")),
-        world.intake.hold(make_hold()),
-        world.intake.webhook({"x-signature": sign(body)["X-Signature"]}, body),
-    ):
+    asks: list[Callable[[], Awaitable[Any]]] = [
+        lambda: world.intake.admit(make_incoming("1")),
+        lambda: world.intake.hold(make_hold()),
+        lambda: world.intake.webhook({"x-signature": sign(body)["X-Signature"]}, body),
+    ]
+    for ask in asks:
         with pytest.raises(Busy, match="the store is away"):
-            await refused
+            await ask()
     assert world.ledger.calls == []
 
 

@@ -6,9 +6,9 @@ import asyncio
 import functools
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import msgspec
 
@@ -30,7 +30,7 @@ from flashd.domain.routing import Choice
 from flashd.domain.stock import StockLevel
 from flashd.domain.terms import SellingTerms
 from flashd.errors import Conflict, NotFound, Refused, Unauthenticated
-from flashd.ports import Quarantined, Receipt, StoreHealth, Unreadable, Unrelated
+from flashd.ports import Quarantined, Receipt, Soon, StoreHealth, Unreadable, Unrelated
 from flashd.web.doors import Change, ChannelDoor, Doors, OutletDoor, PoolDoor
 from flashd.web.metrics import Metrics
 from flashd.web.tokens import Caller, Scope, TokenTable
@@ -42,6 +42,7 @@ from tests.fakes.pool import FakePool
 from tests.fakes.sales import FakePriceBook, FakeSales
 from tests.fakes.stockroom import FakeStockroom
 
+T = TypeVar("T")
 KEY = b"the secret of the shop"
 SHOP_TOKEN = "token-of-the-shop-0001"
 TILL_TOKEN = "token-of-the-till-0001"
@@ -334,7 +335,10 @@ class DoorIntake:
         if self.error is not None:
             raise self.error
 
-    async def webhook(self, headers: Mapping[str, str], body: bytes) -> Receipt:
+    def webhook(self, headers: Mapping[str, str], body: bytes) -> Soon[Receipt]:
+        return _soon(self._webhook(headers, body))
+
+    async def _webhook(self, headers: Mapping[str, str], body: bytes) -> Receipt:
         await self._enter()
         if self.channel.is_ping(headers, body):
             return Receipt(state="pong")
@@ -349,16 +353,26 @@ class DoorIntake:
         (accepted,) = await self.pool.accept([decoded], ["erp"], since_ms=0)
         return Receipt(state=accepted.state, code=accepted.code, order=str(decoded.ref), short=accepted.short)
 
-    async def admit(self, incoming: Incoming) -> Accepted:
+    def admit(self, incoming: Incoming) -> Soon[Accepted]:
+        return _soon(self._admit(incoming))
+
+    async def _admit(self, incoming: Incoming) -> Accepted:
         await self._enter()
         return (await self.pool.accept([incoming], ["erp"], since_ms=0))[0]
 
     async def admit_many(self, orders: Sequence[Incoming]) -> list[Accepted | BaseException]:
-        return await asyncio.gather(*map(self.admit, orders), return_exceptions=True)
+        return await asyncio.gather(*map(self._admit, orders), return_exceptions=True)
 
-    async def hold(self, request: HoldRequest) -> HoldReply:
+    def hold(self, request: HoldRequest) -> Soon[HoldReply]:
+        return _soon(self._hold(request))
+
+    async def _hold(self, request: HoldRequest) -> HoldReply:
         await self._enter()
         return (await self.pool.hold([request]))[0]
+
+
+def _soon(work: Coroutine[Any, Any, T]) -> Soon[T]:
+    return Soon(asyncio.ensure_future(work), asyncio.Future.result)
 
 
 def record(order: Order, state: OrderState, *, backend: str = "erp") -> OrderRecord:

@@ -49,11 +49,13 @@ async def served(serve: Serve, house: DoorHouse) -> Served:
 async def test_requests_in_one_packet_are_answered_in_their_order_whichever_way_they_go(served: Served) -> None:
     reader, writer = await served.connect()
     stock = f"GET /v1/stock/TEE HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {SHOP_TOKEN}\r\n\r\n".encode()
-    writer.write(post(order(1)) + post(order(2)) + stock + post(order(3)))
-    told = [await hear(reader) for _ in range(4)]
+    writer.write(post(order(1)))
+    told = [await hear(reader)]
+    writer.write(post(order(2)) + stock + post(order(3)))
+    told += [await hear(reader) for _ in range(3)]
     assert [one.status for one in told] == [201, 201, 200, 201]
     assert [json.loads(one.body).get("order") for one in told] == ["shop:1", "shop:2", None, "shop:3"]
-    assert [one.went_express for one in told] == [True, True, False, False]  # aiohttp keeps a connection that it has
+    assert [one.went_express for one in told] == [True, False, False, False]  # aiohttp keeps a connection that it has
 
 
 @pytest.mark.parametrize(
@@ -77,6 +79,77 @@ async def test_a_body_that_is_still_on_its_way_is_aiohttps(served: Served) -> No
     writer.write(text[-5:])
     told = await hear(reader)
     assert (told.status, told.went_express) == (201, False)
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        post(order(1), extra="Expect: 100-continue\r\n"),
+        post(order(1), extra="Content-Encoding: identity\r\n"),
+        post(order(1), path="/v1/orders?x=1"),
+        post(order(1)).replace(b"Content-Length: 53", b"Transfer-Encoding: chunked").replace(b"{", b"35\r\n{", 1)
+        + b"\r\n0\r\n\r\n",
+    ],
+    ids=["expects an answer before its body", "may be encoded", "has a query", "is chunked"],
+)
+async def test_what_is_more_than_its_body_is_aiohttps(served: Served, request_bytes: bytes) -> None:
+    assert len(order(1)) == 53
+    reader, writer = await served.connect()
+    writer.write(request_bytes)
+    told = await hear(reader)
+    told = await hear(reader) if told.status == 100 else told
+    assert (told.status, told.went_express) == (201, False)
+
+
+async def test_what_comes_while_a_request_is_at_work_waits_its_turn(served: Served, house: DoorHouse) -> None:
+    shop = house.intakes["shop"]
+    shop.gate.clear()
+    reader, writer = await served.connect()
+    writer.write(post(order(1)))
+    await asyncio.wait_for(shop.inside.wait(), 5)
+    for number in (2, 3):
+        writer.write(post(order(number)))
+        await asyncio.sleep(0.05)
+    assert shop.most_at_work == 1
+    shop.gate.set()
+    told = [await hear(reader) for _ in range(3)]
+    assert [json.loads(one.body)["order"] for one in told] == ["shop:1", "shop:2", "shop:3"]
+    assert shop.most_at_work == 1
+
+
+async def test_a_request_at_work_outlives_the_time_of_being_idle(serve: Serve, house: DoorHouse) -> None:
+    house.count("TEE", 5)
+    served = await serve("intake", limit_idle_s=0.2)
+    shop = house.intakes["shop"]
+    reader, writer = await served.connect()
+    writer.write(post(order(1)))
+    assert (await hear(reader)).went_express
+    shop.gate.clear()
+    writer.write(post(order(2)))
+    await asyncio.sleep(0.5)
+    shop.gate.set()
+    assert (await hear(reader)).status == 201
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_a_bug_is_a_500_and_the_connection_goes_on(served: Served, house: DoorHouse) -> None:
+    reader, writer = await served.connect()
+    house.intakes["shop"].error = ZeroDivisionError("secret")
+    writer.write(post(order(1)))
+    told = await hear(reader)
+    assert (told.status, told.went_express) == (500, True)
+    assert b"secret" not in told.body
+    house.intakes["shop"].error = None
+    writer.write(post(order(1)))
+    assert (await hear(reader)).status == 201
+
+
+async def test_both_ways_read_the_same_header(served: Served, house: DoorHouse) -> None:
+    for ends in (b"", b"Connection: close\r\n"):
+        reader, writer = await served.connect()
+        text = post(order(1)).replace(b"Authorization: Bearer", ends + b"AUTHORIZATION:\t Bearer")
+        writer.write(text.replace(SHOP_TOKEN.encode(), SHOP_TOKEN.encode() + b" \t", 1))
+        assert (await hear(reader)).status in {200, 201}
 
 
 async def test_a_refusal_goes_express_too_with_its_headers(served: Served, house: DoorHouse) -> None:
