@@ -7,32 +7,29 @@ goes wrong after that leaves the outcome open, and 2xx alone proves nothing.
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import re
 import time
 import unicodedata
 from collections.abc import Mapping
-from contextvars import ContextVar
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-import aiohttp
 import msgspec
 from yarl import URL
 
 from flashd import __version__
+from flashd.backends.connections import Connections, CutError, Origin, UnreachedError
 from flashd.domain.delivery import Away, Declined, Doubtful, Later, Throttled, Unknown
 from flashd.domain.order import Order
 from flashd.errors import ConfigError
 
-LARGEST_ANSWER = 1_048_576
 LONGEST_REASON = 200
 _CONNECT_S = 10.0
-# Shorter than the two seconds after which gunicorn, and with it most Python backends, drops an idle connection: a POST
-# into a connection that is being dropped would leave an order in doubt for nothing.
-_KEEP_ALIVE_S = 1.5
 _SECONDS = re.compile(r"^\d{1,9}(\.\d{1,6})?$")
 _EMAIL = re.compile(r"[^\s@\"'<>]+@[^\s@\"'<>]+")
+_UNFIT = re.compile(r"[\r\n\0]")  # it would end a header
+_UNFIT_TARGET = re.compile(r"[\0- \x7f]")
 
 Trouble = Later | Throttled | Away | Doubtful
 
@@ -81,25 +78,28 @@ class EndedError(Exception):
 
 class Link:
     """
-    The connections to one backend, opened at the first request.
+    Requests to one backend; connections are opened at the first.
 
     It follows no redirect, keeps no cookie, reads no proxy from the environment, and never sends a request twice by
-    itself. All that writes goes by POST, which aiohttp would not repeat on a dropped connection in any case.
+    itself.
     """
 
     def __init__(self, *, headers: Mapping[str, str], max_in_flight: int, timeout_s: float) -> None:
-        self._headers = {
+        every = {
             "User-Agent": f"flashd/{__version__}",
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             **headers,
         }
+        try:
+            self._headers = {name.lower(): _header(name, value) for name, value in every.items()}
+        except ValueError as error:
+            raise ConfigError("the login of a backend has a line break in it") from error
+        self._usual = b"".join(self._headers.values())
         # A backend that repeats what it was sent would bring the login into reasons, and so into logs and events.
         self._login = headers.get("Authorization", "").partition(" ")[2].encode()
-        self._limit = max_in_flight
-        self._session: aiohttp.ClientSession | None = None
-        self._timeout = aiohttp.ClientTimeout(
-            total=timeout_s, connect=None, sock_connect=min(_CONNECT_S, timeout_s / 2)
+        self._connections = Connections(
+            most=max_in_flight, timeout_s=timeout_s, connect_s=min(_CONNECT_S, timeout_s / 2)
         )
 
     async def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> Answer | Later | Doubtful:
@@ -114,81 +114,54 @@ class Link:
 
     async def close(self) -> None:
         """Close the connections; fine to call twice. A later request opens them again."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        await self._connections.close()
 
     async def _send(
         self, method: Literal["GET", "POST"], url: str, body: bytes | None, headers: Mapping[str, str]
     ) -> Answer | Later | Doubtful:
-        ready: list[bool] = []
-        _ready.set(ready)
         try:
-            async with self._open().request(
-                method,
-                URL(url, encoded=True),
-                data=body,
-                headers=headers if body is None else {"Content-Type": "application/json", **headers},
-                allow_redirects=False,
-                timeout=self._timeout,
-            ) as response:
-                content = await _read(response)
-                if content is None:
-                    return Doubtful(reason=f"HTTP {response.status} with more than {LARGEST_ANSWER} bytes")
-                asked = response.headers.get("Retry-After")
-                return Answer(
-                    status=response.status,
-                    body=content.replace(self._login, b"***") if self._login else content,
-                    content_type=response.content_type,
-                    retry_after_s=None if asked is None else retry_after_s(asked, response.headers.get("Date")),
-                )
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RuntimeError) as error:
-            return _after(error, connected=bool(ready))
+            origin, first_lines = _opening(method, url)
+            reply = await self._connections.ask(origin, first_lines + self._rest(headers, body))
+        except (UnreachedError, ValueError) as error:
+            return Later(reason=plain(f"no connection: {error}"))
+        except CutError as error:
+            return Doubtful(reason=plain(f"{error}, after the request may have gone out"))
+        found = reply.headers
+        asked = found.get("Retry-After")
+        return Answer(
+            status=reply.status,
+            body=reply.body.replace(self._login, b"***") if self._login else reply.body,
+            content_type=found.get("Content-Type", "").partition(";")[0].strip().lower(),
+            retry_after_s=None if asked is None else retry_after_s(asked, found.get("Date")),
+        )
 
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=_Connector(limit=self._limit, keepalive_timeout=_KEEP_ALIVE_S),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers=self._headers,
-            )
-            # There is no public switch. Without it aiohttp repeats a look-up on a dropped connection, and no drop of
-            # the bucket pays for the second one. The conformance suite counts requests: it tells if the name changes.
-            self._session._retry_connection = False  # noqa: SLF001
-        return self._session
+    def _rest(self, headers: Mapping[str, str], body: bytes | None) -> bytes:
+        """Return the request behind its first lines: of two headers of one name, the request's own counts."""
+        usual, own = self._usual, b"".join([_header(name, value) for name, value in headers.items()])
+        if any(name.lower() in self._headers for name in headers):
+            replaced = {name.lower() for name in headers}
+            usual = b"".join(text for name, text in self._headers.items() if name not in replaced)
+        if body is None:
+            return b"%b%b\r\n" % (usual, own)
+        return b"%b%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (usual, own, len(body), body)
 
 
-_ready: ContextVar[list[bool]] = ContextVar("ready")  # of the request that this task makes: not empty once connected
+@functools.lru_cache(256)
+def _opening(method: str, url: str) -> tuple[Origin, bytes]:
+    """Return whom to ask, and a request's first two lines."""
+    parsed = URL(url, encoded=True)
+    host, port, target = parsed.raw_host, parsed.port, parsed.raw_path_qs
+    if not host or not port or _UNFIT_TARGET.search(target):
+        raise ValueError("an address that cannot be called")
+    opening = f"{method} {target} HTTP/1.1\r\nHost: {parsed.host_port_subcomponent}\r\n"
+    return Origin(host, port, parsed.scheme == "https"), opening.encode()
 
 
-class _Connector(aiohttp.TCPConnector):
-    """Notes that a connection is ready. Tracing tells the same, and takes a sixth of a short request's time for it."""
-
-    async def connect(self, *args: Any, **more: Any) -> Any:
-        connection = await super().connect(*args, **more)
-        # From here on a byte may go out. TLS is part of creating the connection, so its failure comes before.
-        _ready.get().append(True)
-        return connection
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes | None:
-    told = response.content_length
-    if told is not None and told <= LARGEST_ANSWER and "Content-Encoding" not in response.headers:
-        return await response.read()
-    content = bytearray()
-    async for chunk in response.content.iter_chunked(65_536):
-        content += chunk
-        if len(content) > LARGEST_ANSWER:
-            response.close()
-            return None
-    return bytes(content)
-
-
-def _after(error: Exception, *, connected: bool) -> Later | Doubtful:
-    what = "timed out" if isinstance(error, asyncio.TimeoutError) else type(error).__name__
-    if connected:
-        return Doubtful(reason=f"{what} after the request may have gone out")
-    return Later(reason=plain(f"no connection: {what}: {error}" if str(error) else f"no connection: {what}"))
+def _header(name: str, value: str) -> bytes:
+    line = f"{name}: {value}"
+    if _UNFIT.search(line):
+        raise ValueError("a header that would end before its value does")
+    return f"{line}\r\n".encode()
 
 
 def by_status(answer: Answer) -> Throttled | Away | None:
