@@ -7,6 +7,7 @@ after the first byte is an outcome; whatever stops before it goes back into the 
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -36,6 +37,7 @@ from flashd.domain.rate import SLACK_US
 from flashd.domain.verdict import DoubtRules, judge_finding, judge_outcome
 from flashd.errors import StoreUnavailable
 from flashd.ports import Backend, BackendGate, BatchingBackend, Clock, Outbox
+from flashd.ports.departure import MomentPassedError, before_departure
 from flashd.runtime.deadline import Deadlines
 
 DROP_AGE_S = 0.5  # a drop that old is thrown away
@@ -77,13 +79,14 @@ class Courier:
         self._hand = hand
         self._deadlines = Deadlines(clock=clock)
         self.observe: Observe = lambda _outcomes, _seconds: None
-        self._guard = SpacingGuard()
+        self._guard = SpacingGuard()  # of what is let go
+        self._door = SpacingGuard()  # of what is written, by those that ask: `flashd.ports.departure`
         self._log = log.bind(backend=backend.name)  # once: a line's own binding costs 14 us, written or not
         self.sent_s: deque[float] = deque(maxlen=1000)  # when the last requests left, by the monotonic clock
 
     def follow(self, former: Courier) -> None:
         """Keep the distance from what *former*, whose place this one takes, sent last."""
-        self._guard, self.sent_s = former._guard, former.sent_s
+        self._guard, self._door, self.sent_s = former._guard, former._door, former.sent_s
 
     def per_second(self) -> float:
         """Say how many requests left in a second lately."""
@@ -93,14 +96,16 @@ class Courier:
 
     async def carry(self, flight: Flight) -> None:
         """Wait for the moment, send or look up, conclude for each item, and hand it on to be settled."""
-        if not await self._moment(flight):
-            if not flight.is_lookup:
-                for parcel in flight.parcels:
-                    self._conclude(flight, parcel, late(parcel.delivery, "its moment passed"))
-        elif flight.is_lookup:
-            await self._look_up(flight)
-        else:
-            await self._send(flight)
+        if await self._moment(flight):
+            before_departure(functools.partial(self._leave, flight))
+            try:
+                return await (self._look_up(flight) if flight.is_lookup else self._send(flight))
+            except MomentPassedError:
+                flight.sent_s = None
+        if not flight.is_lookup:
+            for parcel in flight.parcels:
+                self._conclude(flight, parcel, late(parcel.delivery, "its moment passed"))
+        return None
 
     def conclude_without_looking(self, flight: Flight) -> None:
         """Settle items in doubt where the backend has no look-up: no request, no drop."""
@@ -156,6 +161,21 @@ class Courier:
             self._tempo.left(now)
             self._log.debug("request.sent", at_us=round(now * 1e6))
             return True
+
+    async def _leave(self, flight: Flight) -> bool:
+        """Say that a request may be written now, after a wait where those before it were late; False if never."""
+        while True:
+            now = self._clock.monotonic_s()
+            if not flight.term.may_send(now) or self._health.circuit.retry_at_s > now:
+                return False
+            pace = self._tempo.pace()
+            wait_us = 0
+            if pace.spacing_us:
+                wait_us = self._door.pass_us(round(now * 1e6), pace.spacing_us, burst=pace.burst, slack_us=SLACK_US)
+            if not wait_us:
+                flight.sent_s = now
+                return True
+            await self._clock.sleep(wait_us / 1e6)
 
     async def _another_drop(self, flight: Flight) -> bool:
         pace = self._tempo.pace()
@@ -224,6 +244,8 @@ class Courier:
                 return outcomes
             log.error("adapter.answered_short", backend=backend.name, verb="deliver_many", items=len(deliveries))
             reason = "the adapter did not answer for each of them"
+        except MomentPassedError:
+            raise
         except TimeoutError:
             reason = f"no answer within {self._tempo.timeout_s:g} s"
         except Exception as error:
@@ -242,6 +264,8 @@ class Courier:
                 return findings
             log.error("adapter.answered_short", backend=backend.name, verb="find_many", items=len(deliveries))
             reason = "the adapter did not answer for each of them"
+        except MomentPassedError:
+            raise
         except TimeoutError:
             reason = f"no answer within {self._tempo.timeout_s:g} s"
         except Exception as error:
