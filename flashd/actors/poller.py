@@ -29,6 +29,7 @@ KNOWN = 20_000  # versions that were admitted lately are not asked about again
 FIRST_LOOK_MS = 3_600_000  # without a cut-over, the first poll looks back so far
 SOON_S = 0.2  # between two polls, however urgent
 TROUBLE_S = 2.0
+LOOK_BACK_MS = 120_000  # behind the mark, where the store may have forgotten: far more than a replica lags behind
 CHECK_SOON_S = 20.0  # subscriptions are looked at so soon when polls find what nobody told of
 
 log = structlog.get_logger()
@@ -81,6 +82,7 @@ class Poller(Actor[None]):
         self._wanted_ms = 0
         self._ahead_ms = 0  # the platform's clock, less ours, as it last told
         self._known: OrderedDict[tuple[str, int, str], None] = OrderedDict()
+        self._doubts = self._settled = 0  # how often the store was doubted, and of these, looked back for
         self._polls = self._found = self._missed = 0
         self._last_poll_ms = 0
         self._last_poll_s = float("-inf")
@@ -96,6 +98,11 @@ class Poller(Actor[None]):
         """Poll as soon as possible: a human asks, or webhooks seem to be dead."""
         self._last_poll_s = float("-inf")
         self._stir.set()
+
+    def look_back(self) -> None:
+        """Ask about everything of the last minutes again: the store may have forgotten what it had acknowledged."""
+        self._doubts += 1
+        self.poll_now()
 
     async def on_start(self) -> None:
         """Poll, for ever."""
@@ -165,7 +172,12 @@ class Poller(Actor[None]):
     async def _poll(self) -> None:
         """Admit every order that changed since the mark, less an overlap; then move the mark."""
         self._last_poll_s, self._last_poll_ms = self.clock.monotonic_s(), self.clock.now_ms()
-        since_ms = max(0, await self._since_ms() - self.rules.overlap_ms)
+        doubts = self._doubts
+        if doubts != self._settled:  # the mark may have been forgotten, too, or be newer than what was
+            self._mark = await self._book.mark(self._line.channel)
+            self._known.clear()
+        back_ms = self.rules.overlap_ms if doubts == self._settled else LOOK_BACK_MS
+        since_ms = max(0, await self._since_ms() - back_ms)
         cursor, upto_ms = "", 0
         tally: Counter[_Told] = Counter()
         while True:
@@ -178,6 +190,7 @@ class Poller(Actor[None]):
             cursor = page.cursor
             await self._line.ready_to_send()
         await self._line.answered()
+        self._settled = doubts
         self._polls += 1
         self._found += tally.total() - tally[_Told.KNOWN]
         self._missed += tally[_Told.MISSED]

@@ -27,6 +27,7 @@ from flashd.store.packing import (
     repack_order,
     unpack_level,
 )
+from flashd.store.recall import Recall
 from flashd.store.scripts import load
 
 _AGAIN = b"again"
@@ -74,6 +75,7 @@ class RedisLedger:
         terms: Mapping[str, SellingTerms] | None = None,
     ) -> None:
         self.pool = pool
+        self.recall = Recall(pool)
         self._client: Any = client  # its types allow for decoded answers, which this store never asks for
         self._default = SellingTerms(locations=(location,))
         self._locations = {location}  # all that were ever heard of
@@ -176,7 +178,9 @@ class RedisLedger:
             replies: list[Any] = await self._call("accept", keys, self._routes() + args)
             return replies
 
-        return [_accepted(reply) for reply in await self._until_covered(len(orders), backends, ask)]
+        answers = [_accepted(reply) for reply in await self._until_covered(len(orders), backends, ask)]
+        self.recall.note(orders, answers)
+        return answers
 
     def _routes(self) -> list[str | bytes | int]:
         return [" ".join(self._names), self._kinds]

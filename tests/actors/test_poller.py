@@ -167,3 +167,28 @@ async def test_an_outage_of_the_channel_delays_and_loses_nothing(make: Make) -> 
     shop.api.down = False
     await world.clock.advance(70)
     assert world.level().sold == 3
+
+
+async def test_what_the_store_may_have_forgotten_is_asked_about_again(make: Make) -> None:
+    world = make(tee=300)
+    shop = world.shop(hook_s=-1.0)
+    await world.run(5)
+    assert shop.poller is not None
+    shop.api.sell("tee")
+    await world.clock.advance(70)
+    mark = world.book.marks["a"]
+    world.pool.records.clear()
+    await world.clock.advance(70)
+    assert accepted(shop) == 1  # nobody had told it to look back
+    world.pool.records.clear()
+    shop.poller.look_back()
+    world.intake_down = True
+    await world.clock.advance(30)
+    assert accepted(shop) == 1
+    world.intake_down = False
+    await world.clock.advance(5)
+    assert accepted(shop) == 2
+    assert world.book.marks["a"].seen_ms > mark.seen_ms
+    asked = len(shop.found)
+    await world.clock.advance(70)
+    assert len(shop.found) == asked

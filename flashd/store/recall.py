@@ -1,0 +1,76 @@
+"""
+What this process acknowledged lately, so that a store that forgot it is found out.
+
+A fail-over without replicas that have each write (R = 0) may elect a server that lacks the last ones. Nobody can keep
+them then; what must not happen is that nobody notices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+
+from flashd.domain.order import AcceptCode, Accepted, Incoming, OrderRef
+from flashd.store.faults import store_faults
+from flashd.store.keys import order_key
+
+KEPT = 50_000  # orders: at 500 a second, what came in the last 100 seconds
+_AT_ONCE = 500
+_DURABLE = frozenset({AcceptCode.ACCEPTED, AcceptCode.UPDATED, AcceptCode.REPEAT, AcceptCode.LATER})
+
+log = structlog.get_logger()
+
+
+class Recall:
+    """
+    The newest orders of one pool that this process was told are durable; `forgotten` counts those that went.
+
+    Each loss counts once, whoever notices first: `check`, or an order that comes again and is new to the store.
+    """
+
+    def __init__(self, pool: str, *, kept: int = KEPT) -> None:
+        self.forgotten = 0
+        self._pool = pool
+        self._kept = kept
+        self._known: dict[tuple[str, str], None] = {}
+
+    def note(self, orders: Sequence[Incoming], answers: Iterable[Accepted]) -> None:
+        """Remember which of *orders* are durable now."""
+        known = self._known
+        for incoming, accepted in zip(orders, answers, strict=True):
+            name = (incoming.order.channel, incoming.order.id)
+            if accepted.code is AcceptCode.ACCEPTED and name in known:
+                self._tell(name)
+            if accepted.code in _DURABLE:
+                known[name] = None
+        while len(known) > self._kept:
+            del known[next(iter(known))]
+
+    async def check(self, client: Redis) -> int:
+        """
+        Look every remembered order up; return how many are gone.
+
+        Raises:
+            StoreUnavailable: Those not looked up yet are still remembered; ask again.
+        """
+        names, gone = list(self._known), 0
+        for begin in range(0, len(names), _AT_ONCE):
+            asked = names[begin : begin + _AT_ONCE]
+            with store_faults("recall"):
+                async with client.pipeline(transaction=False) as pipe:
+                    for channel, order_id in asked:
+                        pipe.exists(order_key(self._pool, OrderRef(channel, order_id)))
+                    found: list[Any] = await pipe.execute()
+            for name, there in zip(asked, found, strict=True):
+                if not there and name in self._known:
+                    del self._known[name]
+                    self._tell(name)
+                    gone += 1
+        return gone
+
+    def _tell(self, name: tuple[str, str]) -> None:
+        self.forgotten += 1
+        log.error("order.forgotten", pool=self._pool, channel=name[0], order=name[1])

@@ -1,0 +1,57 @@
+"""What was acknowledged and is gone is found out, by looking or when it comes again, and counts once."""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+from flashd.domain.order import AcceptCode, Accepted, Incoming, Kind, OrderRef, OrderState
+from flashd.domain.stock import StockLevel
+from flashd.store.keys import order_key
+from flashd.store.ledger import RedisLedger
+from flashd.store.recall import Recall
+from tests.conformance.ledgers import make_incoming
+
+NEW = Accepted(AcceptCode.ACCEPTED, OrderState.QUEUED)
+
+
+async def sold(ledger: RedisLedger, *names: str) -> list[Incoming]:
+    orders = [make_incoming(order_id=name) for name in names]
+    await ledger.accept(orders, ["erp"] * len(orders), since_ms=0)
+    return orders
+
+
+async def test_an_order_that_the_store_forgot_is_counted_once_however_often_one_looks(client: Redis) -> None:
+    ledger = RedisLedger(client, "main", kinds={"erp": [Kind.CREATE]})
+    await ledger.recount(StockLevel(sku="tee", on_hand=10))
+    orders = await sold(ledger, "1", "2", "3")
+    assert await ledger.recall.check(client) == 0
+    channel = orders[0].order.channel
+    await client.delete(order_key("main", OrderRef(channel, "2")))
+    assert await ledger.recall.check(client) == 1
+    assert await ledger.recall.check(client) == 0
+    assert ledger.recall.forgotten == 1
+
+
+async def test_an_order_that_comes_again_and_is_new_was_forgotten(client: Redis) -> None:
+    ledger = RedisLedger(client, "main", kinds={"erp": [Kind.CREATE]})
+    await ledger.recount(StockLevel(sku="tee", on_hand=10))
+    orders = await sold(ledger, "1", "2")
+    await ledger.accept(orders, ["erp", "erp"], since_ms=0)
+    assert ledger.recall.forgotten == 0  # a repeat is none
+    await client.delete(order_key("main", OrderRef(orders[0].order.channel, "1")))
+    await sold(ledger, "1")
+    assert ledger.recall.forgotten == 1
+    assert await ledger.recall.check(client) == 0
+
+
+def test_only_the_newest_are_remembered_and_only_what_is_durable() -> None:
+    recall = Recall("main", kept=2)
+    orders = [make_incoming(order_id=str(number)) for number in range(4)]
+    refused = Accepted(AcceptCode.UNKNOWN_SKU, OrderState.IGNORED)
+    recall.note(orders, [NEW, NEW, NEW, refused])
+    recall.note([orders[0], orders[3]], [NEW, NEW])
+    assert recall.forgotten == 0
+    recall.note([orders[2]], [NEW])
+    assert recall.forgotten == 0  # the third had to make room for them
+    recall.note([orders[3]], [NEW])
+    assert recall.forgotten == 1
