@@ -15,7 +15,7 @@ from tests.chaos.fault_proxy import FAULTS
 from tests.chaos.judge import PARTS, TARGETS, Evidence, judge, most_in
 
 HERE = Path(__file__).parent
-STRANGERS = ("oracle", "judge", "erp", "fault_proxy", "ledger")
+STRANGERS = ("oracle", "judge", "erp", "fault_proxy", "ledger", "shop")
 
 
 def told(that: str, order: str, status: int, *, channel: str = "till", units: int = 2) -> list[dict[str, Any]]:
