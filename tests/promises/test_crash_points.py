@@ -1,0 +1,108 @@
+"""A crash at every await of intake and outflow, and another while the next life puts it right: 0 lost, 0 twice."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.promises.crash_points import BUGS, Point
+from tests.servers import Server
+
+AT_ONCE = 20
+SAMPLE = 12
+STEPS = 250  # a calm life has some more
+LATER = 150  # within so many steps of the second life its own crash falls
+Pair = tuple[Point, Point]
+
+
+@dataclass
+class Worlds:
+    """Runs worlds on one server and adds up what they say."""
+
+    server: Server
+    folder: Path
+    run: int = 0
+
+    def live(self, points: Sequence[Pair], *, bug: str = "") -> list[dict[str, Any]]:
+        wish = {"url": self.server.url, "folder": str(self.folder), "points": points, "first": self.run}
+        self.run += len(points)
+        said = subprocess.run(
+            [sys.executable, "-m", "tests.promises.crash_points", json.dumps({**wish, "at_once": AT_ONCE, "bug": bug})],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=1200,
+        )
+        results = [json.loads(line) for line in said.stdout.splitlines()]
+        assert len(results) == len(points), said.stderr[-3000:]
+        return results
+
+    def calm(self) -> dict[str, Any]:
+        [result] = self.live([(0, 0)])
+        assert not broken([result])
+        return result
+
+
+@pytest.fixture
+def worlds(valkey: Server, tmp_path: Path) -> Worlds:
+    return Worlds(valkey, tmp_path)
+
+
+def broken(results: Sequence[dict[str, Any]]) -> list[str]:
+    return [
+        f"{one['crashed']}: {one['failed'] or one['breaches']}" for one in results if one["failed"] or one["breaches"]
+    ]
+
+
+def new_seed() -> int:
+    seed = random.SystemRandom().randrange(1 << 20)
+    print(f"seed {seed}")
+    return seed
+
+
+def test_a_crash_at_any_await_loses_nothing_and_doubles_nothing(worlds: Worlds) -> None:
+    dice = random.Random(new_seed())
+    points: list[Pair] = [(dice.randint(1, STEPS), 0) for _ in range(SAMPLE)]
+    results = worlds.live(points)
+    assert broken(results) == []
+    assert sum(bool(one["crashed"]) for one in results) > SAMPLE // 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_a_crash_at_every_await_loses_nothing_and_doubles_nothing(worlds: Worlds) -> None:
+    """Every step up to the last one, each with a second crash somewhere in the next life; then each place never hit."""
+    dice = random.Random(new_seed())
+    steps = worlds.calm()["passed"][-1]
+    results = worlds.live([(point, dice.randint(1, LATER)) for point in range(1, steps + steps // 5)])
+    for _ in range(3):
+        came_by = {place: one["points"][0] for one in results for place in one["seen"]}
+        hit = {place for one in results for place in one["crashed"]}
+        missed = [place for place in came_by if place not in hit]
+        results += worlds.live([(first, place) for place in missed for first in (place, came_by[place])])
+    hit = {place for one in results for place in one["crashed"]}
+    seen = {place for one in results for place in one["seen"]}
+    crashes = sum(len(one["crashed"]) for one in results)
+    print(
+        f"{len(results)} worlds, {crashes} crashes, at {len(hit)} of {len(seen)} places; missed: {sorted(seen - hit)}"
+    )
+    assert broken(results) == []
+    assert len(seen - hit) <= len(seen) // 10  # a place that only one run in many comes by may not come again
+    assert crashes > steps
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_bug_is_seen_by_some_crash(worlds: Worlds, bug: str) -> None:
+    steps = worlds.calm()["passed"][-1]
+    results = worlds.live([(point, 0) for point in range(1, steps, 3)], bug=bug)
+    print(f"{bug}: {len(broken(results))} of {len(results)} worlds")
+    assert broken(results) != []
