@@ -238,6 +238,30 @@ async def test_more_connections_than_the_cap_are_turned_away_and_room_comes_back
     assert (await served.call("GET", "/v1/stock")).status == 401
 
 
+@pytest.mark.parametrize("way", ["GET /nothing", "POST /webhooks/shop"])
+async def test_who_only_rests_makes_room_where_there_is_none_and_who_works_does_not(serve: Serve, way: str) -> None:
+    served = await serve("intake", limit_connections=3)
+    guard = served.listener.guard
+    assert guard is not None
+    busy = [await served.connect() for _ in range(2)]
+    for _, writer in busy:
+        writer.write(b"POST /webhooks/shop HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+    reader, writer = await served.connect()
+    writer.write(f"{way} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+    await reader.readuntil(b"}")
+    assert (await served.call("GET", "/v1/stock")).status == 401
+    assert await ended(reader) == b""
+    assert guard.turned_away == 0
+    extra = await served.connect()
+    await eventually(lambda: len(guard.connections) == 3)
+    late, _ = await served.connect()
+    assert await ended(late) == b""  # nobody rests: the last to come is the one to go
+    extra[1].close()
+    for reader, writer in busy:
+        writer.write(b"12345678")
+        assert b" 401 " in await reader.readline()
+
+
 async def test_a_client_that_does_not_read_what_it_asked_for_is_cut_off(serve: Serve, house: DoorHouse) -> None:
     served = await serve("admin", limit_write_timeout_s=0.3)
     wide = Line("TEE", 1, title="x" * 4000)
