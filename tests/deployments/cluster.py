@@ -119,14 +119,26 @@ class ClusterOfThree:
 
     async def owner(self, slot: int) -> Node:
         """Return the primary that says it has *slot*; of several that say so, the one of the newest epoch."""
-        found: dict[int, Node] = {}
-        for node in self.nodes:
-            if node.is_running:
-                told = next(line for line in str(await node.call("CLUSTER", "NODES")).splitlines() if "myself" in line)
-                _, _, flags, _, _, _, epoch, _, *spans = told.split()
-                if "master" in flags and any(slot in _span(span) for span in spans if not span.startswith("[")):
-                    found[int(epoch)] = node
+        found = {epoch: node for node in self.nodes if (epoch := await self._claims(node, slot)) is not None}
         return found[max(found)]
+
+    async def _claims(self, node: Node, slot: int) -> int | None:
+        """Return the epoch under which a node says that it has *slot*."""
+        if not node.is_running:
+            return None
+        told = next(line for line in str(await node.call("CLUSTER", "NODES")).splitlines() if "myself" in line)
+        _, _, flags, _, _, _, epoch, _, *spans = told.split()
+        has = any(slot in _span(span) for span in spans if not span.startswith("["))
+        return int(epoch) if has and "master" in flags else None
+
+    async def elected(self, tag: str, dead: Node, within_s: float = 30) -> float:
+        """Wait until another node than *dead* has the slot of *tag*; return how long."""
+
+        async def taken() -> bool:
+            owners = [await self._claims(node, slot_of(tag)) for node in self.nodes if node is not dead]
+            return any(epoch is not None for epoch in owners)
+
+        return await holds(taken, f"another node than {dead.address} has the keys of {tag}", within_s)
 
     async def move_slot(self, slot: int, to: Node, *, batch: int = 20) -> int:
         """Move *slot* and its keys by hand, as a resharding does, *batch* keys at a time; return how many went."""

@@ -111,12 +111,26 @@ class SentinelTrio:
                 notices after some ten seconds.
         """
         await server.start()
+        for other in self.servers:
+            if other.is_running:
+                await other.call("CONFIG", "SET", "masteruser", "", "masterauth", "")
         if told:
             primary = await self.primary()
             await server.call("REPLICAOF", "127.0.0.1", primary.port)
             await server.call("CONFIG", "REWRITE")
         await self.synced(within_s)
         await holds(self._all_known, "the Sentinels are content", within_s)
+
+    async def cut(self, replica: Node) -> None:
+        """Cut the link of *replica* to the primary, which goes on alone; to become a primary mends it."""
+        await replica.call("CONFIG", "SET", "masteruser", "nobody", "masterauth", "cut")
+        primary = await self.primary()
+        await primary.call("CLIENT", "KILL", "TYPE", "replica")
+
+        async def down() -> bool:
+            return bool((await replica.info("replication"))["master_link_status"] == "down")
+
+        await holds(down, f"{replica.address} has lost its primary")
 
     async def synced(self, within_s: float = 30) -> None:
         """Wait until every replica that runs is linked to the primary and has all that it wrote."""

@@ -21,7 +21,7 @@ from typing import Any, Self
 from tests.chaos.judge import Key, Told, Verdict, is_order, judge_orders, judge_stock, read_books, read_sent
 from tests.chaos.kill_loop import BACKENDS, Child
 from tests.chaos.ledger import Entry, read
-from tests.chaos.oracle import PLENTY, RARE
+from tests.chaos.oracle import PLENTY, RARE, STORIES
 from tests.e2e.process import Flashd, free_port
 
 CONFIG = """
@@ -85,7 +85,8 @@ class Terms:
     backend: str = "lookup"  # one of BACKENDS
     pace: int = 96  # requests a second to the backend
     store: str = ""  # more lines of [store]
-    poll_s: float | None = None  # a shop of one's own sells as well, and is polled so often
+    poll_s: float | None = None  # a shop of one's own sells as well, and is polled so often; 0: never
+    stories: Sequence[str] = tuple(STORIES)  # what the other sellers do, as far as the backend can
 
 
 @dataclass
@@ -104,6 +105,7 @@ class Trial:
     url: str
     terms: Terms
     sellers: dict[str, Child] = field(default_factory=dict)  # by pool; "hook" is the polled shop
+    states: dict[Key, Entry] = field(default_factory=dict)  # what the daemon shows of each order at the end
 
     def __post_init__(self) -> None:
         port, shop = free_port(), free_port()
@@ -144,7 +146,8 @@ class Trial:
         wish = self._wish(pool) | {"prefix": str(number + 1), "till": f"till-{pool}", "shop": f"shop-{pool}"}
         wish |= {"token": self._secrets[f"till-{pool}.secret"], "secret": self._secrets[f"shop-{pool}.secret"]}
         wish["seed"] += number
-        without = [] if self.terms.backend == "keys" else ["call_off"]
+        without = [story for story in STORIES if story not in self.terms.stories]
+        without += [] if self.terms.backend == "keys" else ["call_off"]
         return Child("oracle", wish | {"without": without}, self.folder / f"oracle-{pool}.log")
 
     def _shop(self, port: int) -> Child:
@@ -163,6 +166,7 @@ class Trial:
             for pool in self.terms.pools:
                 for sku, units in self.stock.items():
                     self.ask("PUT", f"stock/{sku}?pool={pool}", {"on_hand": units})
+            self._began_s = time.time()
             for seller in self.sellers.values():
                 seller.start()
         except BaseException:
@@ -201,6 +205,27 @@ class Trial:
             for entry in read(self.folder / f"{name}.jsonl")
             if entry["what"] == "answered" and entry["that"] == "order" and entry["status"] < 300
         ]
+
+    def promises(self) -> dict[Key, float]:
+        """Return when each order was first answered 2xx."""
+        first: dict[Key, float] = {}
+        for name in self.sellers:
+            entries = read(self.folder / f"{name}.jsonl")
+            channels = {one["order"]: one["channel"] for one in entries if one["what"] == "sent" and "channel" in one}
+            for answer in self.answers(name):
+                first.setdefault((channels[answer.order], answer.order), answer.at_s)
+        return first
+
+    @property
+    def forgotten(self) -> set[Key]:
+        """The orders of which the daemon said in its log that the store had forgotten them."""
+        lines = [line for line in self.daemon.log.read_text().splitlines() if '"order.forgotten"' in line]
+        return {(told["channel"], told["order"]) for told in map(json.loads, lines)}
+
+    @property
+    def is_selling(self) -> bool:
+        """Whether the sellers still begin new orders."""
+        return time.time() < self._began_s + self.terms.seconds
 
     def refused(self, name: str, since_s: float, until_s: float) -> list[Entry]:
         """Return what one seller asked in vain in that time."""
@@ -253,14 +278,14 @@ class Trial:
 
     def _judged(self, exported: list[Entry], stock: dict[str, list[Entry]]) -> Verdict:
         verdict = Verdict()
-        states = {(one["ref"]["channel"], one["ref"]["id"]): one for one in exported if is_order(one)}
+        self.states = {(one["ref"]["channel"], one["ref"]["id"]): one for one in exported if is_order(one)}
         booked, undone = read_books(read(self.folder / "erp.jsonl"))
         sent: dict[Key, Told] = {}
         for name in self.sellers:
             orders, odd = read_sent([one for one in read(self.folder / f"{name}.jsonl") if one["what"] != "done"])
             sent |= orders
             verdict.breaches += odd
-        judge_orders(verdict, sent, booked, undone, states)
+        judge_orders(verdict, sent, booked, undone, self.states)
         for pool in self.terms.pools:
             channels = {f"till-{pool}", f"shop-{pool}"} | ({"hook"} if pool == self.terms.pools[0] else set())
             mine = {key: bookings for key, bookings in booked.items() if key[0] in channels}
@@ -268,6 +293,6 @@ class Trial:
         verdict.figures |= {
             "orders": len(sent),
             "answered 2xx": sum(told.promised for told in sent.values()),
-            "delivered": sum(one["state"] == "delivered" for one in states.values()),
+            "delivered": sum(one["state"] == "delivered" for one in self.states.values()),
         }
         return verdict
