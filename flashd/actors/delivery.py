@@ -42,6 +42,7 @@ from flashd.runtime.deadline import Deadlines
 
 DROP_AGE_S = 0.5  # a drop that old is thrown away
 LATELY_S = 10.0
+_WRITE_US = 2_000  # what may lie between the last question and the write, in a busy process
 
 Observe = Callable[[Sequence[str], float], None]  # told the outcomes or findings of a request, and the seconds it took
 Hand = Callable[[Outbox, Result, int], None]  # takes a result of an item, to be settled in that term
@@ -169,9 +170,9 @@ class Courier:
             if not flight.term.may_send(now) or self._health.circuit.retry_at_s > now:
                 return False
             pace = self._tempo.pace()
-            wait_us = 0
+            wait_us, slack_us = 0, SLACK_US - _WRITE_US
             if pace.spacing_us:
-                wait_us = self._door.pass_us(round(now * 1e6), pace.spacing_us, burst=pace.burst, slack_us=SLACK_US)
+                wait_us = self._door.pass_us(round(now * 1e6), pace.spacing_us, burst=pace.burst, slack_us=slack_us)
             if not wait_us:
                 flight.sent_s = now
                 return True

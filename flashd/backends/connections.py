@@ -18,6 +18,8 @@ from typing import Any, NamedTuple, cast
 import aiohappyeyeballs  # as aiohttp connects
 from aiohttp.http import HttpResponseParser
 
+from flashd.ports.departure import depart
+
 LARGEST_ANSWER = 1_048_576
 # Shorter than the two seconds after which gunicorn, and with it most Python backends, drops an idle connection: a POST
 # into a connection that is being dropped would leave an order in doubt for nothing.
@@ -85,6 +87,7 @@ class Connections:
         try:
             connection = self._take(origin) or await self._connect(origin, until_s)
             try:
+                await depart()
                 answer = connection.ask(request, until_s)
                 self._look_by(until_s)
                 return await answer
