@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from msgspec.structs import replace
 
-from flashd.errors import FlashdError
+from flashd.errors import FlashdError, Transient
 from flashd.ports import Clock, StoreHealth, StoreWatch
 from flashd.runtime.actor import Actor
 from flashd.runtime.deadline import any_of
@@ -25,12 +25,17 @@ async def _nothing_to_revive() -> bool:
     return False
 
 
+async def _nothing_to_recollect() -> None:
+    return None
+
+
 class StoreSentry(Actor[None]):
     """
     Probes the store every *interval_s* and remembers the answer.
 
     Args:
         revive: Starts an embedded server again that died; says whether it had to.
+        recollect: Looks for what was acknowledged and is gone, after another server took the place of the one before.
     """
 
     def __init__(
@@ -40,12 +45,15 @@ class StoreSentry(Actor[None]):
         clock: Clock,
         interval_s: float = 1.0,
         revive: Callable[[], Awaitable[bool]] = _nothing_to_revive,
+        recollect: Callable[[], Awaitable[None]] = _nothing_to_recollect,
     ) -> None:
         super().__init__("store sentry", clock=clock, mailbox_size=4)
         self.health = StoreHealth(ok=False, reason="not probed yet")
         self._watch = watch
         self._interval_s = interval_s
         self._revive = revive
+        self._recollect = recollect
+        self._run = ""
 
     async def on_start(self) -> None:
         """Probe once before anybody is let in, then go on."""
@@ -53,10 +61,22 @@ class StoreSentry(Actor[None]):
         self.spawn(tick(self.look, self._interval_s, clock=self.clock), name="probe")
 
     async def look(self) -> None:
-        """Probe now; revive an embedded server that died."""
+        """Probe now; revive an embedded server that died; see whether another server knows what the last one knew."""
         self._note(await self._probe())
         if not self.health.ok and await self._try_to_revive():
             self._note(await self._probe())
+        if self.health.ok and self.health.run != self._run:
+            await self._meet(self.health.run)
+
+    async def _meet(self, run: str) -> None:
+        if self._run:
+            log.warning("store.changed", server=self.health.server, run=run, before=self._run)
+            try:
+                await self._recollect()
+            except Transient as error:  # asked again with the next look
+                log.warning("store.not_recollected", reason=str(error))
+                return
+        self._run = run
 
     async def _probe(self) -> StoreHealth:
         probe = asyncio.ensure_future(self._watch.probe())

@@ -91,7 +91,7 @@ class Assembly:
     adapters: dict[str, Backend]
     apis: dict[str, ChannelApi]
     router: Router
-    sentry: StoreSentry
+    sentry: StoreSentry = field(init=False)  # it has the others look again, so it is built after the house
     alerter: Alerter = field(init=False)  # it sees the whole house, so it is built last
     metrics: Metrics = field(default_factory=Metrics)
     channel_tokens: TokenTable = field(default_factory=TokenTable)
@@ -126,6 +126,18 @@ class Assembly:
         """Tell a pool's clock and publishers that a sale was changed."""
         self.sale_clocks[pool].wake()
         self.wake_outlets(pool)
+
+    async def recollect(self) -> None:
+        """
+        Look for what was acknowledged and is gone, and have every shop asked again that can be.
+
+        Raises:
+            StoreUnavailable: Ask again.
+        """
+        for outlet in self.outlets.values():
+            outlet.look_back()
+        for pool in self.store.pools.values():
+            await pool.ledger.recollect()
 
     def rules_of(self, config: ChannelConfig) -> IntakeRules:
         """Return what a channel's intake goes by. Raises ConfigError."""
@@ -186,8 +198,8 @@ def assemble(
         adapters=adapters,
         apis=apis,
         router=Router(config),
-        sentry=StoreSentry(store.watch, clock=clock, revive=store.revive),
     )
+    house.sentry = StoreSentry(store.watch, clock=clock, revive=store.revive, recollect=house.recollect)
     house.adopt_tokens()
     house.adopt_terms()
     store.client.observe = house.metrics.script

@@ -49,6 +49,11 @@ class Outlet:
         """Say that stock has changed; never waits."""
         self.publisher.wake()
 
+    def look_back(self) -> None:
+        """Say that the store may have forgotten the newest orders; never waits."""
+        if self.poller is not None:
+            self.poller.look_back()
+
     def flow(self) -> ChannelFlow:
         """Say how publishing goes."""
         return self.publisher.snapshot()

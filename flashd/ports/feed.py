@@ -65,6 +65,7 @@ class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
     server: str = ""  # "valkey 9.1.2"
     used_bytes: int = 0
     max_bytes: int = 0
+    run: str = ""  # which start of which server answered: another one may have forgotten what that one acknowledged
 
 
 class StoreWatch(Protocol):

@@ -182,6 +182,15 @@ class RedisLedger:
         self.recall.note(orders, answers)
         return answers
 
+    async def recollect(self) -> int:
+        """
+        Look for what this process acknowledged lately and the store has forgotten; return how much.
+
+        Raises:
+            StoreUnavailable: Ask again.
+        """
+        return await self.recall.check(self._client)
+
     def _routes(self) -> list[str | bytes | int]:
         return [" ".join(self._names), self._kinds]
 

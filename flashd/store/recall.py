@@ -49,6 +49,10 @@ class Recall:
         while len(known) > self._kept:
             del known[next(iter(known))]
 
+    def total(self) -> int:
+        """Return how many were forgotten since the process began."""
+        return self.forgotten
+
     async def check(self, client: Redis) -> int:
         """
         Look every remembered order up; return how many are gone.

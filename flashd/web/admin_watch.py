@@ -164,6 +164,8 @@ class AdminWatch:
         metrics.durability_ok.set(doors.store_health().ok)
         for snapshot in doors.backends.values():
             metrics.backend_seen(snapshot(), now_ms=now_ms)
+        for name, pool in doors.pools.items():
+            metrics.forgotten_seen(name, pool.forgotten())
         if doors.store_health().ok:
             try:
                 async with asyncio.timeout(SCRAPE_S):

@@ -54,6 +54,7 @@ class PoolDoor:
     prices: PriceBook
     stockroom: Stockroom
     wake_sales: Callable[[], None] = _idle  # a sale was changed: look now
+    forgotten: Callable[[], int] = int  # how many acknowledged orders the store was found to have forgotten
     safety_stock: int = 0  # of a SKU that is counted for the first time
     location: str = "main"
     hold_ttl_ms: int = 600_000

@@ -28,6 +28,10 @@ class Metrics:
         self.registry.register(self.intake)
         self.oversold = self._counter("oversold_units", "Units promised that were not there, by audits; must stay 0.")
         self.orders = self._gauge("orders", "Orders by the index they stand in.", "pool", "state")
+        self.forgotten = self._counter(
+            "orders_forgotten", "Orders that were acknowledged and that the store has forgotten; must stay 0.", "pool"
+        )
+        self._forgotten_known: dict[str, int] = {}
         self.dead_letters = self._gauge("dead_letters", "Orders that were refused for good.", "pool")
         self.queue_depth = self._gauge("backend_queue_depth", "Orders that wait for the backend.", "backend")
         self.queue_age = self._gauge("backend_queue_oldest_age_seconds", "Age of the oldest of them.", "backend")
@@ -82,6 +86,11 @@ class Metrics:
         for state, count in counts.items():
             self.orders.labels(pool=pool, state=state).set(count)
         self.dead_letters.labels(pool=pool).set(counts.get("dead", 0))
+
+    def forgotten_seen(self, pool: str, total: int) -> None:
+        """Take over how many acknowledged orders of one pool were found gone since the process began."""
+        self.forgotten.labels(pool=pool).inc(total - self._forgotten_known.get(pool, 0))
+        self._forgotten_known[pool] = total
 
     def text(self) -> bytes:
         """Write all of it in the Prometheus text format."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from flashd.actors.sentry import PATIENCE_S, StoreSentry
-from flashd.errors import ConfigError
+from flashd.errors import ConfigError, StoreUnavailable
 from flashd.ports import StoreHealth
 from tests.fakes.clock import FakeClock
 
@@ -28,7 +28,8 @@ class World:
         self.error: Exception | None = None
         self.back = asyncio.Event()
         self.died = False
-        self.sentry = StoreSentry(self, clock=self.clock, revive=self.revive)
+        self.recollections = 0
+        self.sentry = StoreSentry(self, clock=self.clock, revive=self.revive, recollect=self.recollect)
 
     async def probe(self) -> StoreHealth:
         self.probes += 1
@@ -44,6 +45,11 @@ class World:
         await self.back.wait()
         self.died, self.health = False, FINE
         return True
+
+    async def recollect(self) -> None:
+        self.recollections += 1
+        if self.error is not None:
+            raise self.error
 
     def die(self) -> None:
         self.died, self.health = True, AWAY
@@ -130,3 +136,20 @@ async def test_a_store_without_a_limit_is_never_full(world: World) -> None:
     world.health = StoreHealth(ok=True, used_bytes=10**12)
     await world.clock.advance(1)
     assert world.sentry.closed(True) == ""
+
+
+async def test_another_server_is_asked_what_it_forgot_until_it_could_be_asked(world: World) -> None:
+    await asyncio.wait_for(world.sentry.ready.wait(), 5)
+    world.health = StoreHealth(ok=True, run="one")
+    await world.clock.advance(5)
+    assert world.recollections == 0  # the first there is has nothing to forget
+    world.health = StoreHealth(ok=False, run="two")
+    await world.clock.advance(5)
+    assert world.recollections == 0
+    world.error = StoreUnavailable("it went again")
+    world.health = StoreHealth(ok=True, run="two")
+    await world.clock.advance(2)
+    assert world.recollections >= 2
+    world.error, world.recollections = None, 0
+    await world.clock.advance(5)
+    assert world.recollections == 1
