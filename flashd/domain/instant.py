@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import UTC, datetime, timedelta
 
 from flashd.domain.order import Effect
@@ -20,6 +21,7 @@ def to_ms(moment: datetime) -> int:
     return (moment - _EPOCH) // _MILLISECOND
 
 
+@functools.lru_cache(1024)  # platforms write whole seconds, and tell each several times
 def parse_ms(text: str, *, utc: bool = False) -> int:
     """
     Read an ISO 8601 instant such as ``2026-11-27T08:00:00+01:00``.

@@ -31,6 +31,7 @@ def exponent(currency: str) -> int:
     return _EXPONENTS.get(currency, 2)
 
 
+@functools.lru_cache(256)
 def check_currency(code: str) -> str:
     """
     Return *code* if it has the form of an ISO 4217 code.
