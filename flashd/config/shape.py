@@ -41,11 +41,14 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where Redis or Valkey is, and how durable it must be."""
 
-    url: str = "embedded"  # embedded | redis:// | rediss:// | unix://
+    url: str = "embedded"  # embedded | redis:// | rediss:// | unix:// | sentinel:// | cluster://
     durability: Literal["fsync", "everysec", "none"] = "fsync"
+    replicas: Annotated[int, Meta(ge=0, le=16)] = 0  # so many must have a write before it is answered for
     state_dir: str = ""  # default: $STATE_DIRECTORY, else ~/.local/state/flashd
     password: Secret | None = None
     username: str = ""
+    sentinel_password: Secret | None = None  # of the Sentinels themselves, where they ask for one
+    sentinel_username: str = ""
     ca_file: str = ""
     timeout_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
     connections: Annotated[int, Meta(ge=2, le=1000)] = 32

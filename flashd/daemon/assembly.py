@@ -202,7 +202,7 @@ def assemble(
     house.sentry = StoreSentry(store.watch, clock=clock, revive=store.revive, recollect=house.recollect)
     house.adopt_tokens()
     house.adopt_terms()
-    store.client.observe = house.metrics.script
+    store.observe(house.metrics.script)
     for name, pool in store.pools.items():
         house.reapers[name] = Reaper(
             pool.ledger, clock=clock, trim=functools.partial(trim, pool, config), applied=house.wake_all

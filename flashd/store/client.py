@@ -6,30 +6,86 @@ from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.crc import key_slot
 
-from flashd.store.wire import Command, Wire
+from flashd.store.line import Command
+from flashd.store.proof import Proof
+from flashd.store.way import Way
+from flashd.store.wire import Wire
 
 
 class Client(Redis):
     """
     Scripts go over *wire*, where it is set: many at a time, and at a sixth of what redis-py's own path costs.
 
+    In a Cluster each pool and each gate has a client of its own, bound to its slot: `at` hands them out, and the first
+    client stands for them all. Elsewhere one client serves every key.
+
     *observe*, where it is set, is told the name of each script that ran and the seconds until its answer.
     """
 
     observe: Callable[[str, float], None] | None = None
     wire: Wire | None = None
+    way: Way | None = None
+    split: Callable[[int], Client] | None = None  # makes the client of one slot, in a Cluster
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._bound: dict[int, Client] = {}
+        self._prove: Callable[[str], Proof | None] = lambda _: None
+        self._witness = ""
+
+    def at(self, key: str) -> Client:
+        """Return the client that serves *key* and all keys of its hash tag."""
+        if self.split is None:
+            return self
+        slot = key_slot(key.encode())
+        client = self._bound.get(slot)
+        if client is None:
+            client = self._bound[slot] = self.split(slot)
+            client.observe = self.observe
+            client.prove(self._prove, f"{key[: key.index('}')]}}}:witness")
+        return client
+
+    def all(self) -> tuple[Client, ...]:
+        """Return every client there is, the first one first."""
+        return (self, *self._bound.values())
+
+    def prove(self, make: Callable[[str], Proof | None], witness: str = "") -> None:
+        """Have every call of every client proven as *make* says for the key that its mark goes to."""
+        self._prove, self._witness = make, witness or self._witness
+        if self.wire is not None:
+            self.wire.prove(make(self._witness) if self._witness else None)
+        for client in self._bound.values():
+            client.prove(make)
+
+    async def settle(self) -> None:
+        """Ask anew where the primary is, and leave connections that lead elsewhere. Raises Unlocated."""
+        if self.way is not None:
+            self.way.locator.doubt(None, None)
+        for client in self.all():
+            if client.way is not None and client.wire is not None:
+                client.wire.leave(await client.way.primary())
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:  # noqa: FBT001  # redis-py's signature
         """Close every connection; what is in flight fails."""
+        for client in self._bound.values():
+            await client.aclose(close_connection_pool)
         if self.wire is not None:
             await self.wire.close()
+        if self.way is not None:
+            await self.way.locator.close()
         await super().aclose(close_connection_pool)
 
 
 def wire_of(client: Redis) -> Wire | None:
     """Return the connection that carries scripts, if *client* has one."""
     return client.wire if isinstance(client, Client) else None
+
+
+def client_at(client: Redis, key: str) -> Redis:
+    """Return the client that serves *key*: itself, unless it stands for those of a Cluster."""
+    return client.at(key) if isinstance(client, Client) else client
 
 
 async def ask(client: Redis, command: Command) -> Any:

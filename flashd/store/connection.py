@@ -8,14 +8,11 @@ makes one INCR count twice. Whoever may repeat a call knows why it is safe.
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-import msgspec
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
@@ -23,83 +20,60 @@ from redis.backoff import NoBackoff
 from redis.maint_notifications import MaintNotificationsConfig
 
 from flashd.config import Secret, SecretText, StoreConfig
-from flashd.errors import ConfigError
+from flashd.store.address import Node, read_address
+from flashd.store.admission import Primacy
 from flashd.store.client import Client
-from flashd.store.link import TcpLink, TlsLink, UnixLink
+from flashd.store.line import Command
+from flashd.store.link import LocatedLink, LocatedTlsLink, TcpLink, TlsLink, UnixLink
+from flashd.store.locator import Fixed, Locator, cluster_map, sentinels
+from flashd.store.way import Way, dial
 from flashd.store.wire import Wire
 
 Reveal = Callable[[Secret], SecretText]
 
-_ALLOWED = "embedded, redis://host:6379/0, rediss://host:6379/0 or unix:///run/valkey/valkey.sock"
 _LISTENERS = 256  # subscribers of the feed, each on a connection of its own
-
-
-class Address(msgspec.Struct, frozen=True):
-    """Where a server is, as the URL says it; no secret stands in it."""
-
-    scheme: str
-    host: str = ""
-    port: int = 0
-    path: str = ""
-    db: int = 0
-    username: str = ""
-
-    def __str__(self) -> str:
-        if self.scheme == "unix":
-            return f"unix://{self.path}?db={self.db}"
-        return f"{self.scheme}://{self.host}:{self.port}/{self.db}"
-
-
-def read_address(url: str) -> Address:
-    """
-    Read ``redis://``, ``rediss://`` or ``unix://``.
-
-    Raises:
-        ConfigError: Another scheme, a password in the URL, or a part that is not understood.
-    """
-    parts = urlsplit(url)
-    if parts.password or "password" in parse_qs(parts.query):
-        raise ConfigError(
-            '[store] url holds a password; secrets never stand inline: write password = { file = "store.secret" }'
-        )
-    try:
-        port = parts.port or 6379
-    except ValueError as error:
-        raise ConfigError(f"[store] url = {url!r}: {error}; write {_ALLOWED}") from error
-    if parts.scheme in ("sentinel", "cluster"):
-        raise ConfigError(
-            f"[store] url: {parts.scheme}:// is not supported in this version; name the primary itself: {_ALLOWED}"
-        )
-    if parts.scheme not in ("redis", "rediss", "unix"):
-        raise ConfigError(f"[store] url: {(parts.scheme or url)!r} is not known; write {_ALLOWED}")
-    username = unquote(parts.username or "") or parse_qs(parts.query).get("username", [""])[0]
-    if parts.scheme == "unix":
-        path = unquote(parts.netloc + parts.path) if not parts.username else unquote(parts.path)
-        if not path.startswith("/"):
-            raise ConfigError(f"[store] url = {url!r}: a unix socket needs an absolute path, unix:///run/valkey.sock")
-        return Address("unix", path=path, db=_database(parts), username=username)
-    return Address(parts.scheme, parts.hostname or "localhost", port, db=_database(parts), username=username)
-
-
-def _database(parts: SplitResult) -> int:
-    text = parse_qs(parts.query).get("db", [""])[0]
-    if not text and parts.scheme != "unix":
-        text = parts.path.strip("/")
-    if text and not (text.isascii() and text.isdigit()):
-        raise ConfigError(f"[store] url: {text!r} is not a database number; write {_ALLOWED}")
-    return int(text or 0)
+_ASKED_S = 0.5  # who knows where the primary is answers in milliseconds, or hangs
 
 
 def connect(config: StoreConfig, reveal: Reveal, *, url: str = "") -> Client:
     """
     Return the client of the store's commands; no connection is opened yet.
 
+    In a Cluster it is the first of several: see `Client.at`.
+
     *url* is where the server is, if not where the configuration says: the socket of an embedded server.
 
     Raises:
         ConfigError: The URL is of no use.
     """
-    kind, options = _options(config, reveal, url)
+    login = _Login(config, reveal, url)
+    client = _connect(login, None)
+    if login.address.scheme == "cluster":
+        client.split = partial(_connect, login)
+    return client
+
+
+def listen(config: StoreConfig, reveal: Reveal, *, url: str = "") -> Redis:
+    """
+    Return the client for pub/sub: each subscriber keeps a connection, so it must not take them from the commands' pool.
+
+    In a Cluster any server hears of everything.
+
+    Raises:
+        ConfigError: The URL is of no use.
+    """
+    login = _Login(config, reveal, url)
+    kind, options = login.options(login.way(None, admission=None))
+    return Redis.from_pool(
+        ConnectionPool(connection_class=kind, max_connections=_LISTENERS, socket_timeout=None, **options)
+    )
+
+
+def _connect(login: _Login, slot: int | None) -> Client:
+    config = login.config
+    is_located = bool(login.address.nodes)
+    way = login.way(slot, admission=Primacy() if is_located else None)
+    kind, options = login.options(way)
     pool = BlockingConnectionPool(
         connection_class=kind,
         max_connections=config.connections,
@@ -108,63 +82,94 @@ def connect(config: StoreConfig, reveal: Reveal, *, url: str = "") -> Client:
         **options,
     )
     client = cast("Client", Client.from_pool(pool))  # its annotation names the parent
-    client.wire = _wire(config, reveal, url)
+    client.wire = Wire(
+        way.dial, greeting=login.greeting(), timeout_s=config.timeout_s, tell=way.tell, admission=way.admission
+    )
+    client.way = way if is_located else None
     return client
 
 
-def listen(config: StoreConfig, reveal: Reveal, *, url: str = "") -> Redis:
-    """
-    Return the client for pub/sub: each subscriber keeps a connection, so it must not take them from the commands' pool.
+class _Login:
+    """How a deployment is reached and spoken to; its locator is one for all connections."""
 
-    Raises:
-        ConfigError: The URL is of no use.
-    """
-    kind, options = _options(config, reveal, url)
-    return Redis.from_pool(
-        ConnectionPool(connection_class=kind, max_connections=_LISTENERS, socket_timeout=None, **options)
-    )
+    def __init__(self, config: StoreConfig, reveal: Reveal, url: str) -> None:
+        self.config = config
+        self.address = read_address(url or config.url)
+        self._reveal = reveal
+        # A CA is of use only to who encrypts; a redis:// that has one says no all the same.
+        self._is_encrypted = self.address.scheme == "rediss" or (
+            bool(self.address.nodes) and (self.address.tls or bool(config.ca_file))
+        )
+        self._locator = self._locate()
 
+    def way(self, slot: int | None, admission: Primacy | None) -> Way:
+        """Return the way to the primary of *slot*."""
+        return Way(self._locator, slot, encrypt=self._proof if self._is_encrypted else None, admission=admission)
 
-def _wire(config: StoreConfig, reveal: Reveal, url: str) -> Wire:
-    address = read_address(url or config.url)
-    greeting: list[tuple[str | int, ...]] = []
-    if config.password is not None and config.url != "embedded":
-        username = config.username or address.username
-        greeting.append(("AUTH", *([username] if username else []), str(reveal(config.password))))
-    if address.db:
-        greeting.append(("SELECT", address.db))
-    return Wire(partial(_dial, address, config.ca_file), greeting=greeting, timeout_s=config.timeout_s)
+    def greeting(self) -> list[Command]:
+        """Return what proves who we are, and chooses the database."""
+        said: list[Command] = []
+        if password := self._password():
+            username = self.config.username or self.address.username
+            said.append(("AUTH", *([username] if username else []), password))
+        if self.address.db:
+            said.append(("SELECT", self.address.db))
+        return said
 
+    def options(self, way: Way) -> tuple[type[AbstractConnection], dict[str, Any]]:
+        """Return how redis-py opens its connections."""
+        address = self.address
+        options: dict[str, Any] = {
+            "db": address.db,
+            "retry": Retry(NoBackoff(), 0),
+            "socket_connect_timeout": self.config.timeout_s,
+            "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+        }
+        if password := self._password():
+            options["password"] = password
+            options["username"] = self.config.username or address.username or None
+        if address.scheme == "unix":
+            return UnixLink, options | {"path": address.path}
+        options["socket_keepalive"] = True
+        if self._is_encrypted:
+            options |= {"ssl_ca_certs": self.config.ca_file or None, "ssl_check_hostname": True}
+        if address.nodes:
+            return LocatedTlsLink if self._is_encrypted else LocatedLink, options | {"way": way}
+        options |= {"host": address.host, "port": address.port}
+        return TlsLink if self._is_encrypted else TcpLink, options
 
-async def _dial(address: Address, ca_file: str, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
-    """Connect *protocol*, as redis-py connects its own by the `_options` below."""
-    loop = asyncio.get_running_loop()
-    if address.scheme == "unix":
-        await loop.create_unix_connection(protocol, address.path)
-        return
-    proof: ssl.SSLContext | None = None
-    if address.scheme == "rediss":
+    def _password(self) -> str:
+        if self.config.password is None or self.config.url == "embedded":
+            return ""
+        return str(self._reveal(self.config.password))
+
+    def _locate(self) -> Locator:
+        address, timeout_s = self.address, min(_ASKED_S, self.config.timeout_s / 2)
+        if address.scheme == "sentinel":
+            config, login = self.config, list[Command]()
+            if config.sentinel_password is not None:
+                name = [config.sentinel_username] if config.sentinel_username else []
+                login.append(("AUTH", *name, str(self._reveal(config.sentinel_password))))
+            ask = partial(self._ask, login, timeout_s)
+            return sentinels(address.nodes, address.service, ask, timeout_s=timeout_s)
+        if address.scheme == "cluster":
+            return cluster_map(address.nodes, partial(self._ask, self.greeting(), timeout_s), timeout_s=timeout_s)
+        return Fixed(address.node)
+
+    async def _ask(self, greeting: list[Command], timeout_s: float, node: Node, command: Command) -> Any:
+        """Put one question over a connection of its own: who is asked once in hours need not keep one."""
+
+        async def reach(protocol: Callable[[], asyncio.BaseProtocol]) -> None:
+            await dial(node, protocol, self._proof() if self._is_encrypted else None)
+
+        wire = Wire(reach, greeting=greeting, timeout_s=timeout_s)
+        try:
+            return await wire.call(*command)
+        finally:
+            await wire.close()
+
+    def _proof(self) -> ssl.SSLContext:
         proof = ssl.create_default_context()
-        if ca_file:
-            proof.load_verify_locations(ca_file)
-    transport, _ = await loop.create_connection(protocol, address.host, address.port, ssl=proof)
-    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-
-
-def _options(config: StoreConfig, reveal: Reveal, url: str) -> tuple[type[AbstractConnection], dict[str, Any]]:
-    address = read_address(url or config.url)
-    options: dict[str, Any] = {
-        "db": address.db,
-        "retry": Retry(NoBackoff(), 0),
-        "socket_connect_timeout": config.timeout_s,
-        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-    }
-    if config.password is not None and config.url != "embedded":
-        options["password"] = str(reveal(config.password))
-        options["username"] = config.username or address.username or None
-    if address.scheme == "unix":
-        return UnixLink, options | {"path": address.path}
-    options |= {"host": address.host, "port": address.port, "socket_keepalive": True}
-    if address.scheme == "redis":
-        return TcpLink, options
-    return TlsLink, options | {"ssl_ca_certs": config.ca_file or None, "ssl_check_hostname": True}
+        if self.config.ca_file:
+            proof.load_verify_locations(self.config.ca_file)
+        return proof

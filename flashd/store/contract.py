@@ -7,7 +7,7 @@ Loading, or not answering, is no breach: StoreUnavailable, and the daemon waits.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from redis.asyncio import Redis
@@ -18,11 +18,14 @@ from flashd.config import StoreConfig
 from flashd.errors import ConfigError, StoreUnavailable
 from flashd.ports import Clock
 from flashd.store import settings
-from flashd.store.connection import read_address
+from flashd.store.address import read_address
+from flashd.store.client import Client, client_at
 from flashd.store.embedded import state_dir
 from flashd.store.faults import store_faults
 from flashd.store.generation import GenerationFile, Met, stream_id
 from flashd.store.keys import SCHEMA, generation_key, pool_key
+from flashd.store.locator import Misplaced
+from flashd.store.proof import Proof, proof_of
 from flashd.store.scripts import load, script_names
 
 _SKEW_MS = 2000
@@ -53,7 +56,11 @@ async def verify(client: Redis, config: StoreConfig, pools: Sequence[str], clock
         try:
             return await _verify(client, config, pools, clock)
         except RedisConnectionError as error:
-            if not _is_login(error):
+            if _is(Misplaced, error):
+                raise ConfigError(
+                    f"{error}. Mend: [store] url; sentinel_username and sentinel_password, where Sentinels ask for them"
+                ) from error
+            if not _is(AuthenticationError, error):
                 raise
             raise ConfigError(
                 f"the server does not let us in ({error}). Mend: [store] username and password = {{ file = ... }}; "
@@ -67,47 +74,105 @@ async def verify(client: Redis, config: StoreConfig, pools: Sequence[str], clock
             ) from error
 
 
-def _is_login(error: BaseException | None) -> bool:
-    """Say whether a refused login is behind it: redis-py tells that as a lost connection, which would be waited for."""
+def _is(kind: type[Exception], error: BaseException | None) -> bool:
+    """
+    Say whether such an error is behind this one.
+
+    redis-py tells a refused login, and whatever else happens on the way to a server, as a lost connection: those would
+    be waited for.
+    """
     while error is not None:
-        if isinstance(error, AuthenticationError):
+        if isinstance(error, kind):
             return True
         error = error.__cause__ or error.__context__
     return False
 
 
 async def _verify(client: Redis, config: StoreConfig, pools: Sequence[str], clock: Clock) -> Contract:
-    info = await client.info()
-    if info.get("loading"):
-        raise StoreUnavailable("the server is loading its data")
-    kind = settings.server_kind(info)
-    refusals = settings.refuse_kind(kind, info) + settings.refuse_role(str(info.get("role", "")))
-    found = await read_settings(client)
-    refusals += settings.refuse_settings(found, config.durability)
-    if refusals:
+    primaries = primaries_of(client, pools)
+    seen = [await _look(one, config, clock) for one, _ in primaries]
+    if refusals := list(dict.fromkeys(text for one in seen for text in one.refusals)):
         raise ConfigError("the store is refused: " + "; ".join(refusals))
-    await _load_scripts(client)
-    warnings = []
-    if int(found.get("maxmemory") or 0) == 0 and config.url != "embedded":  # there nobody could set it for good
-        warnings.append("maxmemory is 0: no watermark can warn before memory ends; mend: CONFIG SET maxmemory 2gb")
-    skew_ms = await _skew_ms(client, clock)
-    if abs(skew_ms) > _SKEW_MS:
-        warnings.append(f"the server's clock is {skew_ms} ms ahead of ours: set both by NTP")
-    kept = settings.durability_of(found)
+    if lack := next((one.lack for one in seen if one.lack), ""):
+        raise StoreUnavailable(f"{lack}. Mend: start them, or lower [store] replicas")
+    if isinstance(client, Client):
+        weakest = min((one.kind for one in seen), key=lambda kind: kind.numbers)
+
+        def prove(witness: str) -> Proof | None:
+            mark = ("EVAL", load("witness").source, 1, witness)
+            return proof_of(weakest, config.replicas, config.durability, config.timeout_s, mark)
+
+        client.prove(prove, pool_key(pools[0], "witness") if client.split is None and pools else "")
+    for one, _ in primaries:
+        await _load_scripts(one)
+    kept = min((one.durability for one in seen), key=["none", "everysec", "fsync"].index)
+    warnings = [text for one in seen for text in one.warnings]
     if kept != "fsync":
         warnings.append(
             f'durability is {kept}: an order answered 2xx may be lost; [store] durability = "fsync" mends it'
         )
     store = store_label(config)
     file = GenerationFile(state_dir(config.state_dir))
-    generations = {pool: await _enroll(client, file, store, pool, strict=kept == "fsync") for pool in pools}
+    generations = {
+        pool: await _enroll(one, file, store, pool, strict=kept == "fsync")
+        for one, names in primaries
+        for pool in names
+    }
+    for one, names in primaries:
+        if isinstance(one, Client) and one.way is not None and one.way.admission is not None:
+            one.way.admission.expect(config.durability, {pool: generations[pool] for pool in names})
     return Contract(
         store=store,
-        server=str(kind),
+        server=str(seen[0].kind),
         durability=kept,
-        generations=generations,
-        warnings=tuple(warnings),
-        notes=tuple(settings.advise(found)) if config.url != "embedded" else (),
+        generations={pool: generations[pool] for pool in pools},
+        warnings=tuple(dict.fromkeys(warnings)),
+        notes=tuple(dict.fromkeys(text for one in seen for text in one.notes)),
+    )
+
+
+def primaries_of(client: Redis, pools: Iterable[str]) -> list[tuple[Redis, list[str]]]:
+    """Return the clients that serve the pools, each with its own: one for all, but in a Cluster."""
+    found: dict[int, tuple[Redis, list[str]]] = {}
+    for pool in pools:
+        one = client_at(client, generation_key(pool))
+        found.setdefault(id(one), (one, []))[1].append(pool)
+    return list(found.values())
+
+
+class _Look(msgspec.Struct, frozen=True, kw_only=True):
+    """What one primary was found to be."""
+
+    kind: settings.ServerKind
+    durability: str
+    refusals: list[str]
+    lack: str = ""
+    warnings: list[str]
+    notes: list[str]
+
+
+async def _look(client: Redis, config: StoreConfig, clock: Clock) -> _Look:
+    info = await client.info()
+    if info.get("loading"):
+        raise StoreUnavailable("the server is loading its data")
+    kind = settings.server_kind(info)
+    wanted = "cluster" if config.url.startswith("cluster:") else "standalone"
+    refusals = settings.refuse_kind(kind, info, wanted) + settings.refuse_role(str(info.get("role", "")))
+    found = await read_settings(client)
+    refusals += settings.refuse_settings(found, config.durability)
+    warnings = []
+    if int(found.get("maxmemory") or 0) == 0 and config.url != "embedded":  # there nobody could set it for good
+        warnings.append("maxmemory is 0: no watermark can warn before memory ends; mend: CONFIG SET maxmemory 2gb")
+    skew_ms = await _skew_ms(client, clock)
+    if abs(skew_ms) > _SKEW_MS:
+        warnings.append(f"the server's clock is {skew_ms} ms ahead of ours: set both by NTP")
+    return _Look(
+        kind=kind,
+        durability=settings.durability_of(found),
+        refusals=refusals,
+        lack=settings.lack_of_replicas(info, config.replicas),
+        warnings=warnings,
+        notes=settings.advise(found) if config.url != "embedded" else [],
     )
 
 

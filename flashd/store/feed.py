@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from flashd.domain.event import Event, Gap, Topic, members_of
 from flashd.errors import StoreUnavailable
 from flashd.ports import Skimmed
+from flashd.store.client import client_at
 from flashd.store.faults import store_faults
 from flashd.store.generation import stream_id
 from flashd.store.journal import entries_of, kind_of, read_entry
@@ -201,5 +202,6 @@ class RedisAnnouncer:
         """
         members = members_of(kind, data)
         with store_faults("announce"):
-            stream_id_: bytes = await self._script.call(self._client, [pool_key(pool, "j")], [kind, members])
+            key = pool_key(pool, "j")
+            stream_id_: bytes = await self._script.call(client_at(self._client, key), [key], [kind, members])
         return stream_id_.decode()

@@ -39,7 +39,7 @@ async def entries_of(client: Redis, journal: str, after: str, limit: int) -> lis
     """
     wire = wire_of(client)
     if wire is not None:
-        entries: list[Entry] = await wire.call("XRANGE", journal, f"({after}", "+", "COUNT", limit)
+        entries: list[Entry] = await wire.read("XRANGE", journal, f"({after}", "+", "COUNT", limit)
         return entries
     found: Any = await client.xrange(journal, min=f"({after}", count=limit)
     return [(entry_id, [part for pair in fields.items() for part in pair]) for entry_id, fields in found]

@@ -62,6 +62,7 @@ checkpoint            HASH    ``upto``: id of the last entry trimmed from j; ``<
                               trimmed moves, ``on_hand held sold exposed safety lacked``; with 0x1d before it -> units
                               of purged orders
 probe                 STRING  when the store was last written by the watch, ms
+witness               STRING  nothing: written behind calls that replicas must have, see flashd/store/proof.py
 meta                  HASH    schema, generation, created_ms, backends ever used
 ====================  ======  ==========================================================================================
 """

@@ -31,12 +31,13 @@ from flashd.store.faults import store_faults
 from flashd.store.feed import RedisAnnouncer, RedisFeed
 from flashd.store.gate import RedisBackendGate
 from flashd.store.journal import RedisJournal
-from flashd.store.keys import alert_key, channel_key, generation_key, pool_key, sale_key
+from flashd.store.keys import alert_key, backend_key, channel_key, generation_key, pool_key, sale_key
 from flashd.store.ledger import RedisLedger
 from flashd.store.listings import RedisListings
 from flashd.store.orderbook import RedisOrderBook
 from flashd.store.outbox import RedisOutbox
 from flashd.store.prices import RedisPriceBook
+from flashd.store.privacy import RedisEraser
 from flashd.store.sales import RedisSales
 from flashd.store.stockroom import RedisStockroom
 from flashd.store.watch import RedisWatch
@@ -67,6 +68,7 @@ class PoolStore:
     alerts: RedisAlertBook
     alert_gate: RedisBackendGate  # of the first pool: who tells a person, for all
     outboxes: dict[str, RedisOutbox]  # by backend
+    eraser: RedisEraser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,17 +99,23 @@ class Store:
         found: dict[str, int] = {}
         with store_faults("stranded"):
             for pool in self.pools:
-                known: Any = await self.client.hget(generation_key(pool), "backends")
+                client = self.client.at(generation_key(pool))
+                known: Any = await client.hget(generation_key(pool), "backends")
                 for name in (known or b"").decode().split():
                     if name not in self.gates:
-                        waiting = await self.client.zcard(pool_key(pool, f"q:{name}"))
-                        flying = await self.client.zcard(pool_key(pool, f"fl:{name}"))
+                        waiting = await client.zcard(pool_key(pool, f"q:{name}"))
+                        flying = await client.zcard(pool_key(pool, f"fl:{name}"))
                         found[name] = found.get(name, 0) + int(waiting) + int(flying)
         return {name: count for name, count in found.items() if count}
 
     async def audit(self) -> dict[str, AuditReport]:
         """Return the audit of every pool. Raises StoreUnavailable."""
-        return {name: await audit(self.client, name) for name in self.pools}
+        return {name: await audit(self.client.at(generation_key(name)), name) for name in self.pools}
+
+    def observe(self, told: Callable[[str, float], None]) -> None:
+        """Tell *told* of every script that runs: its name, and the seconds until its answer."""
+        for client in self.client.all():
+            client.observe = told
 
     async def close(self) -> None:
         """Close the connections, then end the embedded server: it has fsynced all that was acknowledged."""
@@ -152,12 +160,17 @@ async def open_store(
         watch=RedisWatch(client, config.store, contract, clock),
         announcer=RedisAnnouncer(client),
         pools={name: _open_pool(name, pool, client, listener, kinds, clock) for name, pool in config.pools.items()},
-        gates={name: RedisBackendGate(client, name, clock) for name in kinds},
-        channel_gates={name: RedisBackendGate(client, name, clock, key=channel_key) for name in config.channels},
+        gates={name: _open_gate(client, name, clock, backend_key) for name in kinds},
+        channel_gates={name: _open_gate(client, name, clock, channel_key) for name in config.channels},
     )
 
 
-def _open_pool(name: str, pool: PoolConfig, client: Redis, listener: Redis, kinds: Kinds, clock: Clock) -> PoolStore:
+def _open_gate(client: Client, name: str, clock: Clock, key: Callable[[str, str], str]) -> RedisBackendGate:
+    return RedisBackendGate(client.at(key(name, "lease")), name, clock, key=key)
+
+
+def _open_pool(name: str, pool: PoolConfig, first: Client, listener: Redis, kinds: Kinds, clock: Clock) -> PoolStore:
+    client = first.at(generation_key(name))
     return PoolStore(
         config=pool,
         ledger=RedisLedger(client, name, location=pool.location, kinds=kinds),
@@ -167,13 +180,14 @@ def _open_pool(name: str, pool: PoolConfig, client: Redis, listener: Redis, kind
         stockroom=RedisStockroom(client, name, margin_ms=round(pool.count_margin_s * 1000), safety=pool.safety_stock),
         sales=RedisSales(client, name),
         prices=RedisPriceBook(client, name),
-        sale_gate=RedisBackendGate(client, name, clock, key=sale_key),
+        sale_gate=_open_gate(first, name, clock, sale_key),
         listings=RedisListings(client, name, location=pool.location),
         channel_book=RedisChannelBook(client, name),
         counts=RedisCounts(client, name),
         alerts=RedisAlertBook(client, name),
-        alert_gate=RedisBackendGate(client, name, clock, key=alert_key),
+        alert_gate=_open_gate(first, name, clock, alert_key),
         outboxes={backend: RedisOutbox(client, name, backend) for backend in kinds},
+        eraser=RedisEraser(client, name),
     )
 
 
@@ -190,7 +204,7 @@ async def _verify(
 
 
 @asynccontextmanager
-async def _beside(config: StoreConfig, reveal: Reveal) -> AsyncIterator[Redis]:
+async def _beside(config: StoreConfig, reveal: Reveal) -> AsyncIterator[Client]:
     """Hand out a client beside a running daemon; an embedded server that none runs is started for as long."""
     if config.url == "embedded":
         server = EmbeddedServer(config.state_dir, durability=config.durability)
@@ -216,4 +230,4 @@ async def ask_contract(config: Config, reveal: Reveal, clock: Clock) -> Contract
 async def audit_store(config: Config, reveal: Reveal) -> dict[str, AuditReport]:
     """Return the audit of every pool, beside a running daemon or without one. Raises as above."""
     async with _beside(config.store, reveal) as client:
-        return {pool: await audit(client, pool) for pool in config.pools}
+        return {pool: await audit(client.at(generation_key(pool)), pool) for pool in config.pools}

@@ -60,8 +60,8 @@ def durability_of(settings: Mapping[str, str]) -> str:
     return kept
 
 
-def refuse_kind(kind: ServerKind, info: Mapping[str, Any]) -> list[str]:
-    """Return why this server is of no use, with the mend."""
+def refuse_kind(kind: ServerKind, info: Mapping[str, Any], mode: str = "standalone") -> list[str]:
+    """Return why this server is of no use, with the mend; *mode* is what the URL takes it for."""
     refusals = []
     oldest = _OLDEST[kind.name]
     if kind.numbers[:2] < oldest:
@@ -70,10 +70,14 @@ def refuse_kind(kind: ServerKind, info: Mapping[str, Any]) -> list[str]:
             f"the server is {kind}; flashd's scripts need {kind.name} {wanted} or later: upgrade it, "
             'or set [store] url = "embedded"'
         )
-    if str(info.get("redis_mode", info.get("server_mode", "standalone"))) == "cluster":
+    found = str(info.get("redis_mode", info.get("server_mode", "standalone")))
+    if found == "cluster" and mode != found:
         refusals.append(
-            "the server is part of a Cluster, which is not supported in this version: name a standalone primary"
+            "the server is part of a Cluster, where each pool is at home on one of several servers. Mend: "
+            '[store] url = "cluster://host:6379" (one or more of its servers), or name a primary that stands alone'
         )
+    if found != "cluster" and mode == "cluster":
+        refusals.append('the server is no part of a Cluster. Mend: [store] url = "redis://host:6379/0"')
     return refusals
 
 
@@ -82,6 +86,15 @@ def refuse_role(role: str) -> list[str]:
     if role == "master":
         return []
     return [f"the server's role is {role}; wanted: master. Mend: point [store] url at the primary, or REPLICAOF NO ONE"]
+
+
+def lack_of_replicas(info: Mapping[str, Any], wanted: int) -> str:
+    """Say that fewer replicas follow the server than must have each write, or ""; redis-py has read the *info*."""
+    if not wanted:
+        return ""
+    rows = (info.get(f"slave{number}") for number in range(int(info.get("connected_slaves", 0))))
+    have = sum(isinstance(row, Mapping) and row.get("state") == "online" for row in rows)
+    return "" if have >= wanted else f"{have} of {wanted} replicas follow the server, so nothing can be promised"
 
 
 def refuse_settings(settings: Mapping[str, str], durability: str) -> list[str]:

@@ -8,13 +8,15 @@ from typing import Any
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from flashd.config import StoreConfig
 from flashd.errors import FlashdError
 from flashd.ports import Clock, StoreHealth
 from flashd.store import settings
-from flashd.store.contract import Contract, read_settings
+from flashd.store.client import Client, client_at
+from flashd.store.contract import Contract, primaries_of, read_settings
 from flashd.store.embedded import state_dir
 from flashd.store.faults import store_faults
 from flashd.store.generation import GenerationFile, Met
@@ -35,14 +37,16 @@ class _Seen(msgspec.Struct):
     durability: str = ""
     used: int = 0
     maximum: int = 0
+    run: str = ""
 
 
 class RedisWatch:
     """
     A StoreWatch: each probe writes durably in every pool, and compares which life of the store answered.
 
-    Every few seconds it also asks for the role, the settings and the memory again: somebody may CONFIG SET them, or a
-    failover may have made the server a replica.
+    Every few seconds it also asks for the role, the replicas, the settings and the memory again: somebody may CONFIG
+    SET them, or a failover may have made the server a replica. It asks where the primary is, too: one that was cut off
+    from those who elect answers as if nothing had happened.
     """
 
     def __init__(self, client: Redis, config: StoreConfig, contract: Contract, clock: Clock) -> None:
@@ -51,6 +55,7 @@ class RedisWatch:
         self._contract = contract
         self._clock = clock
         self._file = GenerationFile(state_dir(config.state_dir))
+        self._primaries = primaries_of(client, contract.generations)
         self._script = load("probe")
         self._seen = _Seen(durability=contract.durability)
         self._checked_s = self._noted_s = float("-inf")
@@ -72,6 +77,7 @@ class RedisWatch:
             server=self._contract.server,
             used_bytes=seen.used,
             max_bytes=seen.maximum,
+            run=seen.run,
         )
 
     async def _probe(self) -> str:
@@ -84,7 +90,9 @@ class RedisWatch:
                     " it was emptied or replaced; stop flashd and restore the data"
                 )
         if now_s - self._checked_s >= _RECHECK_S:
-            self._seen = await self._recheck()
+            if isinstance(self._client, Client):
+                await self._client.settle()
+            self._seen = _worst([await self._recheck(one) for one, _ in self._primaries])
             self._checked_s = now_s
         if now_s - self._noted_s >= _NOTE_S:
             self._noted_s = now_s
@@ -93,7 +101,7 @@ class RedisWatch:
 
     async def _write(self, pool: str) -> tuple[str, str]:
         keys = [pool_key(pool, "probe"), generation_key(pool), pool_key(pool, "j")]
-        generation, last, _ = await self._script.call(self._client, keys, [])
+        generation, last, _ = await self._script.call(client_at(self._client, keys[0]), keys, [])
         return generation.decode(), last.decode()
 
     def _note(self, answers: Sequence[tuple[str, str]]) -> None:
@@ -103,19 +111,28 @@ class RedisWatch:
         except FlashdError as error:  # a full disk of the state folder does not make an order less durable
             log.warning("store.generation_not_noted", error=str(error))
 
-    async def _recheck(self) -> _Seen:
-        found = await read_settings(self._client)
-        info: dict[str, Any] = await self._client.info()
+    async def _recheck(self, client: Redis) -> _Seen:
+        found = await read_settings(client)
+        info: dict[str, Any] = await client.info()
         used = int(info.get("used_memory", 0)) - int(info.get("mem_not_counted_for_evict", 0))
         maximum = int(found.get("maxmemory") or 0)
         broken = settings.refuse_role(str(info.get("role", "")))
         broken += settings.refuse_settings(found, self._config.durability)
         if info.get("aof_last_write_status", "ok") != "ok":
             broken.append("the server could not write its append-only file: look at its disk and its log")
+        if lack := settings.lack_of_replicas(info, self._config.replicas):
+            broken.append(lack)
         return _Seen(
             reason="; ".join(broken) or settings.watermark(used, maximum),
             broken=bool(broken),
             durability=settings.durability_of(found),
             used=used,
             maximum=maximum,
+            run=str(info.get("run_id", "")),
         )
+
+
+def _worst(seen: Sequence[_Seen]) -> _Seen:
+    """Return what is to be said of several primaries: the first that is broken, else the fullest."""
+    worst = max(seen, key=lambda one: (one.broken, one.used / one.maximum if one.maximum else 0.0))
+    return replace(worst, run=" ".join(dict.fromkeys(one.run for one in seen)))

@@ -12,7 +12,8 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from flashd.config import Secret, SecretText, StoreConfig
 from flashd.errors import ConfigError
-from flashd.store.connection import Address, connect, listen, read_address
+from flashd.store.address import Address, Node, read_address
+from flashd.store.connection import connect, listen
 from tests.servers import Server, find_server, missing
 
 
@@ -28,6 +29,11 @@ def reveal(secret: Secret) -> SecretText:
         ("rediss://flashd@db:7000/1", Address("rediss", "db", 7000, db=1, username="flashd")),
         ("unix:///run/valkey.sock", Address("unix", path="/run/valkey.sock")),
         ("unix:///run/valkey.sock?db=2", Address("unix", path="/run/valkey.sock", db=2)),
+        (
+            "sentinel://a:1,b/mymaster?db=2&tls=true",
+            Address("sentinel", db=2, nodes=(Node("a", 1), Node("b", 26379)), service="mymaster", tls=True),
+        ),
+        ("cluster://me@a,[::1]:2", Address("cluster", nodes=(Node("a", 6379), Node("::1", 2)), username="me")),
     ],
 )
 def test_an_address_is_read_as_it_is_written(url: str, address: Address) -> None:
@@ -37,8 +43,18 @@ def test_an_address_is_read_as_it_is_written(url: str, address: Address) -> None
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("sentinel://a,b/mymaster", "not supported in this version"),
-        ("cluster://a", "not supported in this version"),
+        ("sentinel://a,b", "name the service"),
+        ("sentinel://a,b:port/mymaster", "'b:port' is not host:port"),
+        ("sentinel://a,,b/mymaster", "'' is not host:port"),
+        ("sentinel://a:70000/mymaster", "'a:70000' is not host:port"),
+        ("sentinel://a/mymaster?db=one", "'one' is not a database number"),
+        ("sentinel://a/mymaster?tls=maybe", "wanted: true or false"),
+        ("sentinel://a/mymaster?ssl=true", "'ssl' is not known"),
+        ("sentinel://:hunter2@a,b/mymaster", "secrets never stand inline"),
+        ("cluster://u:hunter2@a", "secrets never stand inline"),
+        ("cluster://a/mymaster", "no service and no database"),
+        ("cluster://a?db=1", "no service and no database"),
+        ("cluster://[::1", "Invalid IPv6"),
         ("http://a", "'http' is not known"),
         ("redis://:hunter2@db", "secrets never stand inline"),
         ("redis://db/main", "'main' is not a database number"),
@@ -51,6 +67,11 @@ def test_an_address_of_no_use_is_refused_with_the_reason(url: str, says: str) ->
     with pytest.raises(ConfigError, match=says) as caught:
         read_address(url)
     assert "hunter2" not in str(caught.value)
+
+
+def test_sentinels_named_in_another_order_watch_the_same_store() -> None:
+    labels = [str(read_address(f"sentinel://{names}/shop")) for names in ("a,b:1,[::1]", "[::1],b:1,a")]
+    assert labels == ["sentinel://[::1]:26379,a:26379,b:1/shop?db=0"] * 2
 
 
 async def test_the_password_and_the_database_reach_the_server(server: Server) -> None:

@@ -27,8 +27,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from flashd.config import Secret, SecretText, StoreConfig
 from flashd.store.client import Client
 from flashd.store.connection import connect
+from flashd.store.refusals import refusal
 from flashd.store.scripts import load
-from flashd.store.wire import CALLS, Wire, refusal
+from flashd.store.wire import CALLS, Wire
 from tests.fakes.cutting_proxy import CuttingProxy
 from tests.servers import Server
 
