@@ -9,7 +9,7 @@ WORKERS ?= $(shell test $(CORES) -lt 8 && expr $(CORES) + 1 || echo 8)
 PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types imports e2e matrix chaos bench bench-growth bench-tryton bench-vendure clean
+.PHONY: help install demo test check format lint types imports e2e matrix chaos fuzz lock sbom audit-deps bench bench-growth bench-tryton bench-vendure clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,21 +17,20 @@ help:  ## this list
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.demo: pyproject.toml | $(BIN)/python
-	$(PIP) -e '.[demo]'
+# An install is what the lock says, checked by hashes: requirements/. `make test LOCKED=no` takes what is newest instead.
+LOCKED ?= yes
+ifeq ($(LOCKED),no)
+install = $(PIP) -e '.[$(1)]'
+else
+install = $(PIP) --require-hashes -r requirements/build.txt -r requirements/$(1).txt && $(PIP) --no-deps --no-build-isolation -e .
+endif
+
+$(VENV)/.%: requirements/%.txt requirements/build.txt pyproject.toml | $(BIN)/python
+	$(call install,$*)
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(BIN)/python
-	$(PIP) -e '.[test]'
-	@touch $@
-
-$(VENV)/.bench: pyproject.toml | $(BIN)/python
-	$(PIP) -e '.[bench]'
-	@touch $@
-
-$(VENV)/.dev: pyproject.toml | $(BIN)/python
-	$(PIP) -e '.[dev]'
-	@touch $@
+# For CI: only install, what EXTRA names.
+install: $(VENV)/.$(EXTRA)
 
 demo: $(VENV)/.demo  ## the real daemon against simulated shops and a simulated ERP, with a verdict
 	$(BIN)/flashd demo
@@ -67,6 +66,9 @@ SECONDS ?= 120
 chaos: $(VENV)/.test  ## SIGKILL for everything at random under load, and power cuts; SECONDS=900 is the whole of it; report in build/chaos/
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS)
 
+fuzz: $(VENV)/.fuzz  ## bent bodies, every route with every token, schemathesis and atheris, for SECONDS: no 5xx, no crash, bounded memory
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
 bench: $(VENV)/.test  ## speed: ratios, measured side by side in one run of a quarter of an hour; compares with Node.js where it is installed
 	$(BIN)/python -m benchmarks
 
@@ -78,6 +80,15 @@ bench-vendure: $(VENV)/.test  ## a real Vendure shop alone and with flashd: 100 
 
 bench-tryton: $(VENV)/.test  ## 1,000 orders into a real Tryton, one by one and in batches, by turns: half an hour; wants PostgreSQL
 	$(BIN)/python -m benchmarks.tryton
+
+lock: $(VENV)/.supply  ## write the locks anew from pyproject.toml; UPGRADE=yes takes what is newest
+	$(BIN)/python requirements/lock.py $(if $(UPGRADE),--upgrade)
+
+sbom: $(VENV)/.supply  ## the bill of materials of an installation, CycloneDX: build/sbom.json
+	$(BIN)/python requirements/sbom.py
+
+audit-deps: $(VENV)/.supply  ## ask the advisory service about every locked package; exit 1 for a finding, 75 where it cannot be asked
+	$(BIN)/python requirements/audit.py
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.egg-info

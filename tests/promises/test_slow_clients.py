@@ -128,7 +128,7 @@ def put_stock(flashd: Flashd) -> None:
 
 
 def is_quiet() -> bool:
-    """Whether this machine has time to spare: where others wait for the processor as well, they are what is measured."""
+    """Whether this machine has time to spare: elsewhere those who wait for the processor as well are measured."""
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
     print(f"load {load:.1f} on {cores} cores: the ratio is {'judged' if load < 1.5 * cores else 'only printed'}")
     return load < 1.5 * cores
