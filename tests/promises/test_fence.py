@@ -1,8 +1,8 @@
 """
-A leader that was overtaken changes nothing any more, but for telling what is a fact; else an order would be there twice.
+A leader that was overtaken changes nothing any more, but for telling what is a fact; else an order would be twice.
 
-Here it is asleep at the worst moment: between a look-up and the telling of it, or before a claim whose order it will send
-when it wakes. No clock of its own tells it so (a paused machine's stands still), so only the fence can.
+Here it is asleep at the worst moment: between a look-up and the telling of it, or before a claim whose order it will
+send when it wakes. No clock of its own tells it so (a paused machine's stands still), so only the fence can.
 """
 
 from __future__ import annotations
