@@ -20,6 +20,7 @@ from flashd.actors.company import Companies, Key
 from flashd.actors.delivery import DROP_AGE_S, Courier
 from flashd.actors.flight import Flight, Parcel
 from flashd.actors.leadership import Leadership
+from flashd.actors.roll_call import RollCall
 from flashd.actors.runway import Runway
 from flashd.actors.settler import Settler
 from flashd.actors.tempo import CLAIMED_TOGETHER, Pace, Tempo
@@ -35,9 +36,7 @@ from flashd.runtime.deadline import any_of, bounded
 from flashd.runtime.ticker import tick
 
 STORE_PAUSE_S = 0.5  # after the store did not answer
-REFILL_S = (
-    0.03  # with what leaves in this time still in hand the next drops are taken, or sooner where the store is slow
-)
+REFILL_S = 0.03  # with what leaves in this time still in hand the next drops are taken; sooner from a slow store
 GATE_S = 0.1  # how often the gate is asked where no drops are: so late is a pause noticed there
 _FINAL = {ResultKind.DELIVERED, ResultKind.MANUAL, ResultKind.DECLINED}
 
@@ -85,6 +84,7 @@ class BackendActor(Actor[Wake]):
             hand=self._settle,
         )
         self._outboxes = tuple(outboxes)
+        self._pools = RollCall(self._outboxes)
         self._gate = gate
         self.leadership = Leadership(
             gate, owner, clock=clock, lease_s=lambda: self.rules.lease_s, prepare=self._prepare
@@ -180,8 +180,8 @@ class BackendActor(Actor[Wake]):
         self._stir.set()
 
     async def _recover(self, epoch: int) -> None:
-        for outbox in self._outboxes:
-            doubted = await outbox.recover(epoch=epoch, delay_ms=round(self.rules.settle_s * 1000))
+        delay_ms, now_s = round(self.rules.settle_s * 1000), self.clock.monotonic_s()
+        for outbox, doubted in await self._pools.ask(lambda one: one.recover(epoch=epoch, delay_ms=delay_ms), now_s):
             if doubted:
                 log.warning("items.doubted", backend=self.backend.name, pool=outbox.pool, count=len(doubted))
 
@@ -191,8 +191,8 @@ class BackendActor(Actor[Wake]):
         with self._suffered():
             if term := self.leadership.term:
                 await self._recover(term.epoch)
-            for outbox in self._outboxes:
-                self._depths[outbox.pool] = await outbox.depth()
+            for outbox, depth in await self._pools.ask(lambda one: one.depth(), self.clock.monotonic_s()):
+                self._depths[outbox.pool] = depth
 
     async def _tend_gate(self) -> None:
         with self._suffered():

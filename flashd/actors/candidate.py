@@ -8,6 +8,7 @@ from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 from flashd.actors.company import Companies, Key
+from flashd.actors.roll_call import RollCall
 from flashd.actors.settler import Spawn
 from flashd.domain.delivery import Delivery
 from flashd.domain.order import Kind, OrderRef
@@ -57,7 +58,7 @@ class Candidates:
     ) -> None:
         self._spawn = spawn
         self._stir = stir
-        self._outboxes = outboxes
+        self._pools = RollCall(outboxes)
         self._in_hand = in_hand
         self._companies = companies
         self._due: deque[Wish] = deque()
@@ -106,7 +107,7 @@ class Candidates:
                 self._spawn(self._look(most), name="look")
         if len(self._due) < most and not self._exhausted:
             wanted = max(_PEEK, ahead)
-            self._due = deque(await self._peek_due(wanted))
+            self._due = deque(await self._peek_due(wanted, now_s))
             self._exhausted = len(self._due) < most
         self._drop_in_hand()
         first = self._doubtful if self._lookup_next or prefer_lookup or not lookups else self._due
@@ -143,12 +144,11 @@ class Candidates:
             while queue and not self._is_free(queue[0].key):
                 queue.popleft()
 
-    async def _peek_due(self, limit: int) -> list[Wish]:
-        found = [
-            [Wish(outbox, ref) for ref in await outbox.due(limit) if self._is_free((outbox.pool, ref))]
-            for outbox in self._outboxes
-        ]
-        return _by_turns(found)
+    async def _peek_due(self, limit: int, now_s: float) -> list[Wish]:
+        found = await self._pools.ask(lambda outbox: outbox.due(limit), now_s)
+        return _by_turns(
+            [[Wish(outbox, ref) for ref in refs if self._is_free((outbox.pool, ref))] for outbox, refs in found]
+        )
 
     async def _look(self, most: int) -> None:
         with contextlib.suppress(StoreUnavailable):  # the flow finds it out by itself
@@ -158,15 +158,17 @@ class Candidates:
                 self._stir()
 
     async def _peek_doubtful(self, most: int) -> list[Wish]:
-        found = [
+        found = await self._pools.ask(lambda outbox: outbox.doubtful(max(_PEEK, most)), self._looked_s)
+        return _by_turns(
             [
-                Wish(outbox, delivery.ref, is_lookup=True, delivery=delivery)
-                for delivery in await outbox.doubtful(max(_PEEK, most))
-                if self._is_free((outbox.pool, delivery.ref))
+                [
+                    Wish(outbox, delivery.ref, is_lookup=True, delivery=delivery)
+                    for delivery in deliveries
+                    if self._is_free((outbox.pool, delivery.ref))
+                ]
+                for outbox, deliveries in found
             ]
-            for outbox in self._outboxes
-        ]
-        return _by_turns(found)
+        )
 
 
 def _by_turns(groups: Sequence[Sequence[Wish]]) -> list[Wish]:
