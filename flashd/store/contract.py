@@ -163,6 +163,8 @@ async def _look(client: Redis, config: StoreConfig, clock: Clock) -> _Look:
     warnings = []
     if int(found.get("maxmemory") or 0) == 0 and config.url != "embedded":  # there nobody could set it for good
         warnings.append("maxmemory is 0: no watermark can warn before memory ends; mend: CONFIG SET maxmemory 2gb")
+    if config.url != "embedded":  # ours has it set
+        warnings += settings.warn_of_torn_logs(kind, found)
     skew_ms = await _skew_ms(client, clock)
     if abs(skew_ms) > _SKEW_MS:
         warnings.append(f"the server's clock is {skew_ms} ms ahead of ours: set both by NTP")

@@ -30,6 +30,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import BusyLoadingError, RedisError
 
 from flashd.errors import ConfigError
+from flashd.store import torn
 from flashd.store.settings import SMALL
 
 log = structlog.get_logger()
@@ -243,6 +244,16 @@ class EmbeddedServer:
         logfile = self.data / "server.log"
         if logfile.exists() and logfile.stat().st_size > _LOG_BYTES:
             logfile.replace(logfile.with_suffix(".old"))
+        said = await self._run(binary, logfile)
+        if not self.running and await torn.cut_tail(said, binary, self.data):
+            said = await self._run(binary, logfile)
+        if not self.running:
+            said = (said or "it said nothing") + torn.mend_of(said, binary, self.data)
+            raise ConfigError(f"{binary} does not start on {self.data} (see {logfile}): {said}")
+        log.info("store.started", pid=self.pid, server=binary, data=str(self.data))
+
+    async def _run(self, binary: str, logfile: Path) -> str:
+        """Start a process and wait for its first answer; return what it says, where it does not run."""
         settings = {
             "port": "0",
             "unixsocket": str(self.socket_path),
@@ -253,6 +264,7 @@ class EmbeddedServer:
             "appendonly": "yes",
             "appendfsync": self._fsync,
             "no-appendfsync-on-rewrite": "no",
+            "aof-load-truncated": "no",  # see store.torn
             "maxmemory-policy": "noeviction",
             "save": "",
             "loglevel": "warning",
@@ -270,10 +282,10 @@ class EmbeddedServer:
                 start_new_session=True,
                 umask=0o077,
             )
-        if not await self._answers():
-            said = logfile.read_bytes()[start:].decode(errors="replace").strip()[-800:]
-            raise ConfigError(f"{binary} does not start on {self.data} (see {logfile}): {said or 'it said nothing'}")
-        log.info("store.started", pid=self.pid, server=binary, data=str(self.data))
+        if await self._answers():
+            return ""
+        await _end(self._process)
+        return _said(logfile, start)
 
     def _make_socket_folder(self) -> None:
         folder = self.socket_path.parent
@@ -297,6 +309,12 @@ class EmbeddedServer:
                 return True
             await asyncio.sleep(_POLL_S)
         return False
+
+
+def _said(logfile: Path, start: int) -> str:
+    """Return what a server wrote from *start* on, without its advice on the machine."""
+    lines = logfile.read_bytes()[start:].decode(errors="replace").strip().splitlines()
+    return "\n".join(line for line in lines if "overcommit" not in line)[-800:]
 
 
 def _client(path: Path) -> Redis:

@@ -23,7 +23,16 @@ SMALL = {"hash-max-listpack-value": "4096", "hash-max-listpack-entries": "32"}
 Few entries, so that a hash that is searched by SKU or hold id is a table as soon as it holds more than a record does.
 """
 
-NAMES = ("appendonly", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory", "maxmemory-policy", *SMALL)
+NAMES = (
+    "appendonly",
+    "appendfsync",
+    "no-appendfsync-on-rewrite",
+    "aof-load-truncated",
+    "maxmemory",
+    "maxmemory-policy",
+    *SMALL,
+)
+_CUTS_WHOLE_SCRIPTS = (9, 1, 2)  # Valkey, with its #4342
 
 ACL_LINE = "ACL SETUSER {user} ~fd:* &fd:events:* +@all -@dangerous +info +role +config|get"
 
@@ -129,6 +138,15 @@ def advise(settings: Mapping[str, str]) -> list[str]:
     return [
         f"hash-max-listpack-value is {found}, so orders take a quarter more memory than they must; CONFIG SET {better}"
     ]
+
+
+def warn_of_torn_logs(kind: ServerKind, settings: Mapping[str, str]) -> list[str]:
+    """Say where a server would mend the end of its log after a power cut and leave half of a script in it."""
+    mends_well = kind.name == "valkey" and kind.numbers >= _CUTS_WHOLE_SCRIPTS
+    if mends_well or settings.get("aof-load-truncated") != "yes":
+        return []
+    told = "aof-load-truncated is yes: the second start after a power cut may revive an order that was never answered"
+    return [f"{told}; mend: CONFIG SET aof-load-truncated no, and see docs/store.md"]
 
 
 def watermark(used: int, maximum: int) -> str:

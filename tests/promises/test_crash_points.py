@@ -81,7 +81,8 @@ def test_a_crash_at_any_await_loses_nothing_and_doubles_nothing(worlds: Worlds) 
 def test_a_crash_at_every_await_loses_nothing_and_doubles_nothing(worlds: Worlds) -> None:
     """Every step up to the last one, each with a second crash somewhere in the next life; then each place never hit."""
     dice = random.Random(new_seed())
-    steps = worlds.calm()["passed"][-1]
+    calm = worlds.calm()
+    steps = calm["passed"][-1]
     results = worlds.live([(point, dice.randint(1, LATER)) for point in range(1, steps + steps // 5)])
     for _ in range(3):
         came_by = {place: one["points"][0] for one in results for place in one["seen"]}
@@ -95,7 +96,7 @@ def test_a_crash_at_every_await_loses_nothing_and_doubles_nothing(worlds: Worlds
         f"{len(results)} worlds, {crashes} crashes, at {len(hit)} of {len(seen)} places; missed: {sorted(seen - hit)}"
     )
     assert broken(results) == []
-    assert len(seen - hit) <= len(seen) // 10  # a place that only one run in many comes by may not come again
+    assert set(calm["seen"]) <= hit  # what only one life in many comes by may not be met again
     assert crashes > steps
 
 

@@ -51,6 +51,20 @@ async def test_a_right_server_is_taken_and_founded_once(client: Redis, config: S
     assert any("maxmemory is 0" in warning for warning in first.warnings)
 
 
+async def test_a_server_that_leaves_half_a_script_in_a_torn_log_is_told_how_not_to(
+    client: Redis, config: StoreConfig, clock: FakeClock
+) -> None:
+    contract = await verify(client, config, ["main"], clock)
+    told = [warning for warning in contract.warnings if "aof-load-truncated" in warning]
+    assert bool(told) == (not contract.server.startswith("valkey 9.1"))
+    await client.config_set("aof-load-truncated", "no")
+    try:
+        mended = await verify(client, config, ["main"], clock)
+    finally:
+        await client.config_set("aof-load-truncated", "yes")
+    assert not [warning for warning in mended.warnings if "aof-load-truncated" in warning]
+
+
 async def test_no_mend_is_asked_for_that_an_embedded_server_would_forget(
     client: Redis, config: StoreConfig, clock: FakeClock
 ) -> None:
