@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
@@ -17,7 +17,10 @@ from flashd.config.shape import AlertsConfig, BackendConfig, ChannelConfig, Conf
 from flashd.domain.rate import Rate
 from flashd.errors import ConfigError
 
-_STORES = "write embedded, redis://host:6379/0, rediss://host:6379/0 or unix:///run/valkey/valkey.sock"
+_STORES = (
+    "write embedded, redis://host:6379/0, rediss://host:6379/0, unix:///run/valkey/valkey.sock, "
+    "sentinel://a:26379,b:26379,c:26379/service or cluster://a:6379,b:6379,c:6379"
+)
 _LISTEN = "write host:port, such as 127.0.0.1:8787 or [::1]:8787, or unix:/run/flashd/name.sock"
 
 
@@ -108,14 +111,23 @@ def _check_store(store: StoreConfig, review: Review) -> None:
         return
     try:
         parts = urlsplit(store.url)
-        known = parts.scheme in ("redis", "rediss", "unix")
-        whole = bool(parts.path.strip("/")) if parts.scheme == "unix" else bool(parts.hostname) and parts.port != 0
+        whole = _is_whole(parts)
     except ValueError:
-        parts, known, whole = urlsplit(""), False, False
+        parts, whole = urlsplit(""), False
     if parts.password or "password=" in parts.query:
         review.report("store.url", shown(store.url), 'holds a password; write password = { file = "..." } beside it')
-    elif not (known and whole):
+    elif not whole:
         review.report("store.url", shown(store.url), _STORES)
+
+
+def _is_whole(parts: SplitResult) -> bool:
+    """Say whether a store's address names what its scheme needs. Raises ValueError where a port is none."""
+    path = bool(parts.path.strip("/"))
+    if parts.scheme in ("sentinel", "cluster"):
+        return bool(parts.netloc.rpartition("@")[2].strip(",")) and path == (parts.scheme == "sentinel")
+    if parts.scheme == "unix":
+        return path
+    return parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
 
 
 def _check_listeners(config: Config, review: Review) -> None:

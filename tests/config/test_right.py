@@ -68,6 +68,13 @@ def test_every_value_shows_its_origin_and_secrets_are_stars(read: Load, tmp_path
     assert "store.password = (not given)  # default" in lines
 
 
+@pytest.mark.parametrize(
+    "url", ["sentinel://a:26379,b:26379,[::1]:26379/flashd?db=1", "sentinel://me@a,b,c/flashd", "cluster://a:6379,b"]
+)
+def test_who_knows_where_the_primary_is_may_be_named_instead_of_it(read: Load, url: str) -> None:
+    assert read(GOOD.replace("unix:///run/valkey/valkey.sock", url)).config.store.url == url
+
+
 def test_what_is_unwise_is_a_warning(read: Load, tmp_path: Path) -> None:
     (tmp_path / "open.secret").write_text("x")
     (tmp_path / "open.secret").chmod(0o644)

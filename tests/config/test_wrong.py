@@ -118,6 +118,24 @@ WRONG = {
         '"http://localhost"',
         "write embedded, redis://host:6379/0",
     ),
+    "Sentinels without the service that they watch": (
+        _with("unix:///run/valkey/valkey.sock", "sentinel://a:26379,b:26379"),
+        "store.url",
+        '"sentinel://a:26379,b:26379"',
+        "sentinel://a:26379,b:26379,c:26379/service",
+    ),
+    "a Cluster with a path": (
+        _with("unix:///run/valkey/valkey.sock", "cluster://a:6379,b:6379/1"),
+        "store.url",
+        '"cluster://a:6379,b:6379/1"',
+        "cluster://a:6379,b:6379,c:6379",
+    ),
+    "a password in the address of a Cluster": (
+        _with("unix:///run/valkey/valkey.sock", "cluster://me:hunter2@a:6379,b:6379"),
+        "store.url",
+        '"cluster://me:***@a:6379,b:6379"',
+        'write password = { file = "..." }',
+    ),
     "a password in the store's address": (
         _with("unix:///run/valkey/valkey.sock", "redis://me:hunter2@localhost"),
         "store.url",
