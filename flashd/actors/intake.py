@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from flashd.actors.convoy import CALLS_IN_FLIGHT, Convoy
 from flashd.domain.order import Accepted, Incoming, Order, OrderState
+from flashd.domain.privacy import Demand
 from flashd.domain.reservation import HoldReply, HoldRequest
 from flashd.errors import Busy, FlashdError, Transient, Unauthenticated
 from flashd.ports import Channel, Clock, Receipt, Soon, StockLedger, Unreadable, Unrelated
@@ -37,6 +38,10 @@ class _Wish:
     answer: asyncio.Future[_Reply]
 
 
+async def _undemanded(_demand: Demand, _body: bytes) -> None:
+    raise Busy("nobody takes demands here")
+
+
 @dataclass(frozen=True, kw_only=True)
 class IntakeRules:
     """What a reload may change while the channel goes on."""
@@ -46,6 +51,7 @@ class IntakeRules:
     closed: Callable[[bool], str] = field(default=lambda _is_hold: "")  # why nothing may come in now, or ""
     identify: Callable[[Order], str] | None = None  # the keyed hash of who bought; None: nobody is known
     moved: Callable[[], None] = field(default=lambda: None)  # told that stock may have moved
+    demanded: Callable[[Demand, bytes], Awaitable[None]] = field(default=_undemanded)  # makes a demand durable
 
 
 class ChannelIntake(Actor[_Wish]):
@@ -94,6 +100,10 @@ class ChannelIntake(Actor[_Wish]):
                 raise Busy(reason)
             kept = asyncio.ensure_future(self._quarantine(headers, body, decoded.reason))
             return Soon(kept, asyncio.Future.result)
+        if isinstance(decoded, Demand):
+            if reason := self.rules.closed(False):
+                raise Busy(reason)
+            return Soon(asyncio.ensure_future(self._demand(decoded, body)), asyncio.Future.result)
         return Soon(self._post(decoded), functools.partial(self._receipt, decoded))
 
     async def _quarantine(self, headers: Mapping[str, str], body: bytes, reason: str) -> Receipt:
@@ -101,6 +111,11 @@ class ChannelIntake(Actor[_Wish]):
         await self._ledger.quarantine(self.channel.name, lowered, body, reason)
         self.counts["quarantined"] += 1
         return Receipt(state="quarantined", reason=reason)
+
+    async def _demand(self, demand: Demand, body: bytes) -> Receipt:
+        await self.rules.demanded(demand, body)
+        self.counts["demanded"] += 1
+        return Receipt(state="demanded", reason=demand.kind)
 
     def _receipt(self, told: Incoming, answer: asyncio.Future[Accepted]) -> Receipt:
         accepted = self._accepted(answer)

@@ -7,9 +7,10 @@ import math
 import structlog
 
 from flashd.actors.channel_line import ChannelLine
-from flashd.ports import ChannelApi, Clock, Subscription
+from flashd.ports import ChannelApi, Clock, RestoringApi, Subscription
 
 MISSED_POLLS = 2  # polls in a row that found orders nobody had told of
+RESTORE_EVERY_S = 600.0  # a platform that takes them away again and again has its reason
 GRACE_S = 20.0  # so long may a webhook be on its way
 
 log = structlog.get_logger()
@@ -32,6 +33,7 @@ class WebhookWatch:
         self._clock = clock
         self._subscriptions = ""  # what is wrong with them
         self._had_some = False
+        self._restored_s = -math.inf
         self._missed_polls = 0
         self._untold_s = math.inf  # since when polls find only what nobody told of
 
@@ -44,6 +46,26 @@ class WebhookWatch:
         if not found and (self._had_some or self._untold_s < math.inf):  # a platform may be unable to list any
             self._subscriptions = "the platform has no webhook for orders"
         await self._judge()
+        if self._subscriptions:
+            await self._restore()
+
+    async def _restore(self) -> None:
+        """Put back what the platform took away, where the channel's section lets us; say so loudly."""
+        if not isinstance(self._api, RestoringApi):
+            return
+        now_s = self._clock.monotonic_s()
+        if now_s - self._restored_s < RESTORE_EVERY_S:
+            return
+        self._restored_s = now_s
+        channel = self._line.channel
+        for one in await self._api.restore():
+            if not one.alive:
+                log.error("webhook.not_restored", channel=channel, topic=one.topic, reason=one.reason)
+                continue
+            self.checked_s = -math.inf  # look again, soon
+            reason = f"{one.topic} to {one.address} was put back: the platform had taken it away"
+            log.error("webhook.restored", channel=channel, topic=one.topic, reason=reason)
+            await self._line.announce("channel.webhooks_restored", {"reason": reason, "alert": True})
 
     async def polled(self, *, missed: int, early: int, told: int) -> None:
         """

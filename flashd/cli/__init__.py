@@ -22,6 +22,8 @@ _COMMANDS = {
     "orders": "flashd.cli.orders:orders",
     "dead": "flashd.cli.orders:dead",
     "quarantine": "flashd.cli.quarantine:quarantine",
+    "forget": "flashd.cli.privacy:forget",
+    "demands": "flashd.cli.privacy:demands",
     "channel": "flashd.cli.channel:channel",
     "backend": "flashd.cli.backend:backend",
     "alerts": "flashd.cli.alerts:alerts",

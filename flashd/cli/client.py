@@ -35,6 +35,7 @@ _LISTS = {  # where one sees what there is
     "orders": "flashd orders list",
     "dead": "flashd dead list",
     "quarantine": "flashd quarantine list",
+    "demands": "flashd demands list",
     "backends": "flashd backend list",
     "stock": "flashd stock show",
     "channels": "flashd channel list",

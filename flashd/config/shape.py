@@ -54,6 +54,7 @@ class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     connections: Annotated[int, Meta(ge=2, le=1000)] = 32
     journal_entries: Annotated[int, Meta(ge=1000)] = 1_000_000
     retention_days: Annotated[int, Meta(ge=30)] = 30
+    customer_days: Annotated[int, Meta(ge=0)] = 30  # so long after it was settled an order keeps its customer
 
 
 class IntakeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

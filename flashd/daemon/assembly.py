@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from flashd.actors.alerter import Alerter
 from flashd.actors.backend import BackendActor
 from flashd.actors.backend_rules import BackendRules, Wake
+from flashd.actors.clerk import Clerk
 from flashd.actors.convoy import Convoy
 from flashd.actors.counter import Counter
 from flashd.actors.intake import ChannelIntake, IntakeRules, cut_over_ms
@@ -26,6 +27,7 @@ from flashd.actors.triage import Triage
 from flashd.config import BackendConfig, ChannelConfig, Config, Loaded, Token
 from flashd.daemon.adapters import connect_channel, reveal_of
 from flashd.daemon.outlet import Outlet, build_outlet, build_sale_clock
+from flashd.daemon.privacy import clerk_of, take_demand
 from flashd.daemon.stockkeeping import counter_of, counts_stock, triage_of
 from flashd.daemon.telling import build_alerter
 from flashd.daemon.terms import terms_in
@@ -100,6 +102,7 @@ class Assembly:
     outlets: dict[str, Outlet] = field(default_factory=dict)  # of channels with an API of their own
     sale_clocks: dict[str, SaleClock] = field(default_factory=dict)  # by pool
     triages: dict[str, Triage] = field(default_factory=dict)  # by pool
+    clerks: dict[str, Clerk] = field(default_factory=dict)  # by pool
     counters: dict[str, Counter] = field(default_factory=dict)  # of backends that tell their stock
     backends: dict[str, BackendActor] = field(default_factory=dict)
     reapers: dict[str, Reaper] = field(default_factory=dict)
@@ -150,6 +153,7 @@ class Assembly:
             closed=self.sentry.closed,
             identify=None if hashed is None else functools.partial(buyer_of, hash_customer=hashed),
             moved=functools.partial(self.wake_outlets, config.pool),
+            demanded=functools.partial(take_demand, self, config.pool),
         )
 
     def oldest_ms(self) -> int:
@@ -208,6 +212,7 @@ def assemble(
             pool.ledger, clock=clock, trim=functools.partial(trim, pool, config), applied=house.wake_all
         )
         house.triages[name] = triage_of(house, name)
+        house.clerks[name] = clerk_of(house, name)
     for name, section in config.backends.items():
         house.backends[name] = build_backend(house, name, section)
         if counts_stock(house, name):

@@ -138,7 +138,7 @@ class Life:
         for outlet in house.outlets.values():
             await self._supervisor.start(outlet.actors)
         await self._supervisor.start([*house.sale_clocks.values(), *house.triages.values()])
-        await self._supervisor.start([*house.counters.values(), house.alerter])
+        await self._supervisor.start([*house.counters.values(), *house.clerks.values(), house.alerter])
         await front.start()
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at in every collection

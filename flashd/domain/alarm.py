@@ -10,6 +10,7 @@ import msgspec
 from flashd.domain.alert import FACTS_AT_MOST, Alert, AlertKind, Severity
 from flashd.domain.event import Event, Gap
 from flashd.domain.order import OrderRecord, OrderState
+from flashd.domain.privacy import alert_of
 from flashd.domain.stock import StockLevel
 
 AWAY_PATIENCE_MS = 60_000  # an outage without an alert of its own may be over soon
@@ -200,6 +201,17 @@ def _webhooks_silent(_pool: str, data: Mapping[str, Any]) -> list[Signal]:
     ]
 
 
+def _demanded(_pool: str, data: Mapping[str, Any]) -> list[Signal]:
+    told = (str(data.get(member, "")) for member in ("channel", "demand", "demand_id"))
+    alert = alert_of(*told)
+    return [] if alert is None else [Raise(alert)]
+
+
+def _demand_met(_pool: str, data: Mapping[str, Any]) -> list[Signal]:
+    subject = f"{data.get('channel', '')}/{data.get('demand_id', '')}"
+    return [End(kind, subject) for kind in (AlertKind.DATA_REQUESTED, AlertKind.UNINSTALLED)]
+
+
 def _channel_away(_pool: str, data: Mapping[str, Any]) -> list[Signal]:
     channel = str(data.get("channel", ""))
     return [
@@ -274,6 +286,8 @@ _RULES: dict[str, Callable[[str, Mapping[str, Any]], list[Signal]]] = {
     "channel.quarantined": _quarantined,
     "channel.webhooks_silent": _webhooks_silent,
     "channel.webhooks_returned": _ends(AlertKind.WEBHOOKS_SILENT, "channel"),
+    "channel.demanded": _demanded,
+    "channel.demand_met": _demand_met,
     "channel.went_away": _channel_away,
     "channel.came_back": _ends(AlertKind.CHANNEL_AWAY, "channel"),
     "backend.went_away": _backend_away,

@@ -52,6 +52,8 @@ class AlertKind(StrEnum):
     MANUAL = "manual"
     PARKED = "parked"
     QUARANTINED = "quarantined"
+    DATA_REQUESTED = "data_requested"
+    UNINSTALLED = "uninstalled"
     UNMAPPED = "unmapped"
     REFUSED_FIGURE = "refused_figure"
     PRICE = "price"

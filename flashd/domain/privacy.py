@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from flashd.domain.alert import Alert, AlertKind, Severity
 from flashd.domain.order import Address, Customer, Order, OrderState
 
 _SUFFIX = 8  # digits of a phone number that must be there to be told by its end
@@ -162,6 +163,28 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
     met_ms: int = 0  # when it was done with; 0: it is open
     by: str = ""  # by whom
     outcome: str = ""  # what was done, in counts: no customer data
+
+
+def alert_of(channel: str, kind: str, demand_id: str) -> Alert | None:
+    """Return what a human is told of a demand, or None: what is to be erased, flashd erases."""
+    if kind == DemandKind.DISCLOSE:
+        return Alert(
+            kind=AlertKind.DATA_REQUESTED,
+            subject=f"{channel}/{demand_id}",
+            severity=Severity.WARNING,
+            text=f"a customer of {channel} wants to know what is kept of them",
+            mend=f"see flashd demands show {demand_id}, answer within 30 days, then flashd demands met {demand_id}",
+        )
+    if kind == DemandKind.UNINSTALL:
+        return Alert(
+            kind=AlertKind.UNINSTALLED,
+            subject=f"{channel}/{demand_id}",
+            severity=Severity.CRITICAL,
+            text=f"{channel} says that its app was taken away: neither orders nor figures pass any more",
+            mend=f"install it again and flashd channel resume {channel}, or take the channel out of the configuration",
+            facts={"channel": channel},
+        )
+    return None
 
 
 class Spared(msgspec.Struct, frozen=True):

@@ -1,8 +1,8 @@
 """
 The doors between rooms: what actors, web and the composition root may ask of each other, as small Protocols.
 
-A port's conformance suite stands in tests/conformance, and the fakes of the tests pass it too. `Intake`, `Feed` and
-`StoreWatch` have one implementation each, held by tests of their own rooms.
+A port's conformance suite stands in tests/conformance, and the fakes of the tests pass it too. `Eraser`, `Intake`,
+`Feed` and `StoreWatch` have one implementation each, held by tests of their own rooms.
 """
 
 from flashd.ports.alerts import AlertBook, AlertChange, AlertPage, Messenger, Sent, SentCode
@@ -18,6 +18,7 @@ from flashd.ports.channel_api import (
     Polled,
     Price,
     PriceWrite,
+    RestoringApi,
     Subscription,
     WriteCode,
 )
@@ -27,6 +28,7 @@ from flashd.ports.feed import Announcer, Feed, Skimmed, Skimmer, StoreHealth, St
 from flashd.ports.ledger import OrderBook, Quarantined, StockLedger
 from flashd.ports.listings import Dirty, Listings
 from flashd.ports.outflow import BackendGate, Depth, Drop, GateStatus, Outbox
+from flashd.ports.privacy import Eraser
 from flashd.ports.sales import PriceBook, Sales
 from flashd.ports.soon import Soon
 from flashd.ports.stockroom import Stockroom
@@ -48,6 +50,7 @@ __all__ = [
     "Depth",
     "Dirty",
     "Drop",
+    "Eraser",
     "Feed",
     "Figure",
     "FigureWrite",
@@ -67,13 +70,14 @@ __all__ = [
     "PriceWrite",
     "Quarantined",
     "Receipt",
+    "RestoringApi",
     "Sales",
     "Sent",
     "SentCode",
     "Skimmed",
     "Skimmer",
-    "StockLedger",
     "Soon",
+    "StockLedger",
     "Stockroom",
     "StoreHealth",
     "StoreWatch",

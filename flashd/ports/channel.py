@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 import msgspec
 
 from flashd.domain.order import Accepted, Incoming
+from flashd.domain.privacy import Demand
 from flashd.domain.reservation import HoldReply, HoldRequest
 from flashd.ports.soon import Soon
 
@@ -36,7 +37,7 @@ class Channel(Protocol):
     def is_ping(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Say whether this is the platform's unsigned connection test, answered 200 and otherwise ignored."""
 
-    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:
+    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated | Demand:
         """Understand a proven body; all that decides (id, version, effect) comes from the body, not the headers."""
 
     def sign(self, body: bytes, *, now_s: float, delivery_id: str) -> dict[str, str]:
@@ -74,7 +75,7 @@ class NativeChannel(Channel, Protocol):
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """The answer to a webhook or a native order: 2xx, and a named state."""
 
-    state: str  # an OrderState, "quarantined", "unrelated" or "pong"
+    state: str  # an OrderState, "quarantined", "demanded", "unrelated" or "pong"
     code: str = ""  # an AcceptCode where an order was accepted
     order: str = ""  # "<channel>:<order id>"
     reason: str = ""

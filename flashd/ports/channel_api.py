@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
@@ -163,3 +163,15 @@ class ChannelApi(Protocol):
 
     async def close(self) -> None:
         """Close connections; fine to call twice."""
+
+
+@runtime_checkable
+class RestoringApi(ChannelApi, Protocol):
+    """One that can put webhooks back which its platform deleted or switched off."""
+
+    async def restore(self) -> list[Subscription]:
+        """
+        Put back every webhook that is needed and dead, and return these; a reason where the platform refused.
+
+        Only what its section says: where webhooks go, and none that a human has paused. Doing it twice does it once.
+        """

@@ -39,11 +39,11 @@ _RETENTION = "retention"
 class RedisEraser:
     """The Eraser of one pool; see `flashd.ports`."""
 
-    def __init__(self, client: Redis, pool: str, book: RedisOrderBook, ledger: RedisLedger) -> None:
+    def __init__(self, client: Redis, pool: str) -> None:
         self.pool = pool
         self._client: Any = client  # its types allow for decoded answers, which this store never asks for
-        self._book = book
-        self._ledger = ledger
+        self._book = RedisOrderBook(client, pool)
+        self._ledger = RedisLedger(client, pool)
         self._forget = pool_key(pool, "forget")
         self._mark = pool_key(pool, "forget:mark")
         self._journal = pool_key(pool, "j")

@@ -23,6 +23,7 @@ from flashd.web.admin_kits import AdminKits
 from flashd.web.admin_map import AdminMap
 from flashd.web.admin_orders import AdminOrders
 from flashd.web.admin_preflight import AdminPreflight
+from flashd.web.admin_privacy import AdminPrivacy
 from flashd.web.admin_quarantine import AdminQuarantine
 from flashd.web.admin_sales import AdminSales
 from flashd.web.admin_stock import AdminStock
@@ -73,6 +74,7 @@ def admin_endpoints(doors: Doors, streams: Streams) -> list[Endpoint]:
         *orders.endpoints(),
         *AdminDead(desk, orders).endpoints(),
         *AdminQuarantine(desk).endpoints(),
+        *AdminPrivacy(desk).endpoints(),
         *backends.endpoints(),
     ]
 

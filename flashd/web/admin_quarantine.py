@@ -6,8 +6,9 @@ import msgspec
 from aiohttp import web
 
 from flashd.domain.order import Incoming
+from flashd.domain.privacy import Demand
 from flashd.errors import NotFound, Refused
-from flashd.ports import Quarantined, Unreadable
+from flashd.ports import Quarantined, Unreadable, Unrelated
 from flashd.web.admin_desk import AdminDesk
 from flashd.web.admin_orders import PAGE, Why
 from flashd.web.doors import PoolDoor
@@ -149,7 +150,7 @@ class AdminQuarantine:
         channel = self._desk.channel(kept.channel)
         decoded = channel.adapter.decode(kept.headers, body)
         if not isinstance(decoded, Incoming):
-            reason = decoded.reason if isinstance(decoded, Unreadable) else f"it is about {decoded.subject}"
+            reason = decoded.reason if isinstance(decoded, Unreadable) else _about(decoded)
             raise StillUnreadable(f"the corrected body is no order: {reason}")
         accepted = await channel.intake.admit(decoded)
         await pool.ledger.unquarantine(kept.id, by=self._desk.caller(request).name)
@@ -179,3 +180,7 @@ class AdminQuarantine:
             if len(page) < PAGE:
                 break
         raise NotFound("there is no such entry")
+
+
+def _about(decoded: Unrelated | Demand) -> str:
+    return f"it is about {decoded.subject}" if isinstance(decoded, Unrelated) else "it is a demand: flashd forget"

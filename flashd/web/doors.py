@@ -21,6 +21,7 @@ from flashd.ports import (
     Channel,
     ChannelApi,
     Clock,
+    Eraser,
     Feed,
     GateStatus,
     Intake,
@@ -53,6 +54,7 @@ class PoolDoor:
     sales: Sales
     prices: PriceBook
     stockroom: Stockroom
+    eraser: Eraser
     wake_sales: Callable[[], None] = _idle  # a sale was changed: look now
     forgotten: Callable[[], int] = int  # how many acknowledged orders the store was found to have forgotten
     safety_stock: int = 0  # of a SKU that is counted for the first time

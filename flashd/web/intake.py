@@ -120,7 +120,7 @@ def _tell_strangers_nothing(error: BaseException) -> None:
 def _result_of(receipt: Receipt) -> str:
     if receipt.code in _DUPLICATES:
         return "duplicate"
-    return receipt.state if receipt.state in {"quarantined", "unrelated", "pong"} else "accepted"
+    return receipt.state if receipt.state in {"quarantined", "demanded", "unrelated", "pong"} else "accepted"
 
 
 def _view_of(receipt: Receipt) -> ReceiptView:

@@ -15,7 +15,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 _ACK_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-_PROVEN = frozenset({"accepted", "duplicate", "quarantined", "unrelated"})
+_PROVEN = frozenset({"accepted", "duplicate", "quarantined", "demanded", "unrelated"})
 
 
 class IntakeMetrics(Collector):

@@ -104,6 +104,36 @@ async def test_a_subscription_that_the_platform_switched_off_is_told_by_its_reas
     assert snapshot(shop)[1] == ""
 
 
+async def test_a_subscription_that_is_gone_is_put_back_and_said_loudly(make: Make) -> None:
+    world = make(tee=30)
+    shop = world.shop()
+    shop.api.restores = True
+    await world.run(5)
+    [alive] = shop.api.hooks
+    shop.api.hooks = [replace(alive, alive=False, reason="there is none")]
+    await world.clock.advance(300)
+    assert [one.alive for one in shop.api.hooks] == [True]
+    kinds = world.announcer.kinds
+    assert kinds.count("channel.webhooks_restored") == 1
+    assert kinds.index("channel.webhooks_silent") < kinds.index("channel.webhooks_restored")
+    await world.clock.advance(300)
+    assert snapshot(shop)[1] == ""
+    assert "channel.webhooks_returned" in world.announcer.kinds
+
+
+async def test_a_platform_that_takes_webhooks_away_again_and_again_is_not_fought(make: Make) -> None:
+    world = make(tee=30)
+    shop = world.shop()
+    shop.api.restores, shop.api.restore_refused = True, "the address is blocked"
+    await world.run(5)
+    [alive] = shop.api.hooks
+    shop.api.hooks = [replace(alive, alive=False, reason="there is none")]
+    await world.clock.advance(1500)
+    assert shop.api.restored in {2, 3}, "once in ten minutes"
+    assert "channel.webhooks_restored" not in world.announcer.kinds
+    assert snapshot(shop)[1]
+
+
 async def test_what_nobody_understands_is_quarantined_and_blocks_nothing(make: Make) -> None:
     world = make(tee=30)
     shop = world.shop(hook_s=-1.0)

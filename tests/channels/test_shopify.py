@@ -280,7 +280,7 @@ def test_what_cannot_be_understood_names_the_path_and_what_is_wanted(
         assert found == Unreadable(reason)
 
 
-def test_a_deletion_of_customer_data_is_none_of_the_channels_business() -> None:
+def test_a_demand_about_a_customer_is_no_order() -> None:
     body = written({"shop_id": 1, "shop_domain": "a.example", "customer": {"id": 7}, "orders_to_redact": [1]})
     assert shopify.decode_order(body, "shop", CONFIG) == Unrelated("customer data request")
 

@@ -62,6 +62,9 @@ class FakeChannelApi:
     refused: dict[str, str] = field(default_factory=dict)
     faults: deque[Fault | None] = field(default_factory=deque)
     hooks: list[Subscription] = field(default_factory=list)
+    restores: bool = False  # its section says whither webhooks go
+    restore_refused: str = ""
+    restored: int = 0  # how often it was asked to
     on_order: Callable[[Incoming], None] = field(default=lambda _: None)  # its webhook
     on_write: Callable[[FigureWrite], None] = field(default=lambda _: None)  # before it is looked at
     calls: int = 0
@@ -201,6 +204,14 @@ class FakeChannelApi:
     async def subscriptions(self) -> list[Subscription]:
         await self._call()
         return list(self.hooks)
+
+    async def restore(self) -> list[Subscription]:
+        await self._call()
+        self.restored += 1
+        dead = [one for one in self.hooks if not one.alive] if self.restores else []
+        mended = [replace(one, alive=not self.restore_refused, reason=self.restore_refused) for one in dead]
+        self.hooks = [one for one in self.hooks if one.alive] + mended
+        return mended
 
     async def read_prices(self, entries: Sequence[Entry]) -> list[Price]:
         await self._call()

@@ -36,6 +36,7 @@ from flashd.web.metrics import Metrics
 from flashd.web.tokens import Caller, Scope, TokenTable
 from tests.fakes.channel_api import FakeChannelApi
 from tests.fakes.clock import FakeClock
+from tests.fakes.eraser import FakeEraser
 from tests.fakes.gate import FakeGate
 from tests.fakes.listings import FakeListings
 from tests.fakes.pool import FakePool
@@ -398,6 +399,7 @@ class DoorHouse:
         self.main = self.pools["main"]
         self.listings = {name: FakeListings(FakePool(name=name, clock=self.clock)) for name in self.pools}
         self.stockrooms = {name: FakeStockroom(FakePool(name=name, clock=self.clock)) for name in self.pools}
+        self.erasers = {name: FakeEraser(pool=name, clock=self.clock) for name in self.pools}
         self.sales = {name: FakeSales(pool=name, now_ms=self.clock.now_ms) for name in self.pools}
         self.prices = {name: FakePriceBook(pool=name) for name in self.pools}
         self.api = FakeChannelApi(clock=self.clock, name="shop")
@@ -454,6 +456,7 @@ class DoorHouse:
                     prices=self.prices[name],
                     wake_sales=self._wake,
                     stockroom=self.stockrooms[name],
+                    eraser=self.erasers[name],
                 )
                 for name, pool in self.pools.items()
             },

@@ -82,7 +82,7 @@ class Desk:
         self.ledger = RedisLedger(client, "main", kinds={"erp": {Kind.CREATE, Kind.CANCEL, Kind.AMEND}})
         self.book = RedisOrderBook(client, "main")
         self.outbox = RedisOutbox(client, "main", "erp")
-        self.eraser = RedisEraser(client, "main", self.book, self.ledger)
+        self.eraser = RedisEraser(client, "main")
 
     async def stock(self) -> None:
         await self.ledger.recount(StockLevel(sku="TEE", on_hand=100))

@@ -11,9 +11,9 @@ import msgspec
 from yarl import URL
 
 from flashd.channels.exchange import Answer, Link, Pace, checked_address, plain
-from flashd.channels.shopify import queries
+from flashd.channels.shopify import hooks, queries
 from flashd.channels.shopify.admin import Admin, Failed, Told, TooDearError
-from flashd.channels.shopify.answers import Hook, Login, Nodes, Page, Place, RestOfLines, Variant, product_of
+from flashd.channels.shopify.answers import Login, Nodes, Page, Place, RestOfLines, Variant, product_of
 from flashd.channels.shopify.config import Config
 from flashd.channels.shopify.figures import (
     Item,
@@ -52,7 +52,6 @@ BATCH = 100  # figures in one call
 PATIENCE_S = 2.5  # for points: a figure that waits longer is an old one, and whoever sent it may lead no more
 READ_AT_ONCE = 250  # what an input array may hold
 PAGE = 100
-NEEDED_TOPICS = ("ORDERS_CREATE", "ORDERS_UPDATED")
 SCOPES = ("read_orders", "read_products", "write_products", "read_inventory", "write_inventory", "read_locations")
 
 
@@ -238,23 +237,13 @@ class ShopifyApi:
         Shopify deletes a subscription that failed too often, so one that is needed and not there is told as not
         alive. Those of the settings page cannot be listed by any app: ``webhooks = "notifications"`` says nothing.
         """
-        if self._config.webhooks == "notifications":
+        return [] if self._config.webhooks == "notifications" else await hooks.listed(self._admin)
+
+    async def restore(self) -> list[Subscription]:
+        """Make the webhooks again that Shopify deleted, where the section says whither they go."""
+        if self._config.webhooks == "notifications" or not self._config.webhooks_url:
             return []
-        found: list[Hook] = []
-        after = ""
-        while True:
-            told = await self._admin.read("subscriptions", queries.SUBSCRIPTIONS, {"after": after or None}, spare=True)
-            page = self._admin.convert(told.data.get("webhookSubscriptions"), Page)
-            found += self._admin.convert(page.nodes, list[Hook])
-            after = page.after
-            if not after:
-                break
-        there = {hook.topic for hook in found}
-        missing = [topic for topic in NEEDED_TOPICS if topic not in there]
-        reason = "there is none: Shopify deletes a subscription whose deliveries failed; subscribe again"
-        return [Subscription(topic=hook.topic, address=hook.uri, alive=True) for hook in found] + [
-            Subscription(topic=topic, address="", alive=False, reason=reason) for topic in missing
-        ]
+        return await hooks.make_again(self._admin, self._config.webhooks_url)
 
     # --------------------------------------------------------------------------------------------------------- prices
 

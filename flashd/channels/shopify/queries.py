@@ -56,6 +56,15 @@ query Subscriptions($after: String) {
 }
 """
 
+SUBSCRIBE = """
+mutation Subscribe($topic: WebhookSubscriptionTopic!, $uri: String!) {
+  webhookSubscriptionCreate(topic: $topic, webhookSubscription: { uri: $uri, format: JSON }) {
+    webhookSubscription { id }
+    userErrors { field message }
+  }
+}
+"""
+
 PRICES = """
 query Prices($ids: [ID!]!) {
   nodes(ids: $ids) { ... on ProductVariant { id price compareAtPrice product { id } } }

@@ -10,10 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from flashd.channels import signature
+from flashd.channels.shopify.compliance import decode_demand
 from flashd.channels.shopify.config import Config
 from flashd.channels.shopify.orders import decode_order
 from flashd.config import Secret, SecretText
 from flashd.domain.order import Incoming
+from flashd.domain.privacy import Demand
 from flashd.ports import Unreadable, Unrelated
 
 
@@ -27,9 +29,12 @@ class Shopify(signature.SignedBody):
         super().__init__(name, secrets)
         self._config = config
 
-    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated:  # noqa: ARG002  # unsigned: they decide nothing
-        """Understand a proven body; the headers are not signed and decide nothing."""
-        return decode_order(body, self.name, self._config)
+    def decode(self, headers: Mapping[str, str], body: bytes) -> Incoming | Unreadable | Unrelated | Demand:
+        """Understand a proven body; the headers are not signed and decide nothing of an order."""
+        found = decode_order(body, self.name, self._config)
+        if isinstance(found, Incoming):
+            return found
+        return decode_demand(headers, body, self.name, self._config) or found
 
     def sign(self, body: bytes, *, now_s: float, delivery_id: str) -> dict[str, str]:
         """Return the headers of an orders/updated delivery of this body."""

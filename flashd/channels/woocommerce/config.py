@@ -16,4 +16,5 @@ class Config(ChannelConfig, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     url: str = ""  # of the shop, without /wp-json; "": its API is left alone
     consumer_key: Secret | None = None
     consumer_secret: Secret | None = None
+    webhooks_url: str = ""  # where its webhooks go: one that was disabled is made active again; "": only told
     timeout_s: Annotated[float, Meta(gt=0)] = 30.0

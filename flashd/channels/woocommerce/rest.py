@@ -75,6 +75,7 @@ class _Webhook(msgspec.Struct):
     topic: str
     delivery_url: str = ""
     status: str = ""
+    id: int = 0
 
 
 class _Status(msgspec.Struct):
@@ -194,6 +195,22 @@ class WooCommerceApi:
             async for webhook in self._each("webhooks", list[_Webhook])
             if webhook.topic.startswith("order.")
         ]
+
+    async def restore(self) -> list[Subscription]:
+        """Make webhooks active again that WooCommerce disabled; a paused one is a human's, and so is a deleted one."""
+        made: list[Subscription] = []
+        if not self._config.webhooks_url:
+            return made
+        async for webhook in self._each("webhooks", list[_Webhook]):
+            ours = webhook.delivery_url == self._config.webhooks_url and webhook.topic.startswith("order.")
+            if ours and webhook.status == "disabled":
+                url = self._url(f"webhooks/{webhook.id}")
+                answer = heard(self.name, await self._link.ask("PUT", url, b'{"status":"active"}'))
+                reason = "" if answer.status == 200 else trouble(answer)
+                made.append(
+                    Subscription(topic=webhook.topic, address=webhook.delivery_url, alive=not reason, reason=reason)
+                )
+        return made
 
     # -------------------------------------------------------------------------------------------------------- prices
 

@@ -1,0 +1,115 @@
+"""
+Keeping customers' data as short as it is needed: what platforms demand is met, what is due is erased, in one pool.
+
+Whatever it does is done once however often it is done, so every process may do it, and one that died is not missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from flashd.domain.privacy import Demand, DemandKind, Scrubbed, ScrubCode
+from flashd.errors import StoreUnavailable
+from flashd.ports import Clock, Eraser
+from flashd.runtime.actor import Actor
+from flashd.runtime.ticker import tick
+
+ROUND_S = 30.0
+SCRUB_EVERY_MS = 3_600_000  # a new log costs the server a fork
+SCRUB_WAIT_S = 300.0
+LOOK_AGAIN_S = 600.0  # whether an app that was taken away is there again
+
+log = structlog.get_logger()
+
+_ERASES = frozenset({DemandKind.ERASE, DemandKind.ERASE_SHOP})
+
+
+async def _unheard(_channel: str) -> bool:
+    return False
+
+
+class Clerk(Actor[None]):
+    """
+    Looks after the customers of one pool.
+
+    Args:
+        after_ms: How long after it was settled an order's customer is erased.
+        cut_off: Told of a channel whose app was taken away: stops its publishing if its API refuses us, and returns
+            whether it answers our login (again).
+    """
+
+    def __init__(
+        self,
+        eraser: Eraser,
+        *,
+        clock: Clock,
+        after_ms: Callable[[], int],
+        cut_off: Callable[[str], Awaitable[bool]] = _unheard,
+    ) -> None:
+        super().__init__(f"clerk:{eraser.pool}", clock=clock, mailbox_size=4)
+        self._eraser = eraser
+        self._after_ms = after_ms
+        self._cut_off = cut_off
+        self._looked_s: dict[str, float] = {}  # demand id -> when its channel was looked at last
+
+    async def on_start(self) -> None:
+        """Begin the rounds."""
+        self.spawn(tick(self.round, ROUND_S, clock=self.clock), name="round")
+        self.spawn(tick(self.scrub, ROUND_S, clock=self.clock), name="scrub")
+
+    async def receive(self, message: None) -> None:  # noqa: ARG002  # there is only one message
+        """Do a round now: something was demanded."""
+        await self.round()
+
+    async def round(self) -> None:
+        """Meet what is demanded and erase what is due; a store that does not answer is asked again next round."""
+        try:
+            for demand in await self._eraser.demands():
+                if not demand.met_ms:
+                    await self._meet(demand)
+            gone = await self._eraser.sweep(self._after_ms())
+        except StoreUnavailable as error:
+            log.warning("pool.not_erased", pool=self._eraser.pool, reason=str(error))
+            return
+        if gone:
+            log.info("orders.erased", pool=self._eraser.pool, count=gone)
+
+    async def scrub(self) -> None:
+        """Let the server's files follow, at most once an hour."""
+        try:
+            done = await self._eraser.scrub(wait_s=SCRUB_WAIT_S, least_ms=SCRUB_EVERY_MS)
+        except StoreUnavailable as error:
+            log.warning("log.not_rewritten", pool=self._eraser.pool, reason=str(error))
+            return
+        if done is not None:
+            _tell(self._eraser.pool, done)
+
+    async def _meet(self, demand: Demand) -> None:
+        if demand.kind in _ERASES:
+            by = f"the platform of {demand.channel}"
+            forgotten = await self._eraser.forget(demand.person, by=by)
+            await self._close(demand, by, forgotten.summary)
+        elif demand.kind is DemandKind.UNINSTALL:
+            await self._look_at(demand)
+
+    async def _look_at(self, demand: Demand) -> None:
+        """See whether an app that was taken away is there: a header said so that nobody signed."""
+        now_s = self.clock.monotonic_s()
+        if now_s - self._looked_s.get(demand.id, -LOOK_AGAIN_S) < LOOK_AGAIN_S:
+            return
+        self._looked_s[demand.id] = now_s
+        if await self._cut_off(demand.channel):
+            await self._close(demand, "flashd", "the shop's API answers our login")
+
+    async def _close(self, demand: Demand, by: str, outcome: str) -> None:
+        await self._eraser.meet(demand.id, by=by, outcome=outcome)
+        log.warning("demand.met", channel=demand.channel, kind=demand.kind, demand=demand.id, outcome=outcome)
+
+
+def _tell(pool: str, done: Scrubbed) -> None:
+    if done.code in (ScrubCode.FORBIDDEN, ScrubCode.FAILED):
+        log.error("log.not_rewritten", pool=pool, reason=done.code, mend=list(done.mend))
+    else:
+        log.info("log.rewritten", pool=pool, state=done.code)
