@@ -8,6 +8,7 @@ and duplicate keys (the last one wins).
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -195,18 +196,24 @@ def amount_at(path: str, raw: msgspec.Raw, currency: str) -> int:
     Raises:
         Misread: It is neither, or finer than the currency.
     """
-    written = bytes(raw)
-    if written in (b"", b"null"):
+    if raw is NOTHING:
         return 0
     try:
-        return money.minor_units(written.decode().removeprefix('"').removesuffix('"'), currency)
+        return _amount(bytes(raw), currency)
     except ValueError as error:
         raise Misread(f"{path} {error}") from None
 
 
+@functools.lru_cache(4096)  # a catalogue has few prices, and each order tells them again and again
+def _amount(written: bytes, currency: str) -> int:
+    if written in (b"", b"null"):
+        return 0
+    return money.minor_units(written.decode().removeprefix('"').removesuffix('"'), currency)
+
+
 def present(raw: msgspec.Raw) -> bool:
     """Say whether a value was there and not null."""
-    return bytes(raw) not in (b"", b"null")
+    return raw is not NOTHING and bytes(raw) not in (b"", b"null")
 
 
 def units_at(path: str, quantity: int) -> int:

@@ -6,8 +6,7 @@ Signatures are compared as *text*: base64 decoders accept several spellings of t
 
 from __future__ import annotations
 
-import base64
-import hashlib
+import binascii
 import hmac
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
@@ -22,7 +21,7 @@ OFFERED_AT_MOST = 8  # signatures of one message that are looked at
 
 def sign(secret: bytes, message: bytes) -> str:
     """Return the signature as base64 text."""
-    return base64.b64encode(hmac.digest(secret, message, hashlib.sha256)).decode()
+    return binascii.b2a_base64(hmac.digest(secret, message, "sha256"), newline=False).decode()
 
 
 def proves(secrets: Sequence[bytes], message: bytes, offered: Sequence[str]) -> bool:
@@ -32,15 +31,14 @@ def proves(secrets: Sequence[bytes], message: bytes, offered: Sequence[str]) -> 
     Every secret is tried whatever was offered and whatever matched: a missing signature costs what a wrong one does.
     And what proves nothing costs the same with one secret, with three and with none: see `SECRETS_AT_MOST`.
     """
-    candidates = [text.encode("utf-8", "surrogatepass") for text in offered[:OFFERED_AT_MOST]]
     proven = False
     for secret in secrets:
         expected = sign(secret, message).encode()
-        for candidate in candidates:
-            proven |= hmac.compare_digest(expected, candidate)
+        for text in offered[:OFFERED_AT_MOST]:
+            proven |= hmac.compare_digest(expected, text.encode("utf-8", "surrogatepass"))
     if not proven:
         for _ in range(SECRETS_AT_MOST - len(secrets)):
-            hmac.digest(_NOBODYS_KEY, message, hashlib.sha256)
+            hmac.digest(_NOBODYS_KEY, message, "sha256")
     return proven
 
 

@@ -44,7 +44,6 @@ def check_currency(code: str) -> str:
     return code
 
 
-@functools.lru_cache(4096)  # a catalogue has few prices, and each order tells them again and again
 def minor_units(text: str, currency: str) -> int:
     """
     Read decimal text such as ``199.00`` or ``-5``; digits beyond the currency's decimals must be zeros.

@@ -16,7 +16,7 @@ import re
 import msgspec
 
 from flashd.channels import reading
-from flashd.channels.reading import NOTHING, Misread, Raw, amount_at, at, instant_at, present, units_at
+from flashd.channels.reading import NOTHING, Misread, Raw, amount_at, instant_at, present, units_at
 from flashd.channels.shopify.config import Config
 from flashd.domain.instant import version_of
 from flashd.domain.money import absorb_rounding, check_currency, discrepancy, share
@@ -155,6 +155,7 @@ class _Order(msgspec.Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Order)
+_NOBODY, _NO_ADDRESS, _NOWHERE = _Customer(), _Address(), Address()
 
 
 def decode_order(body: bytes, channel: str, config: Config) -> Incoming | Unreadable | Unrelated:
@@ -182,16 +183,21 @@ def _incoming(seen: _Order, body: bytes, channel: str, config: Config) -> Incomi
     Raises:
         Misread: A field that decides is missing or malformed.
     """
-    at("$.currency", check_currency, seen.currency)
+    try:
+        check_currency(seen.currency)
+    except ValueError as error:
+        raise Misread(f"$.currency {error}") from None
     effect, reason = _effect(seen, config)
     cancelled = effect is Effect.CANCEL
-    lines, doubts, rounded = _lines(seen, _refunded_units(seen), ordered=cancelled)
-    order = absorb_rounding(_order(seen, channel, lines, whole=cancelled), rounded)
+    lines, doubts, rounded = _lines(seen, _refunded_units(seen) if seen.refunds else {}, ordered=cancelled)
+    order = _order(seen, channel, lines, whole=cancelled)
+    if rounded:
+        order = absorb_rounding(order, rounded)
     if effect in (Effect.DELIVER, Effect.WAIT):
         if not lines and seen.line_items:
             effect = Effect.CANCEL  # everything was taken off the order: nothing is left to deliver
         reason = "; ".join(filter(None, (reason, *doubts, _address_doubt(seen, config), discrepancy(order))))
-    updated_ms = instant_at("$.updated_at", seen.updated_at or seen.created_at)
+    updated_ms = instant_at("$.updated_at", seen.updated_at) if seen.updated_at else order.placed_ms
     return Incoming(
         order=order,
         version=version_of(updated_ms, effect, steps=len(seen.refunds or ())),
@@ -243,10 +249,9 @@ def _lines(seen: _Order, refunded: dict[bytes, int], *, ordered: bool) -> tuple[
         sku, doubt = _sku(line, path, index)
         if quantity == 0:
             continue
-        allocations = line.discount_allocations or ()
-        discount = sum(
-            amount_at(f"{path}.discount_allocations[...]", part.amount, seen.currency) for part in allocations
-        )
+        discount = 0
+        for part in line.discount_allocations or ():
+            discount += amount_at(f"{path}.discount_allocations[...]", part.amount, seen.currency)
         if discount and quantity != whole:
             discount = share(discount, quantity, whole)
             rounded += 1
@@ -277,7 +282,9 @@ def _order(seen: _Order, channel: str, lines: tuple[Line, ...], *, whole: bool) 
     duties = seen.current_total_duties_set
     if duties and not seen.duties_included:
         tax += amount_at("$.current_total_duties_set", duties.shop_money.amount, currency)
-    shipping = sum(_shipping(line, currency) for line in seen.shipping_lines or ())
+    shipping = 0
+    for line in seen.shipping_lines or ():
+        shipping += _shipping(line, currency)
     if seen.current_total_additional_fees_set:
         fees = seen.current_total_additional_fees_set.shop_money.amount
         shipping += amount_at("$.current_total_additional_fees_set", fees, currency)
@@ -296,15 +303,18 @@ def _order(seen: _Order, channel: str, lines: tuple[Line, ...], *, whole: bool) 
         total=amount_at("$.total_price", total, currency),
         customer=_customer(seen),
         ship_to=_address(seen.shipping_address),
-        tags=tuple(filter(None, (readable(tag.strip()) for tag in (seen.tags or "").split(",")))),
+        tags=_tags(seen.tags) if seen.tags else (),
         note=readable(seen.note),
     )
 
 
+def _tags(told: str) -> tuple[str, ...]:
+    return tuple(filter(None, (readable(tag.strip()) for tag in told.split(","))))
+
+
 def _id(seen: _Order) -> str:
     """Return the tail of the GID, else the integer id: JavaScript rounds the one and never the other."""
-    match = _ORDER_GID.fullmatch(seen.admin_graphql_api_id or "")
-    if match:
+    if seen.admin_graphql_api_id and (match := _ORDER_GID.fullmatch(seen.admin_graphql_api_id)):
         return match[1]
     if not _INTEGER.fullmatch(bytes(seen.id)):
         raise Misread("$.id is not an order id: want a positive integer below 10^19, or admin_graphql_api_id")
@@ -327,15 +337,15 @@ def _shipping(line: _Shipping, currency: str) -> int:
 
 
 def _address_doubt(seen: _Order, config: Config) -> str:
-    shipped = any(line.requires_shipping for line in seen.line_items)
-    if not config.require_address or not shipped or seen.shipping_address or seen.source_name == "pos":
+    if not config.require_address or seen.shipping_address or seen.source_name == "pos":
         return ""
-    return "goods are to be shipped and there is no shipping_address"
+    shipped = any(line.requires_shipping for line in seen.line_items)
+    return "goods are to be shipped and there is no shipping_address" if shipped else ""
 
 
 def _address(seen: _Address | None) -> Address:
     if seen is None:
-        return Address()
+        return _NOWHERE
     return Address(
         name=readable(seen.name) if seen.name else "",
         company=readable(seen.company) if seen.company else "",
@@ -350,9 +360,9 @@ def _address(seen: _Address | None) -> Address:
 
 
 def _customer(seen: _Order) -> Customer:
-    person = seen.customer or _Customer()
+    person = seen.customer or _NOBODY
     name = " ".join(filter(None, (person.first_name, person.last_name)))
-    address = seen.billing_address or seen.shipping_address or _Address()
+    address = seen.billing_address or seen.shipping_address or _NO_ADDRESS
     return Customer(
         name=readable(name or address.name),
         email=readable(seen.email or seen.contact_email or person.email),
