@@ -42,6 +42,7 @@ ACTOR_STOP_S = 4.0  # how long sends in flight may take to finish
 STATUS_S = 2.0
 STALLED_S = 15.0  # an actor that works on one thing for so long makes no progress
 CRASHED = 70  # EX_SOFTWARE of sysexits(3)
+_YOUNG_OBJECTS = 20_000  # a collection looks at all orders in flight: at 700 it would do so every 25 orders
 
 
 def run(loaded: Loaded, reload: Reload) -> int:
@@ -142,6 +143,7 @@ class Life:
         await front.start()
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked at in every collection
+        gc.set_threshold(_YOUNG_OBJECTS)
         self._notifier.ready()
         log.info("daemon.started", store=house.store.contract.server, durability=house.store.contract.durability)
         with suppress(StoreUnavailable):  # the sentry tells of that; `flashd status` names them, too
