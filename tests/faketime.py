@@ -24,15 +24,34 @@ def shifted(kind: str, shift: str) -> Server:
         kind: As in `tests.servers`.
         shift: Seconds such as ``+3600.5``, or an instant such as ``2026-11-27 08:00:00`` (UTC) that it stands still at.
     """
-    if find_server(kind) is None:
-        pytest.skip(missing(kind))
+    return Server(kind, environ=_environ(kind) | {"FAKETIME": shift}).start()
+
+
+class Turned(Server):
+    """A server whose clock can be turned while it runs."""
+
+    def turn(self, seconds: int) -> None:
+        """Let its clock be so many seconds off ours."""
+        Path(self.environ["FAKETIME_TIMESTAMP_FILE"]).write_text(f"{seconds:+d}\n")
+
+
+def turned(kind: str, file: Path) -> Turned:
+    """Return a started server whose clock stands where *file* says, or skip where the machine lacks what it takes."""
+    server = Turned(kind, environ=_environ(kind) | {"FAKETIME_TIMESTAMP_FILE": str(file), "FAKETIME_NO_CACHE": "1"})
+    server.turn(0)
+    server.start()
+    return server
+
+
+def preload() -> dict[str, str]:
+    """Return what must stand in a process' environment for its clock to be another, or skip."""
     libraries = [_found(name) for name in _LIBRARIES]
     if None in libraries:
         pytest.skip("libfaketime is missing: apt-get install faketime")
-    environ = {
-        "LD_PRELOAD": ":".join(map(str, libraries)),
-        "FAKETIME": shift,
-        "DONT_FAKE_MONOTONIC": "1",
-        "TZ": "UTC",
-    }
-    return Server(kind, environ=environ).start()
+    return {"LD_PRELOAD": ":".join(map(str, libraries)), "DONT_FAKE_MONOTONIC": "1", "TZ": "UTC"}
+
+
+def _environ(kind: str) -> dict[str, str]:
+    if find_server(kind) is None:
+        pytest.skip(missing(kind))
+    return preload()
