@@ -8,6 +8,7 @@ other machines can read of it is searched for those words.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -24,7 +25,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from click.testing import CliRunner
 
+from flashd.cli import cli
+from flashd.errors import FlashdError
 from tests.e2e.process import Flashd
 from tests.recorded.substitute import recent, substituted
 from tests.until import until
@@ -188,10 +192,14 @@ class Visitor:
 def admin(flashd: Flashd, target: str, *, who: str = "boss", method: str = "GET", body: Any = None) -> str:
     """The whole answer, headers and all."""
     data = None if body is None else json.dumps(body).encode()
-    headers = {"Authorization": f"Bearer {SECRETS[who]}"}
+    headers = bearer(who)
     status, answer, back = flashd.call(method, target, data, headers, port=flashd.admin)
     assert status < 400, (target, status, answer)
     return f"{json.dumps(back)}\n{answer.decode()}"
+
+
+def bearer(who: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {SECRETS[who]}"}
 
 
 def ask(flashd: Flashd, target: str, *, who: str = "boss") -> Any:
@@ -318,12 +326,65 @@ def everything_to_read(flashd: Flashd, visitor: Visitor) -> dict[str, str]:
     for row in listed:
         path = "/admin/v1/orders/" + row["order"].replace(":", "/", 1)
         seen[path] = admin(flashd, path, who="reader")
-    for command in (("config", "show", "--origin"), ("check",), ("audit", "--json"), ("config", "schema")):
-        done = flashd.run(*command)
-        seen[" ".join(command)] = done.stdout + done.stderr
+    described = json.loads(seen["/openapi.json"].partition("\n")[2])["paths"]
+    rest = [path for path, verbs in described.items() if "get" in verbs and "{" not in path and path not in seen]
+    for path in rest:
+        if path.startswith("/admin/v1/"):
+            _, answer, back = flashd.call("GET", path, None, bearer("reader"), port=flashd.admin)
+            seen[path] = f"{back} {answer.decode()}"
+    assert len(seen) > 30
+    seen |= what_commands_print(flashd)
     seen["answers"] = "\n".join(visitor.answers)
     seen["log"] = flashd.log.read_text()
     seen["store's log"] = (flashd.folder / "state" / "store" / "server.log").read_text()
+    return seen
+
+
+COMMANDS = """
+config show --origin | config schema | check | check --online | audit --json | status | status --json | orders list
+orders list --json --limit 500 | orders export | orders triage | dead list | dead list --json | quarantine list
+quarantine list --json | channel list | backend list | alerts list | demands list | demands list --json | sale list
+stock show | stock exposure | orders show till:n-refused | dead show till:n-words | orders show till:none
+quarantine show none | demands show none | orders cancel till:n-good --reason no | orders export --customers
+forget --email EMAIL --yes | forget --email nobody --yes | quarantine discard none --reason no | events
+"""
+WRONG = (
+    '[channels.shop]\nkind = "shopify"\nsecrets = ["SECRET"]\n',
+    '[channels.shop]\nkind = "shopify"\nsecrets = "SECRET"\n',
+    '[channels.shop]\nkind = "shopify"\nsecret = "SECRET"\n',
+    '[store]\nurl = "redis://flashd:SECRET@127.0.0.1:1/0"\n',
+    '[store]\npassword = "SECRET"\n',
+    '[admin]\ntokens = [{ name = "x", secret = "SECRET" }]\n',
+    '[alerts]\nurl = "https://hook.example/"\nsecret = "SECRET"\n',
+)
+
+
+def printed(flashd: Flashd, *words: str, token: str = SECRETS["reader"]) -> tuple[int, str]:
+    """Run a command within this process, a hundredth of the time; what refuses it is printed as `main` prints it."""
+    environ = {"FLASHD_CONFIG": str(flashd.path), "FLASHD_TOKEN": token}
+    done = CliRunner().invoke(cli, list(words), env=environ)
+    told = "" if isinstance(done.exception, SystemExit | None) else str(done.exception)
+    assert isinstance(done.exception, SystemExit | FlashdError | None), (words, done.exception)
+    return done.exit_code, f"{done.output} {told}"
+
+
+def what_commands_print(flashd: Flashd) -> dict[str, str]:
+    """What every command shows to somebody who may only read, whether it works or is refused."""
+    seen, codes = {}, set()
+    for line in COMMANDS.replace("\n", "|").split("|"):
+        words = [PERSON["email"] if word == "EMAIL" else word for word in line.split()]
+        if words:
+            code, seen[line] = printed(flashd, *words)
+            codes.add(code)
+            assert code != 2, (line, seen[line])
+    assert {0, 1} <= codes
+    _, seen["a wrong token"] = printed(flashd, "status", token=SECRETS["boss"][:-1])
+    wrong = flashd.folder / "wrong.toml"
+    for number, text in enumerate(WRONG):
+        wrong.write_text(text.replace("SECRET", SECRETS["shop"]))
+        for command in ("check", "config show --origin", "run"):
+            code, seen[f"{command} {number}"] = printed(flashd, *command.split(), "-c", str(wrong))
+            assert code, (text, command)
     return seen
 
 
@@ -358,9 +419,70 @@ async def test_no_secret_and_no_customer_is_seen_outside(flashd: Flashd) -> None
     for entry in quarantined:
         assert PERSON["email"] in admin(flashd, f"/admin/v1/quarantine/{entry['id']}"), "the canaries are alive"
         admin(flashd, f"/admin/v1/quarantine/{entry['id']}/discard", method="POST", body={"reason": "a test"})
-    seen = everything_to_read(flashd, visitor)
+    seen = await asyncio.to_thread(everything_to_read, flashd, visitor)
     flashd.close()
     seen["log at the end"] = flashd.log.read_text()
+    assert not hits(seen), "\n".join(hits(seen))
+
+
+async def test_a_leak_is_found_wherever_it_is_planted() -> None:
+    """The control: each word, as it is and as JSON has it, in any case, within anything."""
+    for word in WORDS:
+        for spelled in {word, word.upper(), json.dumps(word)[1:-1]}:
+            assert hits({"a log": f'{{"event":"x","reason":"before {spelled} behind"}}'}), spelled
+    assert not hits({"a log": '{"event":"order.buried","order":"shop:1","reason":"***"}'})
+
+
+async def test_what_an_admin_may_see_is_what_the_search_looks_for(flashd: Flashd) -> None:
+    """The other control: the words are really there, for whoever may see them; and the forgetting takes them away."""
+    admin(flashd, "/admin/v1/stock/SKU-good", method="PUT", body={"on_hand": 9})
+    visitor = Visitor(flashd)
+    assert visitor.webhook("shop", json.dumps(shopify(1, "SKU-good")).encode())[0] == 200
+    assert visitor.webhook("shop", b'{"email": "' + PERSON["email"].encode() + b'"')[0] == 200
+    path = "/admin/v1/orders/shop/5000000000001"
+    await until(lambda: ask(flashd, path)["summary"]["state"] == "delivered", "it is delivered")
+
+    def told() -> dict[str, str]:
+        return {
+            "order": admin(flashd, path),
+            "export": admin(flashd, "/admin/v1/orders/export?customers"),
+            "entries": "".join(
+                admin(flashd, f"/admin/v1/quarantine/{entry['id']}")
+                for entry in ask(flashd, "/admin/v1/quarantine")["entries"]
+            ),
+        }
+
+    before = told()
+    assert {where.partition(":")[0] for where in hits(before)} == {"order", "export", "entries"}
+    code, text = printed(flashd, "forget", "--email", PERSON["email"], "--yes", token=SECRETS["boss"])
+    assert code == 0, text
+    assert "1 orders erased: shop:5000000000001" in text
+    assert "1 quarantined bodies erased" in text
+    assert "not ours to erase: the copies in erp" in text
+    assert "the bytes are gone from its disk" in text
+    seen = told() | {"printed": text, "log": flashd.log.read_text()}
+    assert not hits(seen), "\n".join(hits(seen))
+    assert "customer.forgotten" in seen["log"]
+    redact = {
+        "shop_id": 1,
+        "shop_domain": "any.myshopify.com",
+        "customer": {"email": PERSON["email"], "phone": PERSON["phone"]},
+        "orders_to_redact": [],
+    }
+    assert visitor.webhook("shop", json.dumps(shopify(2, "SKU-good")).encode())[0] == 200
+    other = "/admin/v1/orders/shop/5000000000002"
+    await until(lambda: ask(flashd, other)["summary"]["state"] == "delivered", "the second is delivered")
+    assert visitor.webhook("shop", json.dumps(redact).encode(), forged=True)[0] == 401
+    status, answer = visitor.webhook("shop", json.dumps(redact).encode())
+    assert (status, json.loads(answer)["state"]) == (200, "demanded")
+    await until(lambda: ask(flashd, "/admin/v1/demands")["demands"][0]["met_at"] != "", "it is met")
+    seen = told() | {
+        "order": admin(flashd, other),
+        "demands": admin(flashd, "/admin/v1/demands"),
+        "events": admin(flashd, "/admin/v1/events?after=0&limit=500"),
+        "log": flashd.log.read_text(),
+        "answers": "".join(visitor.answers),
+    }
     assert not hits(seen), "\n".join(hits(seen))
 
 
