@@ -106,6 +106,7 @@ class Trial:
     terms: Terms
     sellers: dict[str, Child] = field(default_factory=dict)  # by pool; "hook" is the polled shop
     states: dict[Key, Entry] = field(default_factory=dict)  # what the daemon shows of each order at the end
+    levels: dict[str, list[Entry]] = field(default_factory=dict)  # and of the stock of each pool
 
     def __post_init__(self) -> None:
         port, shop = free_port(), free_port()
@@ -245,10 +246,10 @@ class Trial:
         self._wait(self._all_sold, "everything is sold", within_s)
         self._wait(lambda: not any(self._backlog()), "the backlog is gone", 90)
         orders = [one for pool in self.terms.pools for one in self._exported(pool)]
-        stock = {pool: self.ask("GET", f"stock?pool={pool}")["levels"] for pool in self.terms.pools}
+        self.levels = {pool: self.ask("GET", f"stock?pool={pool}")["levels"] for pool in self.terms.pools}
         self.daemon.terminate()
         said = self.daemon.run("audit")
-        verdict = self._judged(orders, stock)
+        verdict = self._judged(orders)
         if said.returncode != 0:
             verdict.breaches.append(f"the audit: {said.stdout}{said.stderr}"[:2000])
         return verdict
@@ -276,7 +277,7 @@ class Trial:
         assert status == 200, lines
         return [json.loads(line) for line in lines.splitlines()]
 
-    def _judged(self, exported: list[Entry], stock: dict[str, list[Entry]]) -> Verdict:
+    def _judged(self, exported: list[Entry]) -> Verdict:
         verdict = Verdict()
         self.states = {(one["ref"]["channel"], one["ref"]["id"]): one for one in exported if is_order(one)}
         booked, undone = read_books(read(self.folder / "erp.jsonl"))
@@ -289,7 +290,7 @@ class Trial:
         for pool in self.terms.pools:
             channels = {f"till-{pool}", f"shop-{pool}"} | ({"hook"} if pool == self.terms.pools[0] else set())
             mine = {key: bookings for key, bookings in booked.items() if key[0] in channels}
-            judge_stock(verdict, mine, undone, {"stock": stock[pool], "terms": {"stock": self.stock}})
+            judge_stock(verdict, mine, undone, {"stock": self.levels[pool], "terms": {"stock": self.stock}})
         verdict.figures |= {
             "orders": len(sent),
             "answered 2xx": sum(told.promised for told in sent.values()),
