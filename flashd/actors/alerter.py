@@ -252,7 +252,7 @@ class Alerter(Actor[None]):
     def _watch_store(self) -> None:
         """Raise and end the one alert that cannot go through the store."""
         health, now_ms, known = self._health(), self.clock.now_ms(), self._direct
-        if health.ok:
+        if health.ok and not health.closed:
             self._led = self.leadership.term is not None
             if known is not None and known.is_open:
                 if known.said:

@@ -151,7 +151,7 @@ class Inquiry:
     def _store(self, off_ms: int) -> StoreFacts:
         health = self._house.health()
         return StoreFacts(
-            ok=health.ok,
+            ok=health.ok and not health.closed,
             reason=health.reason,
             durability=health.durability,
             used=health.used_bytes / health.max_bytes if health.max_bytes else 0.0,

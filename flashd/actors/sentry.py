@@ -94,10 +94,12 @@ class StoreSentry(Actor[None]):
             say("store.health_changed", ok=health.ok, reason=health.reason)
         self.health = health
 
-    def closed(self, is_hold: bool) -> str:  # noqa: FBT001  # the shape of IntakeRules.closed
-        """Say why nothing (or no new hold) may come in now, or ""."""
+    def closed(self, is_hold: bool, pool: str = "") -> str:  # noqa: FBT001  # the shape of IntakeRules.closed
+        """Say why nothing (or no new hold) of *pool* may come in now, or ""."""
         if not self.health.ok:
             return f"nothing can be made durable now: {self.health.reason}"
+        if reason := self.health.closed.get(pool):
+            return f"nothing of pool {pool} can be made durable now: {reason}"
         if not self.health.max_bytes:
             return ""
         used = self.health.used_bytes / self.health.max_bytes

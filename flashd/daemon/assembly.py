@@ -150,7 +150,7 @@ class Assembly:
         return IntakeRules(
             since_ms=lambda: max(cut_over, self.oldest_ms()),
             route=self.router.backend_of,
-            closed=self.sentry.closed,
+            closed=functools.partial(self.sentry.closed, pool=config.pool),
             identify=None if hashed is None else functools.partial(buyer_of, hash_customer=hashed),
             moved=functools.partial(self.wake_outlets, config.pool),
             demanded=functools.partial(take_demand, self, config.pool),

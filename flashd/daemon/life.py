@@ -221,7 +221,8 @@ class Life:
 
 def summary(house: Assembly) -> str:
     """Say in one line what `systemctl status` should answer: the backlog of each backend and when it is gone."""
-    parts = [] if house.sentry.health.ok else [f"NOT READY: {house.sentry.health.reason}"]
+    health = house.sentry.health
+    parts = [] if health.ok and not health.closed else [f"NOT READY: {health.reason}"]
     for name, actor in house.backends.items():
         seen = actor.snapshot()
         eta = "away" if seen.drain_s is None else f"{seen.drain_s:.0f} s"

@@ -59,8 +59,9 @@ class Feed(Protocol):
 class StoreHealth(msgspec.Struct, frozen=True, kw_only=True):
     """What the store knows of its server."""
 
-    ok: bool
+    ok: bool  # an order of some pool could be made durable
     reason: str = ""
+    closed: dict[str, str] = {}  # pools for which none could while it could for others, and why
     durability: str = "fsync"
     server: str = ""  # "valkey 9.1.2"
     used_bytes: int = 0

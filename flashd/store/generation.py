@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,9 @@ class Met(msgspec.Struct, frozen=True):
 
     generation: str
     seen: str = ""
+
+
+_WRITING = threading.Lock()  # the watch of each primary notes from a thread of its own
 
 
 class GenerationFile:
@@ -45,8 +49,26 @@ class GenerationFile:
         Raises:
             ConfigError: The folder cannot be written.
         """
-        known = self._read()
-        known.setdefault(store, {})[pool] = met
+        with _WRITING:
+            known = self._read()
+            known.setdefault(store, {})[pool] = met
+            self._write(known, durable=durable)
+
+    def forget(self, store: str) -> list[str]:
+        """
+        Forget all that was met of a store; return the pools that were known.
+
+        Raises:
+            ConfigError: The folder cannot be written.
+        """
+        with _WRITING:
+            known = self._read()
+            pools = sorted(known.pop(store, {}))
+            if pools:
+                self._write(known, durable=True)
+        return pools
+
+    def _write(self, known: dict[str, dict[str, Met]], *, durable: bool) -> None:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fresh = self.path.with_suffix(".new")

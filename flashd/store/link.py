@@ -55,17 +55,17 @@ class LocatedLink(Heeding, Connection):
     def __init__(self, *, way: Way, **options: Any) -> None:
         self._way = way
         self._node: Node | None = None
-        self._is_left = False
+        self._is_left, self._turn = False, 0
         super().__init__(**options)
 
     async def connect(self) -> None:
         """Connect, unless it is connected to the primary of now: every command asks for this first."""
-        if self.is_connected and (self._is_left or self._way.has_left(self._node)):
+        if self.is_connected and (self._is_left or self._way.has_left(self._node, self._turn)):
             await self.disconnect(nowait=True)
         await super().connect()  # type: ignore[no-untyped-call]  # redis-py left it untyped
 
     async def _connect(self) -> None:
-        self._is_left = False
+        self._is_left, self._turn = False, self._way.turn
         self._node = node = await self._way.primary()
         self.host, self.port = node.host, node.port
         try:

@@ -209,12 +209,16 @@ class Elected:
         raise kind(f"where the primary is, nobody of {_names(witnesses)} says: {said}")
 
     async def _hear(self, node: Node) -> Chart:
+        answer = None
         try:
-            return self._read(node, await self._ask(node, self._command))
+            answer = await self._ask(node, self._command)
+            return self._read(node, answer)
         except (AuthenticationError, NoPermissionError) as error:
             raise Misplaced(f"{node} does not let us ask ({error})") from error
         except ResponseError as error:
             raise Misplaced(f"{node} does not know the question ({error})") from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise Misplaced(f"{node} said {answer!r:.100}, which is no answer") from error
 
 
 def sentinels(nodes: Sequence[Node], service: str, ask: Ask, *, timeout_s: float) -> Elected:

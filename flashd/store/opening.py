@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from flashd.config import Config, PoolConfig, StoreConfig
 from flashd.domain.order import Kind
 from flashd.errors import StoreUnavailable
-from flashd.ports import Clock
+from flashd.ports import Clock, StoreWatch
 from flashd.store.alerts import RedisAlertBook
 from flashd.store.audit import AuditReport, audit
 from flashd.store.channel_book import RedisChannelBook
@@ -40,7 +40,7 @@ from flashd.store.prices import RedisPriceBook
 from flashd.store.privacy import RedisEraser
 from flashd.store.sales import RedisSales
 from flashd.store.stockroom import RedisStockroom
-from flashd.store.watch import RedisWatch
+from flashd.store.watch import watch_over
 
 log = structlog.get_logger()
 
@@ -79,7 +79,7 @@ class Store:
     listener: Redis
     server: EmbeddedServer | None
     contract: Contract
-    watch: RedisWatch
+    watch: StoreWatch
     announcer: RedisAnnouncer
     pools: dict[str, PoolStore]
     gates: dict[str, RedisBackendGate]
@@ -157,7 +157,7 @@ async def open_store(
         listener=listener,
         server=server,
         contract=contract,
-        watch=RedisWatch(client, config.store, contract, clock),
+        watch=watch_over(client, config.store, contract, clock),
         announcer=RedisAnnouncer(client),
         pools={name: _open_pool(name, pool, client, listener, kinds, clock) for name, pool in config.pools.items()},
         gates={name: _open_gate(client, name, clock, backend_key) for name in kinds},
@@ -204,7 +204,7 @@ async def _verify(
 
 
 @asynccontextmanager
-async def _beside(config: StoreConfig, reveal: Reveal) -> AsyncIterator[Client]:
+async def beside(config: StoreConfig, reveal: Reveal) -> AsyncIterator[Client]:
     """Hand out a client beside a running daemon; an embedded server that none runs is started for as long."""
     if config.url == "embedded":
         server = EmbeddedServer(config.state_dir, durability=config.durability)
@@ -223,11 +223,11 @@ async def ask_contract(config: Config, reveal: Reveal, clock: Clock) -> Contract
         ConfigError: It is refused, or there is none yet.
         StoreUnavailable: It does not answer.
     """
-    async with _beside(config.store, reveal) as client:
+    async with beside(config.store, reveal) as client:
         return await verify(client, config.store, tuple(config.pools), clock)
 
 
 async def audit_store(config: Config, reveal: Reveal) -> dict[str, AuditReport]:
     """Return the audit of every pool, beside a running daemon or without one. Raises as above."""
-    async with _beside(config.store, reveal) as client:
+    async with beside(config.store, reveal) as client:
         return {pool: await audit(client.at(generation_key(pool)), pool) for pool in config.pools}

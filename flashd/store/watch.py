@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 
 from flashd.config import StoreConfig
 from flashd.errors import FlashdError
-from flashd.ports import Clock, StoreHealth
+from flashd.ports import Clock, StoreHealth, StoreWatch
 from flashd.store import settings
-from flashd.store.client import Client, client_at
+from flashd.store.client import Client
 from flashd.store.contract import Contract, primaries_of, read_settings
 from flashd.store.embedded import state_dir
 from flashd.store.faults import store_faults
@@ -26,6 +26,7 @@ from flashd.store.scripts import load
 log = structlog.get_logger()
 
 _RECHECK_S = 3.0  # settings, role and memory
+_PATIENCE_S = 0.8  # with one of several primaries: less than a sentry has with all of them
 _NOTE_S = 60.0  # the journal's last id goes to the generation file
 
 
@@ -42,7 +43,7 @@ class _Seen(msgspec.Struct):
 
 class RedisWatch:
     """
-    A StoreWatch: each probe writes durably in every pool, and compares which life of the store answered.
+    A StoreWatch of one primary: each probe writes durably in every pool, and compares which life of the store answered.
 
     Every few seconds it also asks for the role, the replicas, the settings and the memory again: somebody may CONFIG
     SET them, or a failover may have made the server a replica. It asks where the primary is, too: one that was cut off
@@ -55,10 +56,10 @@ class RedisWatch:
         self._contract = contract
         self._clock = clock
         self._file = GenerationFile(state_dir(config.state_dir))
-        self._primaries = primaries_of(client, contract.generations)
         self._script = load("probe")
         self._seen = _Seen(durability=contract.durability)
         self._checked_s = self._noted_s = float("-inf")
+        self.last = StoreHealth(ok=False, reason="not probed yet", durability=contract.durability)
 
     async def probe(self) -> StoreHealth:
         """Write and verify; never raises."""
@@ -70,7 +71,7 @@ class RedisWatch:
             self._checked_s = float("-inf")  # whoever answers next may be another
             reason = f"{type(error).__name__}: {error}".rstrip(": ")
         seen = self._seen
-        return StoreHealth(
+        self.last = StoreHealth(
             ok=not reason and not seen.broken,
             reason=reason or seen.reason,
             durability=seen.durability,
@@ -79,6 +80,7 @@ class RedisWatch:
             max_bytes=seen.maximum,
             run=seen.run,
         )
+        return self.last
 
     async def _probe(self) -> str:
         now_s = self._clock.monotonic_s()
@@ -92,7 +94,7 @@ class RedisWatch:
         if now_s - self._checked_s >= _RECHECK_S:
             if isinstance(self._client, Client):
                 await self._client.settle()
-            self._seen = _worst([await self._recheck(one) for one, _ in self._primaries])
+            self._seen = await self._recheck(self._client)
             self._checked_s = now_s
         if now_s - self._noted_s >= _NOTE_S:
             self._noted_s = now_s
@@ -101,7 +103,7 @@ class RedisWatch:
 
     async def _write(self, pool: str) -> tuple[str, str]:
         keys = [pool_key(pool, "probe"), generation_key(pool), pool_key(pool, "j")]
-        generation, last, _ = await self._script.call(client_at(self._client, keys[0]), keys, [])
+        generation, last, _ = await self._script.call(self._client, keys, [])
         return generation.decode(), last.decode()
 
     def _note(self, answers: Sequence[tuple[str, str]]) -> None:
@@ -132,7 +134,39 @@ class RedisWatch:
         )
 
 
-def _worst(seen: Sequence[_Seen]) -> _Seen:
-    """Return what is to be said of several primaries: the first that is broken, else the fullest."""
-    worst = max(seen, key=lambda one: (one.broken, one.used / one.maximum if one.maximum else 0.0))
-    return replace(worst, run=" ".join(dict.fromkeys(one.run for one in seen)))
+class ClusterWatch:
+    """A StoreWatch of several primaries, each with pools of its own: one that is away closes its own pools alone."""
+
+    def __init__(self, watches: Mapping[str, RedisWatch]) -> None:
+        self._watches = dict(watches)  # by pool; a primary may have several
+        self._looking: dict[RedisWatch, asyncio.Task[StoreHealth]] = {}
+
+    async def probe(self) -> StoreHealth:
+        """Look at all of them at once; who does not answer in time is away, and is not asked twice at once."""
+        for watch in set(self._watches.values()) - self._looking.keys():
+            self._looking[watch] = asyncio.create_task(watch.probe())
+        await asyncio.wait(self._looking.values(), timeout=_PATIENCE_S)
+        seen = {pool: self._heard(watch) for pool, watch in self._watches.items()}
+        self._looking = {watch: looking for watch, looking in self._looking.items() if not looking.done()}
+        closed = {pool: one.reason for pool, one in seen.items() if not one.ok}
+        fullest = max(seen.values(), key=lambda one: (one.ok, one.used_bytes / one.max_bytes if one.max_bytes else 0.0))
+        reason = "; ".join(f"pool {pool}: {why}" for pool, why in closed.items()) or fullest.reason
+        runs = " ".join(dict.fromkeys(one.run for one in seen.values()))
+        return replace(fullest, ok=len(closed) < len(seen), reason=reason, closed=closed, run=runs)
+
+    def _heard(self, watch: RedisWatch) -> StoreHealth:
+        looking = self._looking[watch]
+        if looking.done():
+            return looking.result()
+        return replace(watch.last, ok=False, reason=f"it has not answered for {_PATIENCE_S:g} s")
+
+
+def watch_over(client: Redis, config: StoreConfig, contract: Contract, clock: Clock) -> StoreWatch:
+    """Return who watches all that the pools of *contract* stand on."""
+    watches: dict[str, RedisWatch] = {}
+    primaries = primaries_of(client, contract.generations)
+    for one, pools in primaries:
+        part = replace(contract, generations={pool: contract.generations[pool] for pool in pools})
+        watch = RedisWatch(one, config, part, clock)
+        watches |= dict.fromkeys(pools, watch)
+    return ClusterWatch(watches) if len(primaries) > 1 else watches.popitem()[1]

@@ -12,6 +12,7 @@ from redis.exceptions import MovedError, RedisError
 from flashd.store.address import Node
 from flashd.store.admission import Primacy
 from flashd.store.locator import Locator
+from flashd.store.refusals import AWAY
 
 
 class Way:
@@ -36,6 +37,7 @@ class Way:
         self.locator = locator
         self.slot = slot
         self.admission = admission
+        self.turn = 0  # how often a server said that it is not the primary: connections of an earlier turn are left
         self._encrypt = encrypt
 
     async def dial(self, protocol: Callable[[], asyncio.BaseProtocol]) -> Node:
@@ -52,12 +54,13 @@ class Way:
         """Return where the primary is. Raises Unlocated."""
         return await self.locator.primary(self.slot)
 
-    def has_left(self, node: Node | None) -> bool:
-        """Say whether the primary is known to be elsewhere than *node*."""
-        return self.locator.known(self.slot) not in (None, node)
+    def has_left(self, node: Node | None, turn: int) -> bool:
+        """Say whether the primary is known to be elsewhere than *node*, which it was in that turn, or may be."""
+        return turn != self.turn or self.locator.known(self.slot) not in (None, node)
 
     def tell(self, node: Node | None, error: RedisError) -> None:
         """Learn from what became of a connection to *node*."""
+        self.turn += isinstance(error, AWAY)
         if isinstance(error, MovedError):
             host = str(error.host) or (node.host if node is not None else "")
             self.locator.note(error.slot_id, Node(host.strip("[]"), error.port))

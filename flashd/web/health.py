@@ -119,6 +119,8 @@ class Healthy:
                 output=f"{store.durability} {store.server}".strip(),
             )
         ]
+        for pool, reason in store.closed.items():
+            checks[f"pool:{pool}"] = [Check(status="warn", kind="datastore", time=now, output=reason)]
         for name, snapshot in self._doors.backends.items():
             flow = snapshot()
             checks[f"backend:{name}"] = [

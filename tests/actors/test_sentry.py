@@ -153,3 +153,10 @@ async def test_another_server_is_asked_what_it_forgot_until_it_could_be_asked(wo
     world.error, world.recollections = None, 0
     await world.clock.advance(5)
     assert world.recollections == 1
+
+
+async def test_a_primary_that_is_away_closes_its_own_pools_alone(world: World) -> None:
+    world.health = StoreHealth(ok=True, closed={"vip": "it does not answer"})
+    await world.clock.advance(1)
+    assert world.sentry.closed(False, "main") == ""
+    assert world.sentry.closed(False, "vip") == "nothing of pool vip can be made durable now: it does not answer"
