@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from typing import Any
 
 import msgspec
@@ -173,3 +176,39 @@ def test_a_table_keeps_no_token() -> None:
 def test_the_widest_scope_counts() -> None:
     assert Scope.widest(["read", "admin", "operate"]) is Scope.ADMIN
     assert Scope.widest([]) is Scope.READ
+
+
+CHANGES_NOTHING = {"audit", "test_alerts"}  # whoever asks for a test alert is named in it
+
+
+def calls_of(function: Any) -> set[str]:
+    """Names of the methods and functions that a function calls, by its source."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    names = {call.attr for call in called if isinstance(call, ast.Attribute)}
+    return names | {call.id for call in called if isinstance(call, ast.Name)}
+
+
+def reaches_the_trail(endpoint: Endpoint) -> bool:
+    """Follow a handler through the methods of its desk, and of the desks that it borrows from."""
+    desks = [endpoint.handler.__self__]  # type: ignore[attr-defined]
+    desks += [one for one in vars(desks[0]).values() if type(one).__module__.startswith("flashd.web.admin_")]
+    seen: set[str] = set()
+    todo = {endpoint.handler.__name__}
+    while todo:
+        name = todo.pop()
+        seen.add(name)
+        for desk in desks:
+            if inspect.isroutine(method := getattr(type(desk), name, None)):
+                found = calls_of(method)
+                if "changed" in found:
+                    return True
+                todo |= found - seen
+    return False
+
+
+def test_every_change_reaches_the_audit_trail(house: DoorHouse) -> None:
+    changing = [each for each in admin_endpoints(house.doors, Streams()) if each.method != "GET"]
+    assert len(changing) > 25
+    lacking = {each.name for each in changing if not reaches_the_trail(each)}
+    assert lacking == CHANGES_NOTHING
