@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import MovedError
 
@@ -16,6 +18,7 @@ from flashd.config import Secret, SecretText, StoreConfig
 from flashd.domain.event import Event
 from flashd.domain.stock import StockLevel
 from flashd.errors import ConfigError, StoreUnavailable
+from flashd.ports import StoreWatch
 from flashd.store.admission import Primacy
 from flashd.store.audit import audit
 from flashd.store.client import Client
@@ -48,52 +51,60 @@ def kind(request: pytest.FixtureRequest) -> str:
     return found
 
 
-@asynccontextmanager
-async def opened(url: str, tmp_path: Path, pools: Sequence[str], **more: Any) -> AsyncIterator[tuple[Client, Any]]:
+@dataclass
+class Opened:
     """A client whose contract holds, and its watch."""
+
+    client: Client
+    watch: StoreWatch
+    clock: FakeClock
+
+    async def back(self) -> bool:
+        """Say whether everything is open."""
+        health = await self.watch.probe()
+        return health.ok and not health.closed
+
+
+@asynccontextmanager
+async def opened(url: str, tmp_path: Path, pools: Sequence[str] = ("main",), **more: Any) -> AsyncIterator[Opened]:
     config = StoreConfig(url=url, state_dir=str(tmp_path), timeout_s=1.0, **more)
     clock = FakeClock()
     async with connect(config, reveal) as client:
         contract = await verify(client, config, pools, clock)
-        yield client, watch_over(client, config, contract, clock)
+        yield Opened(client, watch_over(client, config, contract, clock), clock)
 
 
 async def port_of(client: Any) -> int:
     return int((await client.info("server"))["tcp_port"])
 
 
+@pytest.mark.slow
 async def test_a_primary_that_sentinels_replaced_is_found_again_with_all_that_was_answered(
     kind: str, tmp_path: Path
 ) -> None:
-    async with (
-        SentinelTrio(kind, replicas=2) as trio,
-        opened(f"{trio.url}?db=0", tmp_path, ["main"], replicas=1) as (client, watch),
-    ):
-        ledger = RedisLedger(client, "main")
+    async with SentinelTrio(kind, replicas=2) as trio, opened(f"{trio.url}?db=0", tmp_path, replicas=1) as store:
+        ledger = RedisLedger(store.client, "main")
         await ledger.recount(StockLevel(sku="tee", location="main", on_hand=5))
-        health = await watch.probe()
+        health = await store.watch.probe()
         assert health.ok
         old = await trio.primary()
-        assert await port_of(client) == old.port
+        assert await port_of(store.client) == old.port
         old.kill()
         with pytest.raises(StoreUnavailable):
             await ledger.levels()
-        assert not (await watch.probe()).ok
+        assert not (await store.watch.probe()).ok
         elected = await trio.failed_over(old)
-
-        async def back() -> bool:
-            return bool((await watch.probe()).ok)
-
-        await holds(back, "the new primary is used", within_s=15)
+        await holds(store.back, "the new primary is used", within_s=15)
         assert [level.on_hand for level in await ledger.levels()] == [5]
-        assert await port_of(client) == elected.port
-        assert (await watch.probe()).run != health.run
+        assert await port_of(store.client) == elected.port
+        assert (await store.watch.probe()).run != health.run
 
 
 async def test_a_cluster_is_one_store_whose_pools_and_gates_are_each_at_home_somewhere(
     kind: str, tmp_path: Path
 ) -> None:
-    async with ClusterOfThree(kind) as cluster, opened(cluster.url, tmp_path, POOLS) as (client, watch):
+    async with ClusterOfThree(kind) as cluster, opened(cluster.url, tmp_path, POOLS) as store:
+        client = store.client
         for pool in POOLS:
             one = client.at(generation_key(pool))
             await RedisLedger(one, pool).recount(StockLevel(sku="tee", location="main", on_hand=5))
@@ -105,7 +116,7 @@ async def test_a_cluster_is_one_store_whose_pools_and_gates_are_each_at_home_som
         assert (await gate.status()).paused
         await hears_of_every_pool(client, cluster.url)
         await moves(cluster, client, "south")
-        await closes_alone(cluster, watch, "north")
+        await closes_alone(cluster, store, "north")
 
 
 async def hears_of_every_pool(client: Client, url: str) -> None:
@@ -129,12 +140,19 @@ async def hears_of_every_pool(client: Client, url: str) -> None:
 
 
 async def moves(cluster: ClusterOfThree, client: Client, pool: str) -> None:
-    """A slot moves: a script follows it, a reading is refused once, and what is open elsewhere is not touched."""
+    """A slot moves: half way nothing runs, then a script follows it, and one reading at most is refused."""
     one = client.at(generation_key(pool))
     ledger = RedisLedger(one, pool)
     source = await cluster.node_of(pool)
     to = next(node for node in cluster.nodes if node is not source)
-    assert await cluster.move_slot(slot_of(pool), to) > 0
+    slot, ids = slot_of(pool), [await node.call("CLUSTER", "MYID") for node in (source, to)]
+    await to.call("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+    await source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+    await source.call("MIGRATE", "127.0.0.1", to.port, generation_key(pool), 0, 5000)
+    with pytest.raises(StoreUnavailable, match=r"TryAgainError|AskError"):
+        await ledger.recount(StockLevel(sku="mug", location="main", on_hand=9))
+    assert await cluster.move_slot(slot, to) > 0
+    assert [level.sku for level in await levels(ledger)] == ["tee"], "what was refused half way had run"
     counted = await ledger.recount(StockLevel(sku="tee", location="main", on_hand=6))
     assert counted.on_hand == 6
     stale = 0
@@ -147,36 +165,56 @@ async def moves(cluster: ClusterOfThree, client: Client, pool: str) -> None:
     assert await port_of(one) == to.port
 
 
-async def closes_alone(cluster: ClusterOfThree, watch: Any, pool: str) -> None:
+async def levels(ledger: RedisLedger) -> list[StockLevel]:
+    """Return the counters; the first reading after a move may be refused."""
+    try:
+        return await ledger.levels()
+    except StoreUnavailable:
+        return await ledger.levels()
+
+
+async def closes_alone(cluster: ClusterOfThree, store: Opened, pool: str) -> None:
     """A server dies: its own pools are closed, and open again when it is back."""
     node = await cluster.node_of(pool)
     hit = {one for one in POOLS if await cluster.node_of(one) is node}
     assert 0 < len(hit) < len(POOLS)
     node.pause()
-    health = await watch.probe()
+    health = await store.watch.probe()
     assert (health.ok, set(health.closed)) == (True, hit)
     assert "it has not answered for 0.8 s" in health.reason
     node.resume()
-
-    async def open_again() -> bool:
-        return not (await watch.probe()).closed
-
-    await holds(open_again, "all pools are open", within_s=15)
+    await holds(store.back, "all pools are open", within_s=15)
 
 
-@asynccontextmanager
-async def sentinel_that_says(answer: bytes) -> AsyncIterator[str]:
-    """The URL of one who answers every question so."""
+class Sentinel:
+    """One who answers every question by *says*."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, says: bytes) -> None:
+        self.says = says
+        self.url = ""
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if await reader.read(1000):
-            writer.write(answer)
+            writer.write(self.says)
         await reader.read()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"sentinel://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/shop"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+
+@contextmanager
+def server_of(kind: str, **settings: str) -> Iterator[tuple[Server, int]]:
+    """A server that listens on a port."""
+    port = free_port()
+    server = Server(kind, {"bind": "127.0.0.1", "port": str(port), **settings})
     try:
-        yield f"sentinel://127.0.0.1:{server.sockets[0].getsockname()[1]}/shop"
+        yield server.start(), port
     finally:
         server.close()
 
@@ -194,49 +232,74 @@ def named(port: int) -> bytes:
     ],
 )
 async def test_sentinels_that_cannot_tell_are_a_mistake_of_the_file(answer: bytes, says: str, tmp_path: Path) -> None:
-    async with sentinel_that_says(answer) as url:
+    async with Sentinel(answer) as sentinel:
         with pytest.raises(ConfigError, match=says):
-            async with opened(url, tmp_path, ["main"]):
+            async with opened(sentinel.url, tmp_path):
                 pass
 
 
 async def test_sentinels_that_are_not_there_are_waited_for(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match=r"nobody of 127\.0\.0\.1:1 says"):
-        async with opened("sentinel://127.0.0.1:1/shop", tmp_path, ["main"]):
+        async with opened("sentinel://127.0.0.1:1/shop", tmp_path):
             pass
 
 
-async def test_a_server_that_stands_alone_is_no_cluster_and_one_of_a_cluster_is_no_store_by_itself(
-    kind: str, tmp_path: Path
-) -> None:
-    alone = await ClusterOfThree(kind)._node(kind, 0).start()
-    try:
-        with pytest.raises(ConfigError, match=r"is part of a Cluster.*cluster://"):
-            async with opened(f"redis://{alone.address}", tmp_path, ["main"]):
-                pass
-    finally:
-        await alone.close()
+async def test_one_server_of_a_cluster_is_no_store_by_itself(kind: str, tmp_path: Path) -> None:
+    alone = server_of(kind, **{"cluster-enabled": "yes"})
+    with alone as (_, port), pytest.raises(ConfigError, match=r"is part of a Cluster.*cluster://"):
+        async with opened(f"redis://127.0.0.1:{port}", tmp_path):
+            pass
+
+
+async def test_a_server_that_stands_alone_is_no_cluster(kind: str, tmp_path: Path) -> None:
+    with server_of(kind) as (_, port), pytest.raises(ConfigError, match="cluster support disabled"):
+        async with opened(f"cluster://127.0.0.1:{port}", tmp_path):
+            pass
 
 
 async def test_a_server_that_does_not_lead_is_refused_on_every_connection_though_a_sentinel_names_it(
     kind: str, tmp_path: Path
 ) -> None:
-    port = free_port()
-    server = Server(kind, {"bind": "127.0.0.1", "port": str(port)}).start()
-    try:
-        async with sentinel_that_says(named(port)) as url, opened(url, tmp_path, ["main"]) as (client, watch):
-            assert (await watch.probe()).ok
-            assert client.wire is not None
-            await client.replicaof("127.0.0.1", 1)
-            assert "READONLY" in (await watch.probe()).reason
+    with server_of(kind) as (_, port):
+        async with Sentinel(named(port)) as sentinel, opened(sentinel.url, tmp_path) as store:
+            assert (await store.watch.probe()).ok
+            assert store.client.wire is not None
+            await store.client.replicaof("127.0.0.1", 1)
+            assert "READONLY" in (await store.watch.probe()).reason
             refused = "is refused: the server's role is slave"
             with pytest.raises(RedisConnectionError, match=refused):
-                await client.wire.call("PING")
+                await store.client.wire.call("PING")
             with pytest.raises(RedisConnectionError, match=refused):
-                await client.ping()
-            assert refused in (await watch.probe()).reason
-    finally:
-        server.close()
+                await store.client.ping()
+            assert refused in (await store.watch.probe()).reason
+
+
+async def test_a_primary_that_was_deposed_behind_its_back_is_left_and_a_stranger_is_not_believed(
+    kind: str, tmp_path: Path
+) -> None:
+    with server_of(kind) as (_, deposed), server_of(kind) as (heir, port), server_of(kind) as (_, stranger):
+        async with Sentinel(named(deposed)) as sentinel, opened(sentinel.url, tmp_path) as store:
+            assert (await store.watch.probe()).ok
+            sentinel.says = named(stranger)
+            await store.clock.advance(5)
+            assert "never was a replica of this store" in (await store.watch.probe()).reason
+            sentinel.says = named(deposed)
+            assert (await store.watch.probe()).ok
+            async with connect(StoreConfig(url=heir.url), reveal) as there:
+                await there.replicaof("127.0.0.1", str(deposed))
+                await holds(lambda: followed(there), "the heir has all")
+                await there.replicaof("NO", "ONE")
+            sentinel.says = named(port)
+            assert await port_of(store.client) == deposed, "it was left before anybody asked"
+            await store.clock.advance(5)
+            assert (await store.watch.probe()).ok
+            assert store.client.wire is not None
+            assert f"tcp_port:{port}\r\n".encode() in await store.client.wire.call("INFO", "server")
+            assert await port_of(store.client) == port
+
+
+async def followed(client: Redis) -> bool:
+    return bool((await client.info("replication"))["master_link_status"] == "up")
 
 
 def test_who_was_elected_must_keep_what_the_contract_asks_and_know_the_pools() -> None:
