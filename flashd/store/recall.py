@@ -17,7 +17,7 @@ from flashd.domain.order import AcceptCode, Accepted, Incoming, OrderRef
 from flashd.store.faults import store_faults
 from flashd.store.keys import order_key
 
-KEPT = 50_000  # orders: at 500 a second, what came in the last 100 seconds
+KEPT = 100_000  # orders at most, and never less than half of it: at 500 a second, those of the last 100 seconds
 _AT_ONCE = 500
 _DURABLE = frozenset({AcceptCode.ACCEPTED, AcceptCode.UPDATED, AcceptCode.REPEAT, AcceptCode.LATER})
 
@@ -35,19 +35,20 @@ class Recall:
         self.forgotten = 0
         self._pool = pool
         self._kept = kept
-        self._known: dict[tuple[str, str], None] = {}
+        self._young: set[tuple[str, str]] = set()
+        self._old: set[tuple[str, str]] = set()  # half of what is kept goes at once: a hot path has no time for more
 
     def note(self, orders: Sequence[Incoming], answers: Iterable[Accepted]) -> None:
         """Remember which of *orders* are durable now."""
-        known = self._known
+        young, old = self._young, self._old
         for incoming, accepted in zip(orders, answers, strict=True):
-            name = (incoming.order.channel, incoming.order.id)
-            if accepted.code is AcceptCode.ACCEPTED and name in known:
-                self._tell(name)
             if accepted.code in _DURABLE:
-                known[name] = None
-        while len(known) > self._kept:
-            del known[next(iter(known))]
+                name = (incoming.order.channel, incoming.order.id)
+                if accepted.code is AcceptCode.ACCEPTED and (name in young or name in old):
+                    self._tell(name)
+                young.add(name)
+        if len(young) > self._kept // 2:
+            self._young, self._old = set(), young
 
     def total(self) -> int:
         """Return how many were forgotten since the process began."""
@@ -60,7 +61,7 @@ class Recall:
         Raises:
             StoreUnavailable: Those not looked up yet are still remembered; ask again.
         """
-        names, gone = list(self._known), 0
+        names, gone = [*(self._old - self._young), *self._young], 0
         for begin in range(0, len(names), _AT_ONCE):
             asked = names[begin : begin + _AT_ONCE]
             with store_faults("recall"):
@@ -69,8 +70,9 @@ class Recall:
                         pipe.exists(order_key(self._pool, OrderRef(channel, order_id)))
                     found: list[Any] = await pipe.execute()
             for name, there in zip(asked, found, strict=True):
-                if not there and name in self._known:
-                    del self._known[name]
+                if not there and (name in self._young or name in self._old):
+                    self._young.discard(name)
+                    self._old.discard(name)
                     self._tell(name)
                     gone += 1
         return gone

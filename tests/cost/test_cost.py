@@ -118,7 +118,7 @@ class Bound:
 
 @pytest.mark.parametrize(
     "bound",
-    [Bound(native_order, 107.0), Bound(shopify_order, 149.0), Bound(native_hold, 100.0)],
+    [Bound(native_order, 92.0), Bound(shopify_order, 114.0), Bound(native_hold, 91.0)],
     ids=["native order", "Shopify order", "hold"],
 )
 def test_an_order_costs_no_more_calls_than_it_did(valkey: Server, bound: Bound) -> None:

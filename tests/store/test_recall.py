@@ -45,13 +45,14 @@ async def test_an_order_that_comes_again_and_is_new_was_forgotten(client: Redis)
 
 
 def test_only_the_newest_are_remembered_and_only_what_is_durable() -> None:
-    recall = Recall("main", kept=2)
-    orders = [make_incoming(order_id=str(number)) for number in range(4)]
+    recall = Recall("main", kept=4)
+    orders = [make_incoming(order_id=str(number)) for number in range(8)]
     refused = Accepted(AcceptCode.UNKNOWN_SKU, OrderState.IGNORED)
-    recall.note(orders, [NEW, NEW, NEW, refused])
-    recall.note([orders[0], orders[3]], [NEW, NEW])
-    assert recall.forgotten == 0
-    recall.note([orders[2]], [NEW])
-    assert recall.forgotten == 0  # the third had to make room for them
-    recall.note([orders[3]], [NEW])
+    recall.note([*orders[:3], orders[7]], [NEW, NEW, NEW, refused])
+    recall.note([orders[7]], [NEW])
+    assert recall.forgotten == 0  # it was refused before
+    recall.note(orders[3:6], [NEW] * 3)
+    recall.note([orders[0]], [NEW])
+    assert recall.forgotten == 0  # the first had to make room for them
+    recall.note([orders[4]], [NEW])
     assert recall.forgotten == 1
