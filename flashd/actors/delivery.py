@@ -33,6 +33,7 @@ from flashd.domain.delivery import (
     Sunk,
     Unknown,
 )
+from flashd.domain.order import OrderRef
 from flashd.domain.rate import SLACK_US
 from flashd.domain.verdict import DoubtRules, judge_finding, judge_outcome
 from flashd.errors import StoreUnavailable
@@ -40,6 +41,7 @@ from flashd.ports import Backend, BackendGate, BatchingBackend, Clock, Outbox
 from flashd.ports.departure import MomentPassedError, before_departure
 from flashd.runtime.deadline import Deadlines
 
+ASKED_KEPT = 100_000  # items that were asked for before they are sent; one that is forgotten is asked for again
 DROP_AGE_S = 0.5  # a drop that old is thrown away
 LATELY_S = 10.0
 _WRITE_US = 2_000  # what may lie between the last question and the write, in a busy process
@@ -79,6 +81,8 @@ class Courier:
         self._rules = rules
         self._hand = hand
         self._deadlines = Deadlines(clock=clock)
+        self._asked: dict[tuple[str, OrderRef], None] = {}
+        self._asked_why = ""
         self.observe: Observe = lambda _outcomes, _seconds: None
         self._guard = SpacingGuard()  # of what is let go
         self._door = SpacingGuard()  # of what is written, by those that ask: `flashd.ports.departure`
@@ -97,6 +101,8 @@ class Courier:
 
     async def carry(self, flight: Flight) -> None:
         """Wait for the moment, send or look up, conclude for each item, and hand it on to be settled."""
+        if not flight.is_lookup and self._tempo.gate.asks_first and not self._ask_first(flight):
+            return None
         if await self._moment(flight):
             before_departure(functools.partial(self._leave, flight))
             try:
@@ -107,6 +113,30 @@ class Courier:
             for parcel in flight.parcels:
                 self._conclude(flight, parcel, late(parcel.delivery, "its moment passed"))
         return None
+
+    def _ask_first(self, flight: Flight) -> bool:
+        """
+        Leave in doubt, unsent, what was not asked for yet; say whether something is left to be sent.
+
+        The store may have forgotten that it was sent (a backup was restored), so it is looked up as any doubt is; sent
+        is what was proven absent. What was asked for is this process's memory: lost, it is asked for again.
+        """
+        if self._asked_why != self._tempo.gate.asks_first:  # another backup was restored: nothing is known any more
+            self._asked.clear()
+            self._asked_why = self._tempo.gate.asks_first
+        ready: list[Parcel] = []
+        for parcel in flight.parcels:
+            key = parcel.outbox.pool, parcel.delivery.ref
+            if key in self._asked:
+                ready.append(parcel)
+                continue
+            while len(self._asked) >= ASKED_KEPT:
+                del self._asked[next(iter(self._asked))]
+            self._asked[key] = None
+            said = Doubtful("not sent: the backend is asked first")
+            self._conclude(flight, parcel, judge_outcome(said, parcel.delivery, self._rules(), wait_ms=0))
+        flight.parcels = tuple(ready) or flight.parcels
+        return bool(ready)
 
     def conclude_without_looking(self, flight: Flight) -> None:
         """Settle items in doubt where the backend has no look-up: no request, no drop."""

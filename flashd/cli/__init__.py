@@ -29,6 +29,7 @@ _COMMANDS = {
     "alerts": "flashd.cli.alerts:alerts",
     "events": "flashd.cli.watch:events",
     "audit": "flashd.cli.audit:audit",
+    "adopt": "flashd.cli.adopt:adopt",
     "send-test": "flashd.cli.send_test:send_test",
 }
 

@@ -36,12 +36,15 @@ COLUMNS = ("BACKEND", "STATE", "#RATE", "#QUEUED", "#FLIGHT", "#DOUBT", "#DRAINE
 def _state(one: dict[str, Any]) -> str:
     if one["gate"]["paused"]:
         return "paused"
+    if one["gate"].get("asks_first"):
+        return "asks first"
     return {"open": "away", "slow": "starting slowly"}.get(one["flow"]["circuit"], "flowing")
 
 
 def _remark(one: dict[str, Any]) -> str:
     """Say why it is paused, else the last error."""
-    said: str = one["gate"]["reason"] if one["gate"]["paused"] else one["flow"]["last_error"]
+    gate = one["gate"]
+    said: str = gate["reason"] if gate["paused"] else gate.get("asks_first") or one["flow"]["last_error"]
     return said
 
 
@@ -94,3 +97,20 @@ def rate(admin: AdminClient, name: str, rate: str) -> None:
     wanted = "" if rate == "default" else rate
     admin.call("POST", f"/admin/v1/backends/{quote(name, safe='')}/rate", {"rate": wanted})
     say(f"{name}: {wanted or 'the configured rate'}")
+
+
+@backend.command("ask-first")
+@click.argument("name")
+@click.option("--reason", help="Stands in the status and in the audit trail.")
+@click.option("--off", is_flag=True, help="Send again without asking.")
+@remote
+def ask_first(admin: AdminClient, name: str, reason: str | None, *, off: bool) -> None:
+    """
+    Look every order up at NAME before it is sent, for the store may have forgotten that it was: see docs/operations.md.
+
+    Each order takes a settling time and two look-ups more until this is taken away.
+    """
+    if off == bool(reason):
+        raise click.UsageError("say --reason TEXT, or --off")
+    admin.call("POST", f"/admin/v1/backends/{quote(name, safe='')}/ask-first", {"reason": reason or ""})
+    say(f"{name}: sent without asking" if off else f"{name} is asked before anything is sent")

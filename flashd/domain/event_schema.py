@@ -107,6 +107,10 @@ KINDS: dict[str, Fact] = {
     "backend.came_back": Fact("A backend answers again.", ("backend",)),
     "backend.paused": Fact("A human paused a backend.", ("backend", "by", "before", "after")),
     "backend.resumed": Fact("A human let a backend go on.", ("backend", "by", "before", "after")),
+    "backend.asked_first": Fact(
+        "A human had a backend asked for each order before that is sent, or ended that.",
+        ("backend", "by", "before", "after"),
+    ),
     "backend.rate_set": Fact("A human changed a backend's rate.", ("backend", "by", "before", "after")),
     "alert.raised": Fact("A human must see to something.", _ALERT),
     "alert.cleared": Fact("It is over.", _ALERT),

@@ -89,8 +89,16 @@ class BackendGate(Protocol):
     async def set_rate(self, rate: str, *, by: str) -> None:
         """Override the configured rate for all processes; "" takes the override away."""
 
+    async def ask_first(self, reason: str, *, by: str) -> None:
+        """
+        Have the backend asked for each order before that is sent: the store may have forgotten that it was sent.
+
+        Args:
+            reason: Why; "" ends it.
+        """
+
     async def status(self) -> GateStatus:
-        """Return leader, epoch, pause and rate override."""
+        """Return leader, epoch, pause, rate override, and whether it is asked first."""
 
 
 class GateStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,3 +111,4 @@ class GateStatus(msgspec.Struct, frozen=True, kw_only=True):
     until_ms: int = 0  # by Retry-After or an outage
     reason: str = ""
     rate: str = ""  # the override
+    asks_first: str = ""  # why nothing is sent that was not looked up before; "": it is

@@ -224,7 +224,7 @@ async def _enroll(client: Redis, file: GenerationFile, store: str, pool: str, *,
     keys = [generation_key(pool), pool_key(pool, "j"), pool_key(pool, "stock")]
     answer = await load("enroll").call(client, keys, [SCHEMA, str(uuid.uuid4()), met.generation if met else ""])
     code, schema, generation, last = (bytes(part).decode() for part in answer)
-    forget = f"if that loss is accepted, forget the old store: rm {file.path}"
+    forget = "if that loss is accepted: flashd adopt (docs/operations.md)"
     if code == "emptied":
         raise ConfigError(
             f"pool {pool!r} is gone from {store}: the store was emptied, or is another one. Mend: restore its "

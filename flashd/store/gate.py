@@ -29,8 +29,8 @@ class RedisBackendGate:
         self.backend = backend
         self._client = client
         self._clock = clock
-        self._lease, self._epoch, self._tat, self._pause, self._rate = (
-            key(backend, name) for name in ("lease", "epoch", "tat", "pause", "rate")
+        self._lease, self._epoch, self._tat, self._pause, self._rate, self._first = (
+            key(backend, name) for name in ("lease", "epoch", "tat", "pause", "rate", "first")
         )
 
     async def lead(self, owner: str, ttl_ms: int) -> int | None:
@@ -70,10 +70,15 @@ class RedisBackendGate:
         with store_faults("set_rate"):
             await (self._client.set(self._rate, rate) if rate else self._client.delete(self._rate))
 
+    async def ask_first(self, reason: str, *, by: str) -> None:  # noqa: ARG002  # as above
+        """Have it asked for each order before that is sent, in all processes; "" takes that away."""
+        with store_faults("ask_first"):
+            await (self._client.set(self._first, reason) if reason else self._client.delete(self._first))
+
     async def status(self) -> GateStatus:
-        """Return leader, epoch, pause and rate override."""
-        keys = [self._lease, self._epoch, self._pause, self._rate]
-        leader, epoch, paused, left_ms, reason, rate = await self._call("gate", keys, [])
+        """Return leader, epoch, pause, rate override, and whether it is asked first."""
+        keys = [self._lease, self._epoch, self._pause, self._rate, self._first]
+        leader, epoch, paused, left_ms, reason, rate, first = await self._call("gate", keys, [])
         return GateStatus(
             backend=self.backend,
             leader=leader.decode(),
@@ -82,6 +87,7 @@ class RedisBackendGate:
             until_ms=self._clock.now_ms() + int(left_ms) if left_ms else 0,
             reason=reason.decode(),
             rate=rate.decode(),
+            asks_first=first.decode(),
         )
 
     async def _call(self, name: str, keys: list[str], arguments: Sequence[str | int]) -> Any:

@@ -85,7 +85,7 @@ def order_key(pool: str, ref: OrderRef) -> str:
 
 
 def backend_key(backend: str, name: str) -> str:
-    """Return the key *name* of *backend*: lease, epoch, tat, pause or rate."""
+    """Return the key *name* of *backend*: lease, epoch, tat, pause, rate or first (why it is asked first)."""
     return f"fd:{{b:{backend}}}:{name}"
 
 

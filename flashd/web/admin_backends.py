@@ -32,6 +32,12 @@ class NewRate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rate: str
 
 
+class AskFirst(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why the backend is asked for each order before that is sent; "" ends it."""
+
+    reason: Annotated[str, Meta(max_length=200)]
+
+
 class BackendView(msgspec.Struct, frozen=True, kw_only=True):
     """How one backend does, and what all processes agreed on about it."""
 
@@ -89,6 +95,16 @@ class AdminBackends:
             verb("pause", "Let nothing out", Pause),
             verb("resume", "Let it flow again", None),
             verb("rate", "Override the configured rate for all processes", NewRate),
+            Endpoint(
+                method="POST",
+                path=f"{one}/ask-first",
+                name="ask_backend_first",
+                summary="Look every order up before it is sent: the store may have forgotten that it was",
+                handler=self.ask_first,
+                scope=Scope.OPERATE,
+                takes=AskFirst,
+                answers={200: BackendView},
+            ),
         ]
 
     async def list_(self, _: web.Request) -> web.Response:
@@ -132,6 +148,14 @@ class AdminBackends:
         before = await gate.status()
         await gate.set_rate(wish.rate, by=self._desk.caller(request).name)
         return await self._changed(request, "backend.rate_set", name, gate, before)
+
+    async def ask_first(self, request: web.Request) -> web.Response:
+        """Have it asked before anything is sent, or no longer."""
+        wish = await self._desk.read(request, AskFirst)
+        name, gate = self._gate(request)
+        before = await gate.status()
+        await gate.ask_first(wish.reason, by=self._desk.caller(request).name)
+        return await self._changed(request, "backend.asked_first", name, gate, before)
 
     def _gate(self, request: web.Request) -> tuple[str, BackendGate]:
         name = request.match_info["name"]

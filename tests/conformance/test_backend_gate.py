@@ -149,3 +149,13 @@ async def test_the_override_is_told_to_all(bench: Bench) -> None:
         await bench.gate.set_rate("fast", by="ada")
     await bench.gate.set_rate("", by="ada")
     assert (await bench.gate.status()).rate == ""
+
+
+async def test_a_backend_is_asked_first_until_that_is_taken_away_and_a_resume_does_not(bench: Bench) -> None:
+    assert (await bench.gate.status()).asks_first == ""
+    await bench.gate.ask_first("a backup was restored", by="ada")
+    await bench.gate.pause(reason="month end", by="ada")
+    await bench.gate.resume(by="ada")
+    assert (await bench.gate.status()).asks_first == "a backup was restored"
+    await bench.gate.ask_first("", by="ada")
+    assert (await bench.gate.status()).asks_first == ""

@@ -25,6 +25,7 @@ class FakeGate:
     until_ms: int = 0
     why: str = ""
     rate: str = ""
+    first: str = ""
     down: bool = False
     drops: int = 0
 
@@ -68,6 +69,10 @@ class FakeGate:
         self._begin()
         self.rate = rate
 
+    async def ask_first(self, reason: str, *, by: str) -> None:
+        self._begin()
+        self.first = reason
+
     async def status(self) -> GateStatus:
         self._begin()
         now = self.clock.now_ms()
@@ -80,6 +85,7 @@ class FakeGate:
             until_ms=self.until_ms if waits else 0,
             reason=self.human or (self.why if waits else ""),
             rate=self.rate,
+            asks_first=self.first,
         )
 
     def _begin(self) -> None:

@@ -8,11 +8,13 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from flashd.config import Secret, SecretText, StoreConfig
+from flashd.config import BackendConfig, Config, PoolConfig, Secret, SecretText, StoreConfig
 from flashd.errors import ConfigError, StoreUnavailable
 from flashd.store import settings
+from flashd.store.adoption import adopt
 from flashd.store.connection import connect
 from flashd.store.contract import Contract, verify
+from flashd.store.gate import RedisBackendGate
 from flashd.store.keys import generation_key
 from flashd.store.scripts import load
 from flashd.store.watch import RedisWatch
@@ -178,9 +180,23 @@ async def test_an_emptied_store_is_refused_until_the_loss_is_accepted(
     await client.flushall()
     with pytest.raises(ConfigError, match="was emptied") as caught:
         await verify(client, config, ["main"], clock)
-    mend = str(caught.value).rpartition("rm ")[2]
-    Path(mend).unlink()  # noqa: ASYNC240  # as the operator does it
+    assert "flashd adopt" in str(caught.value)
+    backends = {"erp": BackendConfig(kind="http", rate="1/s")}
+    done = await adopt(Config(store=config, backends=backends, pools={"main": PoolConfig()}), reveal, clock)
+    assert (done.backends, done.forgotten) == (("erp",), ("main",))
     await verify(client, config, ["main"], clock)
+    assert (await RedisBackendGate(client, "erp", clock).status()).asks_first.startswith("the store was adopted at ")
+    assert (
+        await adopt(Config(store=config, backends=backends, pools={"main": PoolConfig()}), reveal, clock)
+    ).backends == ("erp",)
+
+
+async def test_backends_that_are_no_longer_configured_are_asked_first_as_well(
+    client: Redis, config: StoreConfig, clock: FakeClock
+) -> None:
+    await verify(client, config, ["main"], clock)
+    await client.hset(generation_key("main"), "backends", "gone erp")
+    assert (await adopt(Config(store=config, pools={"main": PoolConfig()}), reveal, clock)).backends == ("erp", "gone")
 
 
 async def test_another_store_under_the_same_address_is_refused(

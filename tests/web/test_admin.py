@@ -331,6 +331,12 @@ async def test_a_backend_is_paused_resumed_and_given_a_rate(admin: Served, house
     for wrong in ("5", "0/s", "fast"):
         assert (await admin.call("POST", one + "/rate", json={"rate": wrong}, token=OPERATE)).status == 400
     assert [change.what for change in house.changes] == ["backend.paused", "backend.resumed", "backend.rate_set"]
+    first = await admin.call("POST", one + "/ask-first", json={"reason": "a backup was restored"}, token=OPERATE)
+    assert first.json["gate"]["asks_first"] == "a backup was restored"
+    assert (house.changes[-1].what, house.changes[-1].after.asks_first) == (
+        "backend.asked_first",
+        "a backup was restored",
+    )
     assert house.changes[0].before.paused is False
     assert house.changes[0].after.paused is True
     for method, path in (("GET", ""), ("POST", "/resume")):

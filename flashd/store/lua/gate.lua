@@ -3,7 +3,8 @@
 -- KEYS[2] epoch STRING the last one given
 -- KEYS[3] pause HASH h: a human's reason; u: until ms; x: why
 -- KEYS[4] rate STRING the override
--- RETURNS {leader, epoch, paused (0 or 1), ms until it flows again, reason, rate}
+-- KEYS[5] first STRING why it is asked before anything is sent to it
+-- RETURNS {leader, epoch, paused (0 or 1), ms until it flows again, reason, rate, why it is asked first}
 -- KEEPS everything: it only reads
 -- CLOCK server
 
@@ -18,4 +19,5 @@ local reason = pause[1] or (left > 0 and pause[3]) or ''
 return {
   (tonumber(until_ms) or 0) > now_ms and owner or '', redis.call('GET', KEYS[2]) or '0', pause[1] and 1 or 0, left,
   reason, redis.call('GET', KEYS[4]) or '',
+  redis.call('GET', KEYS[5]) or '',
 }
