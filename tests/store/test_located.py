@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -30,7 +32,7 @@ from flashd.store.keys import backend_key, generation_key
 from flashd.store.ledger import RedisLedger
 from flashd.store.watch import watch_over
 from tests.deployments.cluster import ClusterOfThree, slot_of
-from tests.deployments.node import holds
+from tests.deployments.node import Node, holds
 from tests.deployments.sentinel import SentinelTrio
 from tests.e2e.process import free_port
 from tests.fakes.clock import FakeClock
@@ -212,7 +214,7 @@ class Sentinel:
 def server_of(kind: str, **settings: str) -> Iterator[tuple[Server, int]]:
     """A server that listens on a port."""
     port = free_port()
-    server = Server(kind, {"bind": "127.0.0.1", "port": str(port), **settings})
+    server = Server(kind, {"bind": "127.0.0.1", "port": str(port), "repl-diskless-sync-delay": "0", **settings})
     try:
         yield server.start(), port
     finally:
@@ -236,6 +238,67 @@ async def test_sentinels_that_cannot_tell_are_a_mistake_of_the_file(answer: byte
         with pytest.raises(ConfigError, match=says):
             async with opened(sentinel.url, tmp_path):
                 pass
+
+
+async def test_the_sentinels_have_a_login_of_their_own_that_may_ask_one_question_alone(
+    kind: str, tmp_path: Path
+) -> None:
+    with server_of(kind) as (_, port):
+        sentinel = Node(kind, tmp_path / "sentinel", arguments=("--sentinel",))
+        sentinel.settings = {
+            "sentinel monitor shop": f"127.0.0.1 {port} 1",
+            "user asker": "on >sesame -@all +auth +sentinel|get-master-addr-by-name",
+        }
+        await sentinel.start()
+        login: dict[str, Any] = {"sentinel_username": "asker", "sentinel_password": Secret(env="sesame")}
+        try:
+            async with opened(f"sentinel://{sentinel.address}/shop", tmp_path, **login) as store:
+                assert (await store.watch.probe()).ok
+            login["sentinel_password"] = Secret(env="opensesame")
+            with pytest.raises(ConfigError, match="sentinel_username and sentinel_password") as caught:
+                async with opened(f"sentinel://{sentinel.address}/shop", tmp_path, **login):
+                    pass
+            assert "opensesame" not in str(caught.value)
+        finally:
+            await sentinel.close()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for 127.0.0.1 that signs itself, and its key beside it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    path = tmp_path / "cert.pem"
+    request = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=flashd"
+    files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(tmp_path / "key.pem"), "-out", str(path)]
+    subprocess.run([*request.split(), *files], check=True, capture_output=True)
+    return path
+
+
+async def is_up(ask: Any) -> bool:
+    return b"cluster_state:ok" in await ask("CLUSTER", "INFO")
+
+
+async def test_a_cluster_is_asked_and_used_over_tls(certificate: Path, tmp_path: Path) -> None:
+    if find_server("redis7") is None:
+        pytest.skip(missing("redis7"))
+    port = free_port()
+    settings = {"tls-port": str(port), "bind": "127.0.0.1", "tls-auth-clients": "no", "tls-cluster": "yes"}
+    settings |= {"cluster-enabled": "yes", "tls-ca-cert-file": str(certificate)}
+    settings |= {"tls-cert-file": str(certificate), "tls-key-file": str(certificate.with_name("key.pem"))}
+    server = Server("redis7", settings).start()
+    try:
+        async with connect(StoreConfig(url=server.url), reveal) as admin:
+            ask: Any = admin.execute_command
+            await ask("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+            await holds(lambda: is_up(ask), "the Cluster is up")
+        async with opened(f"cluster://127.0.0.1:{port}", tmp_path, POOLS[:2], ca_file=str(certificate)) as store:
+            assert (await store.watch.probe()).ok
+        with pytest.raises(StoreUnavailable, match="CERTIFICATE_VERIFY_FAILED"):
+            async with opened(f"cluster://127.0.0.1:{port}?tls=true", tmp_path):
+                pass
+    finally:
+        server.close()
 
 
 async def test_sentinels_that_are_not_there_are_waited_for(tmp_path: Path) -> None:
