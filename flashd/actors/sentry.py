@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import structlog
 from msgspec.structs import replace
@@ -21,11 +22,19 @@ PATIENCE_S = 1.0  # a probe that takes longer: nobody is let in to wait behind i
 log = structlog.get_logger()
 
 
+class Recollect(Protocol):
+    """Raises Transient where it must be asked again."""
+
+    async def __call__(self, *, again: bool) -> None:
+        """Look everywhere, or *again* where no answer came."""
+        ...
+
+
 async def _nothing_to_revive() -> bool:
     return False
 
 
-async def _nothing_to_recollect() -> None:
+async def _nothing_to_recollect(*, again: bool) -> None:  # noqa: ARG001  # the shape of Recollect
     return None
 
 
@@ -35,7 +44,8 @@ class StoreSentry(Actor[None]):
 
     Args:
         revive: Starts an embedded server again that died; says whether it had to.
-        recollect: Looks for what was acknowledged and is gone, after another server took the place of the one before.
+        recollect: Looks for what was acknowledged and is gone, after another server took the place of the one before;
+            *again* where a part of the store did not answer the last time.
     """
 
     def __init__(
@@ -45,7 +55,7 @@ class StoreSentry(Actor[None]):
         clock: Clock,
         interval_s: float = 1.0,
         revive: Callable[[], Awaitable[bool]] = _nothing_to_revive,
-        recollect: Callable[[], Awaitable[None]] = _nothing_to_recollect,
+        recollect: Recollect = _nothing_to_recollect,
     ) -> None:
         super().__init__("store sentry", clock=clock, mailbox_size=4)
         self.health = StoreHealth(ok=False, reason="not probed yet")
@@ -53,7 +63,7 @@ class StoreSentry(Actor[None]):
         self._interval_s = interval_s
         self._revive = revive
         self._recollect = recollect
-        self._run = ""
+        self._run = self._met = ""
 
     async def on_start(self) -> None:
         """Probe once before anybody is let in, then go on."""
@@ -70,9 +80,11 @@ class StoreSentry(Actor[None]):
 
     async def _meet(self, run: str) -> None:
         if self._run:
-            log.warning("store.changed", server=self.health.server, run=run, before=self._run)
+            again, self._met = run == self._met, run
+            if not again:
+                log.warning("store.changed", server=self.health.server, run=run, before=self._run)
             try:
-                await self._recollect()
+                await self._recollect(again=again)
             except Transient as error:  # asked again with the next look
                 log.warning("store.not_recollected", reason=str(error))
                 return

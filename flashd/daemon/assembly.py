@@ -34,7 +34,7 @@ from flashd.daemon.terms import terms_in
 from flashd.domain.identity import buyer_of, customer_hash
 from flashd.domain.order import Kind, Order
 from flashd.domain.routing import Choice, Route, choose
-from flashd.errors import Busy
+from flashd.errors import Busy, StoreUnavailable
 from flashd.ports import Backend, ChannelApi, Clock, Messenger
 from flashd.store.opening import PoolStore, Store
 from flashd.web.metrics import Metrics
@@ -106,6 +106,7 @@ class Assembly:
     counters: dict[str, Counter] = field(default_factory=dict)  # of backends that tell their stock
     backends: dict[str, BackendActor] = field(default_factory=dict)
     reapers: dict[str, Reaper] = field(default_factory=dict)
+    unasked: set[str] = field(default_factory=set)  # pools that may have forgotten something
 
     def wake(self, backend: str) -> None:
         """Tell a backend's actor that there is work; a lost word only delays."""
@@ -130,17 +131,26 @@ class Assembly:
         self.sale_clocks[pool].wake()
         self.wake_outlets(pool)
 
-    async def recollect(self) -> None:
+    async def recollect(self, *, again: bool) -> None:
         """
         Look for what was acknowledged and is gone, and have every shop asked again that can be.
 
         Raises:
-            StoreUnavailable: Ask again.
+            StoreUnavailable: Not all pools could be asked: the others are, *again*.
         """
-        for outlet in self.outlets.values():
-            outlet.look_back()
-        for pool in self.store.pools.values():
-            await pool.ledger.recollect()
+        if not again:
+            self.unasked = set(self.store.pools)
+            for outlet in self.outlets.values():
+                outlet.look_back()
+        fault: StoreUnavailable | None = None
+        for name in sorted(self.unasked):
+            try:
+                await self.store.pools[name].ledger.recollect()
+                self.unasked.discard(name)
+            except StoreUnavailable as error:
+                fault = error
+        if fault is not None:
+            raise fault
 
     def rules_of(self, config: ChannelConfig) -> IntakeRules:
         """Return what a channel's intake goes by. Raises ConfigError."""
