@@ -140,8 +140,16 @@ class ClusterOfThree:
 
         return await holds(taken, f"another node than {dead.address} has the keys of {tag}", within_s)
 
-    async def move_slot(self, slot: int, to: Node, *, batch: int = 20) -> int:
-        """Move *slot* and its keys by hand, as a resharding does, *batch* keys at a time; return how many went."""
+    async def move_slot(self, slot: int, to: Node, *, batch: int = 20, pause_s: float = 0.0) -> int:
+        """
+        Move *slot* and its keys by hand, as a resharding does; return how many went.
+
+        Args:
+            slot: Which.
+            to: Its new primary.
+            batch: So many keys at a time,
+            pause_s: and so long a rest behind them, while half of the keys are here and half are there.
+        """
         source = await self.owner(slot)
         if source is to:
             return 0
@@ -151,6 +159,7 @@ class ClusterOfThree:
         while keys := await source.call("CLUSTER", "GETKEYSINSLOT", slot, batch):
             await source.call("MIGRATE", "127.0.0.1", to.port, "", 0, 5000, "KEYS", *keys)
             moved += len(keys)
+            await asyncio.sleep(pause_s)
         for node in (to, source, *self.nodes):  # the new owner first: whoever asks is never sent in a circle
             if node.is_running and (await node.call("ROLE"))[0] == "master":
                 await node.call("CLUSTER", "SETSLOT", slot, "NODE", self._ids[to.port])

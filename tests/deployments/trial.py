@@ -12,6 +12,7 @@ import http.client
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -227,6 +228,14 @@ class Trial:
     def is_selling(self) -> bool:
         """Whether the sellers still begin new orders."""
         return time.time() < self._began_s + self.terms.seconds
+
+    def delivered(self, since_s: float, until_s: float) -> Counter[str]:
+        """Return how many orders of each pool first reached the backend in that time."""
+        books = read(self.folder / "erp.jsonl")
+        channels = {one["key"]: one["order"]["channel"] for one in books if one["what"] == "booked"}
+        first = {one["key"]: one["at_s"] for one in reversed(books) if one["what"] == "request"}
+        found = [key for key, at_s in first.items() if key in channels and since_s <= at_s < until_s]
+        return Counter(channels[key].partition("-")[2] for key in found)
 
     def refused(self, name: str, since_s: float, until_s: float) -> list[Entry]:
         """Return what one seller asked in vain in that time."""
