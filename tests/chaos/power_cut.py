@@ -142,14 +142,21 @@ class Writers:
         connection.close()
 
 
-def cut_again_and_again(folder: Path, kind: str, *, fsync: str, cuts: int, work_s: float) -> list[Cut]:
-    """Write through the daemon, cut the power, start again, and see what is left of all that was ever acknowledged."""
+def cut_again_and_again(
+    folder: Path, kind: str, *, fsync: str, cuts: int, work_s: float, durability: str = ""
+) -> list[Cut]:
+    """
+    Write through the daemon, cut the power, start again, and see what is left of all that was ever acknowledged.
+
+    Args:
+        durability: What the daemon is told to promise; as much as *fsync* keeps where nothing is said.
+    """
     server = PoweredServer(kind, compile_recorder(folder), fsync)
     server.start()
     (folder / "till.token").touch(mode=0o600)
     (folder / "till.token").write_text(TOKEN)
     text = CONFIG.replace("STORE", server.url).replace("STATE", str(folder / "state"))
-    daemon = Flashd(folder, text.replace("DURABILITY", "fsync" if fsync == "always" else fsync))
+    daemon = Flashd(folder, text.replace("DURABILITY", durability or ("fsync" if fsync == "always" else fsync)))
     writers, found = Writers(daemon), []
     gone: set[str] = set()
     try:
