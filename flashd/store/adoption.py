@@ -15,7 +15,7 @@ from flashd.store.embedded import state_dir
 from flashd.store.faults import store_faults
 from flashd.store.gate import RedisBackendGate
 from flashd.store.generation import GenerationFile
-from flashd.store.keys import generation_key
+from flashd.store.keys import backend_key, generation_key
 from flashd.store.opening import beside
 
 
@@ -42,10 +42,11 @@ async def adopt(config: Config, reveal: Reveal, clock: Clock) -> Adoption:
     async with beside(config.store, reveal) as client:
         with store_faults("adopt"):
             for pool in config.pools:
-                known: Any = await client.hget(generation_key(pool), "backends")
+                known: Any = await client.at(generation_key(pool)).hget(generation_key(pool), "backends")
                 names |= set((known or b"").decode().split())
             for name in sorted(names):
-                await RedisBackendGate(client, name, clock).ask_first(reason, by="adopt")
+                gate = RedisBackendGate(client.at(backend_key(name, "lease")), name, clock)
+                await gate.ask_first(reason, by="adopt")
     label = store_label(config.store)
     forgotten = GenerationFile(state_dir(config.store.state_dir)).forget(label)
     return Adoption(store=label, backends=tuple(sorted(names)), forgotten=tuple(forgotten))

@@ -89,6 +89,11 @@ def _is(kind: type[Exception], error: BaseException | None) -> bool:
 
 
 async def _verify(client: Redis, config: StoreConfig, pools: Sequence[str], clock: Clock) -> Contract:
+    if config.replicas and config.url == "embedded":
+        raise ConfigError(
+            f"[store] replicas is {config.replicas}, and an embedded server has none. Mend: name servers of yours, "
+            'url = "sentinel://..." for one, or set replicas = 0'
+        )
     primaries = primaries_of(client, pools)
     seen = [await _look(one, config, clock) for one, _ in primaries]
     if refusals := list(dict.fromkeys(text for one in seen for text in one.refusals)):
@@ -219,6 +224,16 @@ async def _skew_ms(client: Redis, clock: Clock) -> int:
     return int(seconds) * 1000 + int(micros) // 1000 - middle
 
 
+def _way_over(schema: str) -> str:
+    """Say what to do with a store of another layout."""
+    if schema.isdecimal() and int(schema) > int(SCHEMA):
+        return (
+            "A newer flashd wrote it, and there is no way back. Mend: run that version again, or restore the backup "
+            "from before the upgrade (docs/operations.md)"
+        )
+    return "Mend: run the flashd that wrote it"
+
+
 async def _enroll(client: Redis, file: GenerationFile, store: str, pool: str, *, strict: bool) -> str:
     met = file.get(store, pool)
     keys = [generation_key(pool), pool_key(pool, "j"), pool_key(pool, "stock")]
@@ -237,8 +252,8 @@ async def _enroll(client: Redis, file: GenerationFile, store: str, pool: str, *,
         )
     if schema != SCHEMA:
         raise ConfigError(
-            f"pool {pool!r} in {store} has schema {schema or 'unknown'}; wanted: {SCHEMA}. Mend: run the flashd that "
-            "wrote it, or give this one another store"
+            f"pool {pool!r} in {store} has schema {schema or 'unknown'}; wanted: {SCHEMA}. {_way_over(schema)}, or give "
+            "this one another store"
         )
     if met is not None and generation != met.generation:
         raise ConfigError(

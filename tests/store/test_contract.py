@@ -90,6 +90,14 @@ async def test_a_server_that_spends_memory_on_small_orders_is_told_how_not_to(
             await client.config_set(name, value)
 
 
+async def test_replicas_are_not_waited_for_where_there_can_be_none(
+    client: Redis, config: StoreConfig, clock: FakeClock
+) -> None:
+    embedded = msgspec.structs.replace(config, url="embedded", replicas=1)
+    with pytest.raises(ConfigError, match=r"replicas is 1, and an embedded server has none.*replicas = 0"):
+        await verify(client, embedded, ["main"], clock)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "mend"),
     [
@@ -228,7 +236,7 @@ async def test_a_pool_without_its_meta_is_damaged(client: Redis, config: StoreCo
 
 async def test_another_schema_is_refused(client: Redis, config: StoreConfig, clock: FakeClock) -> None:
     await client.hset("fd:{main}:meta", mapping={"schema": "0", "generation": "g"})
-    with pytest.raises(ConfigError, match="schema 0; wanted: 1"):
+    with pytest.raises(ConfigError, match=r"schema 0; wanted: 1. Mend: run the flashd that wrote it, or"):
         await verify(client, config, ["main"], clock)
 
 
@@ -254,6 +262,17 @@ def test_old_servers_and_clusters_are_refused() -> None:
     assert settings.refuse_kind(settings.server_kind(valkey), valkey) == []
     assert str(settings.server_kind(valkey)) == "valkey 9.1.2"
     assert "Cluster" in settings.refuse_kind(settings.server_kind(cluster), cluster)[0]
+    assert settings.refuse_kind(settings.server_kind(cluster), cluster, "cluster") == []
+    assert "no part of a Cluster" in settings.refuse_kind(settings.server_kind(valkey), valkey, "cluster")[0]
+
+
+def test_only_replicas_that_are_in_step_count() -> None:
+    row = {"ip": "10.0.0.2", "state": "online"}
+    info = {"connected_slaves": 2, "slave0": row, "slave1": row | {"state": "wait_bgsave"}}
+    assert settings.lack_of_replicas(info, 1) == ""
+    assert "1 of 2 replicas follow the server" in settings.lack_of_replicas(info, 2)
+    assert "0 of 1 replicas" in settings.lack_of_replicas({}, 1)
+    assert settings.lack_of_replicas({}, 0) == ""
 
 
 def test_watermarks_stand_at_seventy_eighty_and_ninety() -> None:
