@@ -17,6 +17,7 @@ from flashd.runtime.actor import Actor
 from flashd.runtime.ticker import tick
 
 ROUND_S = 30.0
+AT_ONCE = 3  # demands in a round: each reads all orders, and there are thirty days for it
 SCRUB_EVERY_MS = 3_600_000  # a new log costs the server a fork
 SCRUB_WAIT_S = 300.0
 LOOK_AGAIN_S = 600.0  # whether an app that was taken away is there again
@@ -66,9 +67,12 @@ class Clerk(Actor[None]):
     async def round(self) -> None:
         """Meet what is demanded and erase what is due; a store that does not answer is asked again next round."""
         try:
-            for demand in await self._eraser.demands():
-                if not demand.met_ms:
-                    await self._meet(demand)
+            due = [demand for demand in await self._eraser.demands() if not demand.met_ms]
+            for demand in [one for one in due if one.kind in _ERASES][:AT_ONCE]:
+                await self._erase(demand)
+            for demand in due:
+                if demand.kind is DemandKind.UNINSTALL:
+                    await self._look_at(demand)
             gone = await self._eraser.sweep(self._after_ms())
         except StoreUnavailable as error:
             log.warning("pool.not_erased", pool=self._eraser.pool, reason=str(error))
@@ -86,13 +90,10 @@ class Clerk(Actor[None]):
         if done is not None:
             _tell(self._eraser.pool, done)
 
-    async def _meet(self, demand: Demand) -> None:
-        if demand.kind in _ERASES:
-            by = f"the platform of {demand.channel}"
-            forgotten = await self._eraser.forget(demand.person, by=by)
-            await self._close(demand, by, forgotten.summary)
-        elif demand.kind is DemandKind.UNINSTALL:
-            await self._look_at(demand)
+    async def _erase(self, demand: Demand) -> None:
+        by = f"the platform of {demand.channel}"
+        forgotten = await self._eraser.forget(demand.person, by=by, journal=False)
+        await self._close(demand, by, forgotten.summary)
 
     async def _look_at(self, demand: Demand) -> None:
         """See whether an app that was taken away is there: a header said so that nobody signed."""

@@ -12,7 +12,7 @@ class Eraser(Protocol):
 
     pool: str
 
-    async def forget(self, person: Person, *, by: str, dry_run: bool = False) -> Forgotten:
+    async def forget(self, person: Person, *, by: str, dry_run: bool = False, journal: bool = True) -> Forgotten:
         """
         Erase what is kept of *person*; orders that are not settled are noted, and erased as soon as they are.
 
@@ -22,6 +22,7 @@ class Eraser(Protocol):
             person: By what it is found; without a flaw.
             by: Who asks, for the timeline and the event.
             dry_run: Only say what would be done.
+            journal: Also count the events that name them, which reads all of it.
 
         Raises:
             StoreUnavailable: Some may have been erased; ask again.

@@ -14,12 +14,15 @@ import msgspec
 from redis.asyncio import Redis
 
 from flashd.domain.event import Event
+from flashd.domain.instant import to_ms
 from flashd.domain.journal import Tallies, add_moves, moves_in
 from flashd.domain.order import Kind, OrderRef
+from flashd.domain.sale import SaleState
 from flashd.errors import InvariantBroken
 from flashd.store.client import wire_of
 from flashd.store.faults import store_faults
 from flashd.store.keys import order_key, pool_key
+from flashd.store.sales import RedisSales
 from flashd.store.scripts import load
 
 _ENTRIES = 1000  # folded at a time
@@ -80,6 +83,7 @@ class RedisJournal:
         self._journal = pool_key(pool, "j")
         self._checkpoint = pool_key(pool, "checkpoint")
         self._done = pool_key(pool, "done")
+        self._sales = RedisSales(client, pool)
 
     async def trim(self, keep: int) -> int:
         """
@@ -119,7 +123,8 @@ class RedisJournal:
         """
         Let orders go that were settled more than *retention_days* ago; return how many.
 
-        An order stays while anything that followed it is not settled as long.
+        An order stays while anything that followed it is not settled as long. What its customer counts for in a
+        sale goes when the sale has been over as long.
 
         Raises:
             StoreUnavailable: Some may have gone; purge again.
@@ -135,7 +140,26 @@ class RedisJournal:
                 purged = codes.count(b"purged")
                 gone += purged
                 offset += len(codes) - purged  # those that stay are stepped over
+        await self._drop_uses(retention_ms)
         return gone
+
+    async def _drop_uses(self, retention_ms: int) -> None:
+        """Forget customers' keyed hashes that only purged orders carried, of sales that are long over."""
+        with store_faults("drop_uses"):
+            found = self._client.hscan_iter(self._checkpoint, match="\x1c[ct]\x1f*", count=1000)
+            fields: list[str] = [field.decode().removeprefix("\x1c") async for field, _ in found]
+            if not fields:
+                return
+            seconds, _ = await self._client.time()
+            live = {
+                record.sale.name
+                for record in await self._sales.all()
+                if record.state is not SaleState.ENDED and to_ms(record.sale.end) > int(seconds) * 1000 - retention_ms
+            }
+            over = [field for field in fields if field.split("\x1f")[1] not in live]
+            keys = [pool_key(self.pool, "use"), self._checkpoint]
+            for start in range(0, len(over), _ENTRIES):
+                await load("drop_uses").call(self._client, keys, over[start : start + _ENTRIES])
 
     async def _settled(self, retention_ms: int, offset: int) -> list[OrderRef]:
         seconds, micros = await self._client.time()

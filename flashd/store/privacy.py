@@ -51,7 +51,7 @@ class RedisEraser:
 
     # --------------------------------------------------------------------------------------------------------- a person
 
-    async def forget(self, person: Person, *, by: str, dry_run: bool = False) -> Forgotten:
+    async def forget(self, person: Person, *, by: str, dry_run: bool = False, journal: bool = True) -> Forgotten:
         """Erase what is kept of a person; see the port."""
         found: dict[OrderRef, None] = {}
         if person.searched:
@@ -74,7 +74,7 @@ class RedisEraser:
             spared=tuple(tally.spared),
             quarantined=tuple(quarantined),
             backends=tuple(sorted(tally.backends)),
-            journal=await self._told(person) if person.email or person.phone else 0,
+            journal=await self._told(person) if journal and (person.email or person.phone) else 0,
             unknown=tuple(str(ref) for ref in named if ref in tally.gone),
         )
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from flashd.actors.clerk import LOOK_AGAIN_S, ROUND_S, SCRUB_EVERY_MS, Clerk
+from flashd.actors.clerk import AT_ONCE, LOOK_AGAIN_S, ROUND_S, SCRUB_EVERY_MS, Clerk
 from flashd.actors.intake import ChannelIntake, IntakeRules
 from flashd.channels import shopify
 from flashd.config import Secret, SecretText
@@ -62,6 +62,17 @@ async def test_whoever_is_to_be_forgotten_is_forgotten_without_a_human(world: Wo
     assert met.outcome.startswith("2 orders erased")
     await world.clock.advance(10 * ROUND_S)
     assert len(world.eraser.forgotten) == 1
+
+
+async def test_many_demands_are_met_a_few_at_a_time(world: World) -> None:
+    for number in range(10):
+        told = Demand(kind=DemandKind.ERASE, channel="shop", person=Person(channel="shop", orders=(str(number),)))
+        await world.eraser.demand(told, str(number).encode())
+    await world.clock.advance(ROUND_S + 1)
+    first = len(world.eraser.forgotten)
+    assert AT_ONCE <= first <= 2 * AT_ONCE
+    await world.clock.advance(4 * ROUND_S)
+    assert len(world.eraser.forgotten) == 10
 
 
 async def test_a_merchant_who_left_takes_all_customers_along(world: World) -> None:

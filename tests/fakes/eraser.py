@@ -31,7 +31,7 @@ class FakeEraser:
         if self.down:
             raise StoreUnavailable("away")
 
-    async def forget(self, person: Person, *, by: str, dry_run: bool = False) -> Forgotten:
+    async def forget(self, person: Person, *, by: str, dry_run: bool = False, journal: bool = True) -> Forgotten:
         self._ask()
         named = tuple(f"{person.channel}:{order_id}" for order_id in person.orders)
         done = Forgotten(erased=named + self.kept.get(person.email, ()))

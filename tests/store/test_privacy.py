@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from flashd.domain.order import (
     OrderState,
 )
 from flashd.domain.privacy import Demand, DemandKind, Forgotten, Person, ScrubCode
+from flashd.domain.sale import Sale, SaleProduct, SaleState
 from flashd.domain.stock import StockLevel
 from flashd.errors import InvariantBroken, NotFound
 from flashd.store.audit import audit
@@ -38,6 +40,7 @@ from flashd.store.orderbook import RedisOrderBook
 from flashd.store.outbox import RedisOutbox
 from flashd.store.packing import unpack_order, unpack_raw
 from flashd.store.privacy import RedisEraser
+from flashd.store.sales import RedisSales
 from tests.faketime import shifted
 from tests.servers import KINDS, Server, find_server, missing
 from tests.until import until
@@ -339,6 +342,34 @@ async def test_settled_orders_are_erased_after_their_time_and_each_once(desk: De
     assert await desk.eraser.sweep(DAY_MS) == 0
     kept = [await desk.book.get(OrderRef("shop", order_id)) for order_id in "123"]
     assert [one is not None and one.erased for one in kept] == [True, False, False]
+
+
+async def test_a_customers_hash_leaves_the_limits_of_a_sale_that_is_over(desk: Desk) -> None:
+    sales, journal = RedisSales(desk.client, "main"), RedisJournal(desk.client, "main")
+    start = datetime.now(UTC) - timedelta(hours=1)
+    products = (SaleProduct(sku="TEE", quota=50, limit=5),)
+    await sales.put(
+        Sale(name="friday", start=start, end=start + timedelta(hours=9), products=products, limit=7), by="ann"
+    )
+    for order_id in "12":
+        order = msgspec.structs.replace(order_of(order_id), placed_ms=0)  # as it comes: within the window
+        told = Incoming(order=order, version=10, effect=Effect.DELIVER, customer="hash-of-ada")
+        await desk.ledger.accept([told], ["erp"], since_ms=0)
+    assert await desk.send() == 2
+
+    async def counted() -> dict[str, int]:
+        found = await desk.client.hgetall("fd:{main}:use")
+        return {field.decode().replace("\x1f", "/"): int(units) for field, units in found.items()}
+
+    whole = {"q/friday/TEE": 2, "c/friday/TEE/hash-of-ada": 2, "t/friday/hash-of-ada": 2}
+    await desk.client.zincrby("fd:{main}:done", -2 * DAY_MS, "shop:1")
+    assert await journal.purge(1) == 1
+    assert await counted() == whole, "the sale goes on, and so does its limit"
+    await sales.set_state("friday", SaleState.ENDED, by="ann")
+    assert await journal.purge(1) == 0
+    assert await counted() == whole, "an order that is there still counts"
+    assert await journal.purge(0) == 1
+    assert await counted() == {"q/friday/TEE": 2}
 
 
 async def test_a_demand_is_kept_once_and_names_nobody_when_it_is_met(desk: Desk) -> None:
