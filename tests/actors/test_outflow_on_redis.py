@@ -125,6 +125,35 @@ async def test_batches_arrive_once_though_the_leader_is_killed(client: Redis, ra
         assert await bench.index_names(ref) == (["dead"] if ref.id == "021" else ["done"])
 
 
+@pytest.mark.parametrize("names", [("web:1", "web:1"), ("web:1", "web:2")], ids=["the same name", "another name"])
+async def test_of_two_at_work_by_mistake_one_leads_and_nothing_is_sent_twice(
+    client: Redis, names: tuple[str, str]
+) -> None:
+    """Two containers may have one host name and one process id: what they are called decides nothing."""
+    bench, refs = RedisBench(client), []
+    for number in range(40):
+        record = make_record(f"{number:03}")
+        await bench.put(record)
+        refs.append(record.ref)
+    backend = FakeBackend(SystemClock(), takes_s=0.005)  # type: ignore[arg-type]  # as above
+    backend.traits = BackendTraits(idempotent=False, lookup=True)
+    pair = [build(client, backend, name, replace(RULES, lease_s=0.6)) for name in names]
+    for actor in pair:
+        actor.start()
+    most = 0
+    while len(backend.recorded) < 20:
+        most = max(most, sum(actor.leadership.term is not None for actor in pair))
+        await asyncio.sleep(0.01)
+    assert most == 1
+    leader = next(actor for actor in pair if actor.leadership.term is not None)
+    await leader.stop()
+    await settled(bench, refs)
+    for actor in pair:
+        await actor.stop()
+    assert len(backend.recorded) == len(set(backend.recorded)) == 40
+    assert len({(await bench.record(ref)).epoch for ref in refs}) == 2  # both led, one after the other
+
+
 async def _never(*_: Any, **__: Any) -> Any:
     await asyncio.Event().wait()
 

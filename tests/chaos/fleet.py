@@ -12,6 +12,7 @@ import http.client
 import json
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -96,10 +97,17 @@ class Fleet:
         text = CONFIG.replace("STORE", self.server.url).replace("ERP", f"http://127.0.0.1:{door}/orders")
         text = text.replace("IDEMPOTENT", "" if self.keys else "idempotent = false")
         environ = {"LD_PRELOAD": str(library), "SEND_RECORD": str(self.record), "SEND_PORT": str(door)}
+        for name in self.names:
+            self._sleep_of(name).write_bytes(bytes(8))
         if self.package is not None:
             environ["PYTHONPATH"] = str(self.package)
         self.daemons = [
-            Flashd(self.folder, text.replace("STATE", str(self.folder / f"state-{name}")), name, environ)
+            Flashd(
+                self.folder,
+                text.replace("STATE", str(self.folder / f"state-{name}")),
+                name,
+                environ | {"ASLEEP": str(self._sleep_of(name))},
+            )
             for name in self.names
         ]
         self._texts = [daemon.config for daemon in self.daemons]
@@ -120,7 +128,9 @@ class Fleet:
             self.erp.start()
             self.proxy.start()
             for daemon in self.daemons:
-                daemon.start()
+                daemon.start(ready=False)
+            for daemon in self.daemons:
+                daemon.wait_until_ready(60)
             self.daemons[0].ask_admin("PUT", "/admin/v1/stock/TEE", {"on_hand": 1_000_000})
             yield self
         finally:
@@ -143,6 +153,16 @@ class Fleet:
         assert len(results) == count, said[-500:]
         assert all(one["status"] in (200, 201) for one in results), results
         self.sold += names
+
+    def _sleep_of(self, name: str) -> Path:
+        return self.folder / f"{name}.asleep"
+
+    def slept(self, daemon: Flashd, seconds: float) -> None:
+        """Have its clock that never goes back lose so much, as that of a machine does which was paused."""
+        with self._sleep_of(daemon.name).open("r+b") as file:  # in place: the process has it mapped
+            lost = int.from_bytes(file.read(8), sys.byteorder) + round(seconds * 1e9)
+            file.seek(0)
+            file.write(lost.to_bytes(8, sys.byteorder))
 
     # ------------------------------------------------------------------------------------------------- what is seen
 
