@@ -32,7 +32,7 @@ from flashd.store.wire import Wire
 Reveal = Callable[[Secret], SecretText]
 
 _LISTENERS = 256  # subscribers of the feed, each on a connection of its own
-_ASKED_S = 0.5  # who knows where the primary is answers in milliseconds, or hangs
+_ASKED_S = 1.0  # who knows where the primary is answers in milliseconds, or hangs
 
 
 def connect(config: StoreConfig, reveal: Reveal, *, url: str = "") -> Client:

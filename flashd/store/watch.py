@@ -26,8 +26,9 @@ from flashd.store.scripts import load
 log = structlog.get_logger()
 
 _RECHECK_S = 3.0  # settings, role and memory
+_RECHECK_PATIENCE_S = 0.3  # a re-check that takes longer is heard by the next probe: writes go on meanwhile
 _PATIENCE_S = 0.8  # with one of several primaries: less than a sentry has with all of them
-_NOTE_S = 60.0  # the journal's last id goes to the generation file
+_NOTE_S = 5.0  # the journal's last id goes to the generation file: how late a restored store may pass for the newest
 
 
 class _Seen(msgspec.Struct):
@@ -59,6 +60,7 @@ class RedisWatch:
         self._script = load("probe")
         self._seen = _Seen(durability=contract.durability)
         self._checked_s = self._noted_s = float("-inf")
+        self._checking: asyncio.Task[_Seen] | None = None
         self.last = StoreHealth(ok=False, reason="not probed yet", durability=contract.durability)
 
     async def probe(self) -> StoreHealth:
@@ -69,6 +71,9 @@ class RedisWatch:
                     reason = await self._probe()
         except FlashdError as error:
             self._checked_s = float("-inf")  # whoever answers next may be another
+            if self._checking is not None:
+                self._checking.cancel()
+                self._checking = None
             reason = f"{type(error).__name__}: {error}".rstrip(": ")
         seen = self._seen
         self.last = StoreHealth(
@@ -92,14 +97,21 @@ class RedisWatch:
                     " it was emptied or replaced; stop flashd and restore the data"
                 )
         if now_s - self._checked_s >= _RECHECK_S:
-            if isinstance(self._client, Client):
-                await self._client.settle()
-            self._seen = await self._recheck(self._client)
-            self._checked_s = now_s
+            await self._check(now_s)
         if now_s - self._noted_s >= _NOTE_S:
             self._noted_s = now_s
             await asyncio.to_thread(self._note, answers)
         return ""
+
+    async def _check(self, now_s: float) -> None:
+        """Ask again what was asked before; who may be another must answer before anything is said of it."""
+        if self._checking is None:
+            self._checking = asyncio.create_task(self._recheck())
+        is_new = self._checked_s == float("-inf")
+        await asyncio.wait([self._checking], timeout=None if is_new else _RECHECK_PATIENCE_S)
+        if self._checking.done():
+            checked, self._checking = self._checking, None
+            self._seen, self._checked_s = checked.result(), now_s
 
     async def _write(self, pool: str) -> tuple[str, str]:
         keys = [pool_key(pool, "probe"), generation_key(pool), pool_key(pool, "j")]
@@ -113,9 +125,11 @@ class RedisWatch:
         except FlashdError as error:  # a full disk of the state folder does not make an order less durable
             log.warning("store.generation_not_noted", error=str(error))
 
-    async def _recheck(self, client: Redis) -> _Seen:
-        found = await read_settings(client)
-        info: dict[str, Any] = await client.info()
+    async def _recheck(self) -> _Seen:
+        if isinstance(self._client, Client):
+            await self._client.settle()
+        found = await read_settings(self._client)
+        info: dict[str, Any] = await self._client.info()
         used = int(info.get("used_memory", 0)) - int(info.get("mem_not_counted_for_evict", 0))
         maximum = int(found.get("maxmemory") or 0)
         broken = settings.refuse_role(str(info.get("role", "")))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -311,6 +312,26 @@ async def test_a_setting_lowered_in_mid_sale_is_noticed(
     assert not health.ok
     assert name in health.reason
     assert health.durability != "fsync"
+
+
+async def test_a_slow_answer_about_settings_closes_nothing_and_is_heard_when_it_comes(
+    client: Redis, config: StoreConfig, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch, _ = await watch_of(client, config, clock)
+    assert (await watch.probe()).ok
+    answered, recheck = asyncio.Event(), watch._recheck
+
+    async def slowly() -> Any:
+        await answered.wait()
+        return await recheck()
+
+    monkeypatch.setattr(watch, "_recheck", slowly)
+    await client.config_set("appendfsync", "everysec")
+    for _ in range(3):
+        await clock.advance(5)
+        assert (await watch.probe()).ok  # it writes, and that is answered
+    answered.set()
+    assert not (await watch.probe()).ok
 
 
 async def test_a_primary_that_became_a_replica_is_noticed_at_once(
