@@ -112,7 +112,12 @@ class Prover:
         try:
             while self._waiting:
                 group, self._waiting = self._waiting, []
-                await self._prove(group)
+                try:
+                    await self._prove(group)
+                finally:
+                    for _, future in group:
+                        if not future.done():  # only where something broke that nobody foresaw
+                            future.set_exception(RedisConnectionError("the proof was given up"))
         finally:
             self._going = None
 
