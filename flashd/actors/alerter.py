@@ -261,7 +261,7 @@ class Alerter(Actor[None]):
             return
         if known is None or not known.is_open:
             patience_s = PATIENCE_S if self._led else OTHERS_PATIENCE_S
-            alert = not_durable(health.reason, self._owner)
+            alert = not_durable(health.reason, self._owner, pools=health.closed if health.ok else ())
             known = self._direct = raise_alert(
                 None, alert, pool=self._home, now_ms=now_ms, patience_ms=round(patience_s * 1000)
             )

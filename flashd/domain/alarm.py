@@ -377,13 +377,14 @@ def figures(
     return found
 
 
-def not_durable(reason: str, owner: str) -> Alert:
-    """Return the alert of a store that keeps nothing durably now: it is told without the store."""
+def not_durable(reason: str, owner: str, *, pools: Collection[str] = ()) -> Alert:
+    """Return the alert of a store that keeps nothing durably now, or nothing of *pools*: it is told without it."""
+    which = f"order of {', '.join(sorted(pools))}" if pools else "order"
     return Alert(
         kind=AlertKind.NOT_DURABLE,
         subject=owner,
         severity=CRITICAL,
-        text=f"no order can be made durable, so none is taken: {reason}",
+        text=f"no {which} can be made durable, so none is taken: {reason}",
         mend="see to the store's server, its disk and its memory",
     )
 

@@ -355,6 +355,15 @@ async def test_lost_durability_is_told_without_the_store(world: World) -> None:
     assert [body["type"] for _, body in world.taken.taken] == ["alert.raised", "alert.cleared"]
 
 
+async def test_lost_durability_of_some_pools_names_them(world: World) -> None:
+    await world.start()
+    away = "pool east: its server is away"
+    world.health = StoreHealth(ok=True, reason=away, closed={"east": "its server is away"})
+    await world.clock.advance(5)
+    [told] = [body["data"]["text"] for _, body in world.taken.taken]
+    assert told == f"no order of east can be made durable, so none is taken: {away}"
+
+
 async def test_whoever_did_not_lead_leaves_lost_durability_to_the_leader_for_a_minute(world: World) -> None:
     world.gate.lease = replace(world.gate.lease, owner="elsewhere", until_ms=world.clock.now_ms() + 10**7, epoch=1)
     await world.start()
