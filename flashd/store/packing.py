@@ -128,6 +128,16 @@ def repack_order(order: Order, kept: bytes | None) -> bytes:
     return kept if kept and unpack_order(kept) == order else pack_order(order)
 
 
+def read_order(packed: bytes) -> bytes:
+    """
+    Return the canonical order as it is written, not decoded: enough to see whether a word is in it.
+
+    Raises:
+        InvariantBroken: It is damaged.
+    """
+    return packed if packed[:1] == _OPENING else unpack_raw(packed)
+
+
 def unpack_order(packed: bytes) -> Order:
     """
     Read the canonical order, as this version or an older one wrote it.

@@ -100,6 +100,26 @@ def test_a_body_that_is_no_json_is_searched_as_text(body: bytes) -> None:
     assert not Person(email="otto@example.com").is_in("shop", body)
 
 
+@pytest.mark.parametrize(
+    ("person", "body"),
+    [
+        (Person(email="ada+shop@example.com"), rb'{"email":"ada\u002bshop\u0040example.com"}'),
+        (Person(email="\u00e4da@example.com"), '{"email":"\u00c4DA@example.com"}'.encode()),
+        (Person(phone="+49 170 1234567"), b'{"phone":"0170 / 123 45 67"}'),
+        (Person(phone="0170 1234567"), b'{"phone":"+49 (170) 1234-567"}'),
+        (Person(customer_id="gid://shopify/Customer/77"), b'{"customer":{"id":77}}'),
+    ],
+)
+def test_the_quick_look_leaves_nobody_out(person: Person, body: bytes) -> None:
+    assert person.may_be_in(body)
+    assert person.is_in("shop", body)
+
+
+def test_the_quick_look_spares_most() -> None:
+    person = Person(email="ada@example.com", phone="+491701234567", customer_id="77")
+    assert not person.may_be_in(b'{"email":"otto@example.com","phone":"030 1","customer":{"id":8}}')
+
+
 def test_a_body_as_deep_as_it_likes_breaks_nothing() -> None:
     deep = b'{"a":' * 2000 + b'"ada@example.com"' + b"}" * 2000
     assert Person(email="ada@example.com").is_in("shop", deep)
