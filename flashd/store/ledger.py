@@ -186,9 +186,12 @@ class RedisLedger:
         """
         Look for what this process acknowledged lately and the store has forgotten; return how much.
 
+        Which backends there are may be forgotten as well, and their queues are found by that: they are told again.
+
         Raises:
             StoreUnavailable: Ask again.
         """
+        await self._learn(self._names)
         return await self.recall.check(self._client)
 
     def _routes(self) -> list[str | bytes | int]:

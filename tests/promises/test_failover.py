@@ -78,7 +78,7 @@ async def test_with_a_replica_that_has_each_write_five_failovers_lose_and_double
 async def test_without_such_a_replica_each_lost_order_is_named_and_a_poll_brings_the_shops_back(
     kind: str, seed: int, tmp_path: Path, poll_s: float
 ) -> None:
-    lost: set[Key] = set()
+    lost: list[set[Key]] = []  # by each failover
     kills = []
     terms = Terms(seconds=35, seed=seed, backend="keys", pace=40, poll_s=poll_s, stories=("sell", "webhook"))
     async with SentinelTrio(kind, replicas=1) as trio:
@@ -91,19 +91,23 @@ async def test_without_such_a_replica_each_lost_order_is_named_and_a_poll_brings
                 await asyncio.sleep(CUT_S)
                 kills.append(time.time())
                 primary.kill()
-                lost |= await orders_of_the_dead(primary, tmp_path / f"dead-{number}") - had
+                lost.append(await orders_of_the_dead(primary, tmp_path / f"dead-{number}") - had)
                 await trio.failed_over(primary)
                 await trio.rejoined(primary)
             assert trial.is_selling, "the failovers took longer than the sale"
             verdict = await asyncio.to_thread(trial.end)
-    promised = lost & trial.promises().keys()
+    answered, every = trial.promises(), set[Key]().union(*lost)
+    # What was lost before it was answered may have come again, and was promised by who came after.
+    promised = {key for keys, kill in zip(lost, kills, strict=True) for key in keys if answered.get(key, kill) < kill}
     gone = {key for key in promised if key not in trial.states}
     of_the_shop = {key for key in promised if key[0] == "hook"}
-    told = f"{len(lost)} lost, of them answered 2xx {len(promised)}, named {len(trial.forgotten)}, for good {len(gone)}"
+    told = (
+        f"{len(every)} lost, of them answered 2xx {len(promised)}, named {len(trial.forgotten)}, for good {len(gone)}"
+    )
     silent = [round(trial.silence("hook", kill), 1) for kill in kills]
     print(verdict.figures, told, f"of the polled shop {len(of_the_shop)}, seconds without intake {silent}")
     assert len(promised) > 30 * LOSSES, "hardly anything was lost: the run proves nothing"
-    assert trial.forgotten == promised
+    assert promised <= trial.forgotten <= every
     assert verdict.figures["twice in the backend"] == 0
     # What a lost order had taken may be sold a second time; but no counter of the daemon's goes below zero.
     assert all(level["on_hand"] >= level["held"] + level["sold"] for level in trial.levels["main"])

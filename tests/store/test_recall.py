@@ -6,8 +6,9 @@ from redis.asyncio import Redis
 
 from flashd.domain.order import AcceptCode, Accepted, Incoming, Kind, OrderRef, OrderState
 from flashd.domain.stock import StockLevel
-from flashd.store.keys import order_key
+from flashd.store.keys import generation_key, order_key
 from flashd.store.ledger import RedisLedger
+from flashd.store.orderbook import RedisOrderBook
 from flashd.store.recall import Recall
 from tests.conformance.ledgers import make_incoming
 
@@ -42,6 +43,17 @@ async def test_an_order_that_comes_again_and_is_new_was_forgotten(client: Redis)
     await sold(ledger, "1")
     assert ledger.recall.forgotten == 1
     assert await ledger.recall.check(client) == 0
+
+
+async def test_a_backend_that_the_store_forgot_is_told_again_or_nobody_would_find_its_queue(client: Redis) -> None:
+    ledger, book = RedisLedger(client, "main", kinds={"erp": [Kind.CREATE]}), RedisOrderBook(client, "main")
+    await ledger.recount(StockLevel(sku="tee", on_hand=10))
+    await sold(ledger, "1")
+    await client.hdel(generation_key("main"), "backends")
+    await sold(ledger, "2")
+    assert (await book.counts()).get("queued", 0) == 0
+    await ledger.recollect()
+    assert (await book.counts())["queued"] == 2
 
 
 def test_only_the_newest_are_remembered_and_only_what_is_durable() -> None:
