@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import ipaddress
 import math
 import socket
 import ssl
@@ -85,9 +86,8 @@ class Connections:
         else:
             await self._places.acquire()
         try:
-            connection = self._take(origin) or await self._connect(origin, until_s)
+            connection = await self._ready(origin, until_s)
             try:
-                await depart()
                 answer = connection.ask(request, until_s)
                 self._look_by(until_s)
                 return await answer
@@ -115,6 +115,19 @@ class Connections:
         except TimeoutError:
             raise UnreachedError("timed out waiting for a place") from None
 
+    async def _ready(self, origin: Origin, until_s: float) -> _Connection:
+        """Return a connection when the request may be written; one that ended during the wait is replaced."""
+        while True:
+            connection = self._take(origin) or await self._connect(origin, until_s)
+            connection.until_s = until_s
+            try:
+                await depart()
+            except BaseException:
+                self._put_back(connection)
+                raise
+            if connection.is_usable:
+                return connection
+
     def _take(self, origin: Origin) -> _Connection | None:
         idle = self._idle.get(origin)
         while idle:
@@ -137,7 +150,7 @@ class Connections:
         try:
             async with asyncio.timeout_at(min(until_s, loop.time() + self._connect_s)):
                 context = await asyncio.to_thread(_trust) if origin.is_tls else None
-                found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+                found = _numbered(origin) or await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
                 sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_S)
                 try:
                     _, connection = await loop.create_connection(
@@ -289,6 +302,16 @@ class _Connection(asyncio.Protocol):
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002  # aiohttp's signature
         """Go on; it never stopped."""
+
+
+def _numbered(origin: Origin) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+    """Return an address that is a number as getaddrinfo would; nothing for a name, which takes a thread to resolve."""
+    try:
+        address = ipaddress.ip_address(origin.host)
+    except ValueError:
+        return []
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    return [] if "%" in origin.host else [(family, socket.SOCK_STREAM, 0, "", (origin.host, origin.port))]
 
 
 @functools.cache

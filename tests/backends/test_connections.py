@@ -21,6 +21,7 @@ from flashd.backends.connections import LARGEST_ANSWER, Connections, CutError, O
 from flashd.backends.exchange import Answer, Link
 from flashd.domain.delivery import Doubtful, Later
 from flashd.errors import ConfigError
+from flashd.ports.departure import MomentPassedError, before_departure
 from tests.backends.scripted_server import HANG_UP, RESET, ScriptedServer, Step
 
 ASK = b"POST /orders HTTP/1.1\r\nHost: erp\r\nContent-Length: 2\r\n\r\n{}"
@@ -179,6 +180,36 @@ async def test_what_comes_without_a_request_is_nobodys_answer(
         await server.until(open_=0)
         assert (await pool.ask(at(server), ASK)).body == b'{"id":1}'
         assert server.connections == 2
+
+
+async def test_a_connection_that_ends_while_a_request_waits_to_be_written_is_replaced(pool: Connections) -> None:
+    end = asyncio.Event()
+    async with ScriptedServer([[WHOLE, end, HANG_UP], [WHOLE]]).running() as server:
+
+        async def moment() -> bool:
+            end.set()
+            await server.until(open_=0)
+            while any(one.is_usable for one in pool._open):  # until our side has heard of it
+                await asyncio.sleep(0)
+            return True
+
+        await pool.ask(at(server), ASK)
+        before_departure(moment)
+        assert (await pool.ask(at(server), ASK)).body == b'{"id":1}'
+        assert (server.connections, len(server.seen)) == (2, 2)
+
+
+async def test_a_request_whose_moment_passed_is_not_written_and_its_connection_is_kept(pool: Connections) -> None:
+    async def never() -> bool:
+        return False
+
+    async with ScriptedServer([[WHOLE]]).running() as server:
+        before_departure(never)
+        with pytest.raises(MomentPassedError):
+            await pool.ask(at(server), ASK)
+        assert server.seen == []
+        assert (await pool.ask(at(server), ASK)).status == 201
+        assert server.connections == 1
 
 
 async def test_no_answer_in_time_is_a_cut(hasty: Connections) -> None:
