@@ -9,7 +9,7 @@ WORKERS ?= $(shell test $(CORES) -lt 8 && expr $(CORES) + 1 || echo 8)
 PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lint types imports e2e matrix chaos fuzz lock sbom audit-deps bench bench-growth bench-tryton bench-vendure clean
+.PHONY: help install demo test check format lint types imports e2e matrix chaos soak fuzz lock sbom audit-deps bench bench-growth bench-tryton bench-vendure clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,10 @@ matrix: $(VENV)/.test  ## the tests of the store and of the promises on Valkey 9
 SECONDS ?= 120
 chaos: $(VENV)/.test  ## SIGKILL for everything at random under load, and power cuts; SECONDS=900 is the whole of it; report in build/chaos/
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS)
+
+soak: SECONDS = 1800
+soak: $(VENV)/.test  ## half an hour at 50 orders a second, a fault every half minute: memory, descriptors, keys and logs must not grow; report in build/soak/
+	$(BIN)/python -m tests.chaos.soak --seconds $(SECONDS)
 
 fuzz: $(VENV)/.fuzz  ## bent bodies, every route with every token, schemathesis and atheris, for SECONDS: no 5xx, no crash, bounded memory
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)

@@ -8,16 +8,22 @@ import random
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tests.chaos import power_cut
+from tests.chaos.fault_proxy import FAULTS
 from tests.chaos.kill_loop import BACKENDS, Run, Terms
 from tests.servers import KINDS, find_server
 
 Found = dict[str, Any]
+# What `make chaos` claims to have done, whatever a judge counted.
+KILLED = tuple(f"killed {name}" for name in ("daemon", "redis", "backend", "store_proxy", "backend_proxy"))
+BROKEN = tuple(f"{side}: {fault}" for side in ("store", "backend") for fault in FAULTS)
+SUMMED = ("kills", "orders", "orders answered 2xx", "booked", "lost", "twice in the backend", "unanswered requests")
 
 
 def kill(terms: Terms, folder: Path) -> Found:
@@ -43,6 +49,28 @@ def cut(kind: str, folder: Path, *, fsync: str, cuts: int) -> Found:
     terms = {"kind": kind, "fsync": fsync}
     verdict = {"breaches": breaches, "never": never, "passed": not breaches and not never}
     return {"title": "power cut", "terms": terms, "figures": figures, "sometimes": {"power cuts": len(found)}} | verdict
+
+
+def in_sum(found: Sequence[Found], seconds: float) -> Found:
+    """Add all kill loops up: what was killed, by whom it was met, and what became of the orders."""
+    loops = [one for one in found if one["title"] == "kill loop"]
+    sometimes: Counter[str] = Counter()
+    figures: Counter[str] = Counter()
+    for one in loops:
+        sometimes.update(one["sometimes"])
+        figures.update({name: one["figures"].get(name, 0) for name in SUMMED})
+    wanted = round(100 * seconds / 900)
+    breaches = [] if figures["kills"] >= wanted else [f"{figures['kills']} kills in {seconds:g} s, not {wanted}"]
+    never = [name for name in (*KILLED, *BROKEN) if not sometimes[name]]
+    return {
+        "title": "in sum",
+        "terms": {"seconds": seconds, "kill loops": len(loops)},
+        "figures": dict(figures) | {"kills wanted": wanted},
+        "sometimes": {name: sometimes[name] for name in (*KILLED, *BROKEN, *sometimes)},
+        "breaches": breaches,
+        "never": never,
+        "passed": not breaches and not never,
+    }
 
 
 def new(folder: Path) -> Path:
@@ -86,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if wish.cuts and not power_cut.missing():
             found.append(cut(kind, folder / f"cut-{kind}", fsync="always", cuts=wish.cuts))
             found.append(cut(kind, folder / f"control-{kind}", fsync="everysec", cuts=max(5, wish.cuts // 4)))
+    found.append(in_sum(found, wish.seconds))
     text = report(found, time.monotonic() - began)
     (folder / "report.md").write_text(text)
     (folder / "report.json").write_text(json.dumps(found, indent=2, default=str))
