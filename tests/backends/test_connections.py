@@ -189,8 +189,7 @@ async def test_a_connection_that_ends_while_a_request_waits_to_be_written_is_rep
         async def moment() -> bool:
             end.set()
             await server.until(open_=0)
-            while any(one.is_usable for one in pool._open):  # until our side has heard of it
-                await asyncio.sleep(0)
+            await asyncio.wait([one.gone for one in pool._open])  # our side has heard of it
             return True
 
         await pool.ask(at(server), ASK)
