@@ -195,6 +195,7 @@ class Courier:
 
     async def _leave(self, flight: Flight) -> bool:
         """Say that a request may be written now, after a wait where those before it were late; False if never."""
+        flight.sent_s = None
         while True:
             now = self._clock.monotonic_s()
             if not flight.term.may_send(now) or self._health.circuit.retry_at_s > now:
@@ -278,6 +279,8 @@ class Courier:
         except MomentPassedError:
             raise
         except TimeoutError:
+            if flight.sent_s is None:  # it waited to be written, and never was
+                raise MomentPassedError from None
             reason = f"no answer within {self._tempo.timeout_s:g} s"
         except Exception as error:
             log.exception("adapter.raised", backend=backend.name, verb="deliver")
@@ -298,6 +301,8 @@ class Courier:
         except MomentPassedError:
             raise
         except TimeoutError:
+            if flight.sent_s is None:  # it waited to be written, and never was
+                raise MomentPassedError from None
             reason = f"no answer within {self._tempo.timeout_s:g} s"
         except Exception as error:
             log.exception("adapter.raised", backend=backend.name, verb="find")

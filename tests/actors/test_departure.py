@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from flashd.domain.delivery import Delivery, Finding, Later, Outcome
+from flashd.domain.delivery import Delivery, Finding, Later, Outcome, ResultKind
 from flashd.domain.order import OrderState
 from flashd.ports.departure import depart
 from tests.actors.test_backend import World, most_in_any_second
@@ -105,6 +105,26 @@ async def test_what_connects_while_the_backend_goes_away_is_not_written_and_goes
     assert world.states() == ["delivered", "delivered"]
     assert sorted(backend_of(world).recorded) == sorted(set(backend_of(world).recorded))
     await world.stop(actor)
+
+
+@pytest.mark.parametrize("ends", ["timeout", "stop"])
+async def test_what_waited_to_be_written_and_never_was_is_in_no_doubt(ends: str) -> None:
+    world = world_of(rate="1/30s")
+    flight = await world.claimed_flight()
+    actor = world.actor()
+    actor.courier._door.pass_us(round(world.clock.monotonic_s() * 1e6), 30_000_000)  # the next may be written in 30 s
+    carrying = asyncio.create_task(actor.courier.carry(flight))
+    await world.clock.advance(11 if ends == "timeout" else 1)
+    if ends == "stop":
+        carrying.cancel()
+        await asyncio.gather(carrying, return_exceptions=True)
+        actor.courier.break_off(flight)
+    else:
+        await carrying
+    [parcel] = flight.parcels
+    assert parcel.result is not None
+    assert parcel.result.kind is ResultKind.LATER
+    assert backend_of(world).written_s == []
 
 
 async def test_what_connects_until_its_term_is_over_is_not_written() -> None:

@@ -11,6 +11,7 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import pytest
@@ -67,13 +68,13 @@ class Erp:
     looked_up: int = 0
     booked: list[str] = field(default_factory=list)  # order ids, as often as they were booked
     _keys: dict[str, str] = field(default_factory=dict)
-    _seen: set[str] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
 
     async def book(self, request: web.Request) -> web.StreamResponse:
         order, key = await request.json(), request.headers["Idempotency-Key"]
         name = order["order_id"]
-        first, chosen = name not in self._seen, int(name) % EVERY == 0
-        self._seen.add(name)
+        first, chosen = name not in self.seen, int(name) % EVERY == 0
+        self.seen.add(name)
         books, answer = FAULTS[self.fault] if first and chosen else (True, "good")
         self.met += answer != "good"
         if books:
@@ -136,18 +137,25 @@ class Erp:
 
 
 @contextlib.asynccontextmanager
-async def outflow(client: Redis, pool: str, url: str, can: str, settle_s: float) -> AsyncIterator[None]:
-    """The real adapter and its actor, feeding that backend."""
-    wish = {"kind": "http", "url": url, "timeout_s": TIMEOUT_S, "max_in_flight": 4, "idempotent": can == "keys"}
-    config = msgspec.convert(wish | ({} if can == "neither" else {"lookup_url": url + "?key={key}"}), http.Config)
-    backend, clock = http.connect(pool, config, lambda _: SecretText("")), SystemClock()
+async def outflow(
+    client: Redis, pool: str, url: str, can: str, settle_s: float, *, backend_name: str = "", **rules: Any
+) -> AsyncIterator[None]:
+    """The real adapter and its actor, feeding that backend; it is called as its pool where it has no name."""
+    limits: dict[str, Any] = {"timeout_s": rules.get("timeout_s", TIMEOUT_S), "max_in_flight": 4}
+    wish = {"kind": "http", "url": url, "idempotent": "keys" in can} | limits
+    config = msgspec.convert(
+        wish | ({} if can in {"neither", "only keys"} else {"lookup_url": url + "?key={key}"}), http.Config
+    )
+    name = backend_name or pool
+    backend, clock = http.connect(name, config, lambda _: SecretText("")), SystemClock()
     ledger = RedisLedger(client, pool)
-    rate = Rate.parse("100/s")
+    usual: dict[str, Any] = {"settle_s": settle_s, "timeout_s": TIMEOUT_S, "poll_s": 0.03, "slow_start_s": 0.1}
+    profile: dict[str, Any] = {"rate": Rate.parse("100/s"), "max_refusals": 50} | usual | rules
     flow = BackendActor(
         backend,
-        BackendRules(rate=rate, settle_s=settle_s, timeout_s=TIMEOUT_S, poll_s=0.03, slow_start_s=0.1, max_refusals=50),
-        [RedisOutbox(client, pool, pool)],
-        RedisBackendGate(client, pool, clock),
+        BackendRules(**profile),
+        [RedisOutbox(client, pool, name)],
+        RedisBackendGate(client, name, clock),
         clock=clock,
         announcer=FakeAnnouncer(),
         owner=pool,
@@ -194,7 +202,7 @@ def broken(fault: str, can: str, erp: Erp, states: dict[str, OrderState]) -> lis
         found.append("delivered, and not there")
     if not (manual >= chosen if can == "neither" else not manual):  # a busy machine may doubt more of its own
         found.append(f"a human is asked about {sorted(manual)}")
-    if erp.met != len(chosen):
+    if not 0 < erp.met == len(chosen & erp.seen):  # on a busy machine one may be doubted before it came
         found.append(f"the fault was met {erp.met} times")
     if can == "lookup" and not erp.looked_up:
         found.append("nothing was looked up")
