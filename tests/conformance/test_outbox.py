@@ -226,6 +226,21 @@ async def test_an_absence_counts_once_although_the_reply_was_lost(bench: Bench) 
     assert (await bench.record(REF)).absences == 1
 
 
+async def test_the_same_item_twice_in_one_call_is_claimed_once_and_its_results_are_taken_in_turn(bench: Bench) -> None:
+    await bench.put(make_record())
+    claims = await bench.outbox.claim([REF, REF], epoch=5, lease_ms=HOUR_MS)
+    assert [code for code, _ in claims] == [ClaimCode.CLAIMED, ClaimCode.NOT_QUEUED]
+    doubt, absent = Result(ref=REF, kind=ResultKind.DOUBT), Result(ref=REF, kind=ResultKind.ABSENT, delay_ms=HOUR_MS)
+    assert await bench.outbox.finish([doubt, absent, absent], epoch=5) == [FinishCode.DONE] * 3
+    record = await bench.record(REF)
+    assert (record.state, record.sends, record.absences) == (OrderState.IN_DOUBT, 1, 1)
+    delivered = Result(ref=REF, kind=ResultKind.DELIVERED, backend_ref="SO-7")
+    codes = await bench.outbox.finish([doubt, delivered, absent], epoch=5)
+    assert codes == [FinishCode.DONE, FinishCode.DONE, FinishCode.NOT_IN_FLIGHT]
+    assert (await bench.record(REF)).state is OrderState.DELIVERED
+    assert await bench.outbox.in_flight() == []
+
+
 async def test_five_refusals_bury_an_order(bench: Bench) -> None:
     await bench.put(make_record(refusals=4))
     await claim_one(bench)

@@ -22,9 +22,11 @@ import uvloop
 from redis.asyncio import Redis
 
 from flashd.channels import native
+from flashd.domain.delivery import FinishCode, Result, ResultKind
 from flashd.domain.order import Incoming, Kind
 from flashd.domain.stock import StockLevel
 from flashd.store.ledger import RedisLedger
+from flashd.store.outbox import RedisOutbox
 from flashd.store.settings import SMALL
 from tests.cost.house import SECRET, SKU, TOKEN, CallCount, Request, read_all, send, serving
 from tests.servers import Server
@@ -142,6 +144,32 @@ def test_a_batch_costs_a_call_for_hundreds_of_orders(valkey: Server) -> None:
     scripts, taken = uvloop.run(measured())
     assert taken == 2000
     assert scripts <= 40
+
+
+def test_a_delivered_order_costs_no_more_commands_than_it_did(valkey: Server) -> None:
+    """Claimed and settled, thirty-two in a call; what a call costs before its first order is part of it."""
+
+    async def measured() -> float:
+        client = Redis(unix_socket_path=valkey.socket_path)
+        await client.flushall()
+        ledger, outbox = RedisLedger(client, "main", kinds={"sink": {Kind.CREATE}}), RedisOutbox(client, "main", "sink")
+        await ledger.recount(StockLevel(sku=SKU, location="main", on_hand=1_000_000))
+        for at in range(0, 4 * 32, 32):
+            await ledger.accept([_incoming(at + number) for number in range(32)], ["sink"] * 32, since_ms=0)
+        before = (await _commands(client))[1]
+        for _ in range(4):
+            claims = await outbox.claim(await outbox.due(32), epoch=1, lease_ms=60_000)
+            results = [
+                Result(ref=delivery.ref, kind=ResultKind.DELIVERED, backend_ref="x", sends=delivery.sends)
+                for _, delivery in claims
+                if delivery is not None
+            ]
+            assert set(await outbox.finish(results, epoch=1)) == {FinishCode.DONE}
+        after = (await _commands(client))[1]
+        await client.aclose()
+        return (after - before - 1) / (4 * 32)
+
+    assert asyncio.run(measured()) <= 8.0
 
 
 def test_a_queued_order_takes_no_more_memory_than_it_did() -> None:

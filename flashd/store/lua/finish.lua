@@ -23,6 +23,7 @@
 -- @include clock
 -- @include journal
 -- @include record
+-- @include filing
 -- @include order_event
 -- @include stock
 -- @include kit
@@ -36,18 +37,19 @@ local indexes = {
   q = { [backend] = KEYS[2] }, fl = { [backend] = KEYS[3] }, desk = KEYS[4], dead = KEYS[5], done = KEYS[6],
 }
 -- From where a fact may come late: the lease ended, the item was looked up, queued again or given up meanwhile.
+local WANTED = { 's', 't', 'x', 'i', 'd', 'p' }
 local MAY_ARRIVE = { queued = true, sending = true, in_doubt = true, dead = true, manual = true }
 
 local function settle(key, head, state, score, reason, note)
   local old = head.state
   head.state, head.changed = state, now_ms
-  redis.call('HSET', key, 's', pack_head(head))
+  write_field(key, 's', pack_head(head))
   if reason == '' then
-    redis.call('HDEL', key, 'x')
+    drop_field(key, 'x')
   else
-    redis.call('HSET', key, 'x', reason)
+    write_field(key, 'x', reason)
   end
-  move(indexes, member_of(key), old, backend, head, score)
+  file_move(indexes, member_of(key), old, backend, head, score)
   remember(key, note .. (reason ~= '' and ': ' .. string.gsub(reason, '[%c]', ' ') or ''))
 end
 
@@ -60,9 +62,9 @@ end
 
 -- The units of what was cancelled or reduced travelled with the follow-up; the backend knows now, so they may be sold again.
 local function return_units(key, order)
-  local items, moves = read_items(redis.call('HGET', key, 'i')), {}
+  local items, moves = read_items(read_field(key, 'i')), {}
   return_or_let_go(KEYS[7], order, items, moves)
-  redis.call('HSET', key, 'i', pack_items(items))
+  write_field(key, 'i', pack_items(items))
   return moves
 end
 
@@ -78,9 +80,9 @@ local write = {}
 function write.delivered(key, head, result)
   local moves = head.kind ~= 'create' and return_units(key, result.order) or nil
   head.absences = 0
-  redis.call('HDEL', key, 'b')
+  drop_field(key, 'b')
   if result.backend_ref ~= '' then
-    redis.call('HSET', key, 'r', result.backend_ref)
+    write_field(key, 'r', result.backend_ref)
   end
   settle(key, head, 'delivered', now_ms, '', 'delivered')
   note_delivered(KEYS[10], head, result.order)
@@ -127,7 +129,7 @@ end
 
 function write.manual(key, head, result)
   if result.backend_ref ~= '' then
-    redis.call('HSET', key, 'r', result.backend_ref)
+    write_field(key, 'r', result.backend_ref)
   end
   settle(key, head, 'manual', now_ms, result.reason, 'manual')
   say(key, head, 'order.left_to_human', result)
@@ -135,6 +137,7 @@ end
 
 local function finish(key, result, stale)
   -- Read.
+  stage(key, WANTED)
   local head = read_head(key)
   local fact = result.kind == 'delivered'
 
@@ -159,6 +162,7 @@ local function finish(key, result, stale)
 
   -- Write.
   write[result.kind](key, head, result)
+  write_staged()
   return 'done'
 end
 
@@ -183,9 +187,13 @@ local stale = is_stale(KEYS[1], epoch)
 if not stale then
   raise_fence(KEYS[1], epoch)
 end
-local replies = {}
+local replies, seen = {}, {}
 for index, result in ipairs(results) do
-  replies[index] = finish(result.key, result, stale)
+  if seen[result.key] then -- a second result of one item finds it where the first one put it
+    write_filed()
+  end
+  seen[result.key], replies[index] = true, finish(result.key, result, stale)
 end
+write_filed()
 write_levels(KEYS[7], KEYS[8], KEYS[9])
 return replies

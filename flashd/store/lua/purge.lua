@@ -14,6 +14,7 @@
 -- @include clock
 -- @include journal
 -- @include record
+-- @include filing
 -- @include stock
 -- @include countable
 

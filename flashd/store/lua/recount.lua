@@ -20,6 +20,7 @@
 -- @include clock
 -- @include journal
 -- @include record
+-- @include filing
 -- @include stock
 -- @include order_event
 -- @include countable

@@ -23,6 +23,7 @@
 -- @include clock
 -- @include journal
 -- @include record
+-- @include filing
 -- @include stock
 -- @include kit
 -- @include units
@@ -63,5 +64,6 @@ enter(
   keys, item, head, 'delivered', 'settled by ' .. ARGV[2], moves, 'order.delivered', ',"backend_ref":' .. quoted(ARGV[1])
 )
 note_delivered(keys.countable, head, order)
+write_filed()
 write_levels(keys.stock, keys.journal, keys.dirty)
 return { 'done', head.state }

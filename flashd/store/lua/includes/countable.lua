@@ -2,9 +2,11 @@
 -- "<sku> 0x1f <location> 0x1f <order>". Class u: units in sold; s: units in sold, and shipped; c: counted by an available
 -- count, so that a physical one may have to put them back. The index is a hint for peeking; records decide.
 -- Needs clock.lua, record.lua, stock.lua.
+local CLASSES = { 'u', 's', 'c' }
+
 local function file_countable(countable, class, sku, location, member)
   local tail = field_of(sku, location) .. '\031' .. member
-  for _, other in ipairs({ 'u', 's', 'c' }) do
+  for _, other in ipairs(CLASSES) do
     if other == class then
       redis.call('ZADD', countable, 0, other .. tail)
     else
@@ -13,16 +15,26 @@ local function file_countable(countable, class, sku, location, member)
   end
 end
 
--- The backend has all of the order, as it is now. *head* is the item's that was delivered: the order or its amend.
+-- The backend has all of the order, as it is now. *head* is the item's that was delivered: the order or its amend. Gathered:
+-- write_filed writes it.
 local function note_delivered(countable, head, order)
-  if head.kind == 'cancel' or redis.call('HEXISTS', order, 's') == 0 then
+  if head.kind == 'cancel' or not read_field(order, 's') then
     return
   end
-  redis.call('HSETNX', order, 'd', whole(now_ms))
-  local class = redis.call('HEXISTS', order, 'p') == 1 and 's' or 'u'
-  for _, item in ipairs(read_items(redis.call('HGET', order, 'i'))) do
+  if not read_field(order, 'd') then
+    write_field(order, 'd', whole(now_ms))
+  end
+  local class = read_field(order, 'p') and 's' or 'u'
+  for _, item in ipairs(read_items(read_field(order, 'i'))) do
     if item.taken > 0 then
-      file_countable(countable, class, item.sku, item.location, member_of(order))
+      local tail = field_of(item.sku, item.location) .. '\031' .. member_of(order)
+      for _, other in ipairs(CLASSES) do
+        if other == class then
+          file(countable, '0', other .. tail)
+        else
+          take_out(countable, other .. tail)
+        end
+      end
     end
   end
 end

@@ -33,3 +33,12 @@ local function take_out(index, member)
   local list = list_for('ZREM', index)
   list[#list + 1] = member
 end
+
+-- What record.lua's move does, gathered. Needs record.lua.
+local function file_move(keys, member, old_state, old_backend, head, score)
+  local from, to = index_of(keys, old_state, old_backend), index_of(keys, head.state, head.backend)
+  if from ~= to then
+    take_out(from, member)
+  end
+  file(to, whole(score), member)
+end

@@ -10,9 +10,70 @@ local function member_of(key)
   return string.match(key, '^fd:{[^}]*}:ord:(.*)$')
 end
 
+-- Fields of a record are read and written one by one, but those of a staged one all at once: a new one has none before, of an
+-- old one *names* are read, and no others are asked for until write_staged.
+local staged = nil
+
+local function stage(key, names)
+  staged = { key = key, is_new = not names, found = {}, changes = {} } -- in both false stands for a field that is not there
+  for index, value in ipairs(names and redis.call('HMGET', key, unpack(names)) or {}) do
+    staged.found[names[index]] = value
+  end
+end
+
+local function is_staged(key)
+  return staged and staged.key == key
+end
+
+local function write_field(key, field, value)
+  if is_staged(key) then
+    staged.changes[field] = value
+  else
+    redis.call('HSET', key, field, value)
+  end
+end
+
+local function read_field(key, field)
+  if not is_staged(key) then
+    return redis.call('HGET', key, field)
+  elseif staged.changes[field] ~= nil then
+    return staged.changes[field]
+  end
+  return staged.found[field]
+end
+
+local function drop_field(key, field)
+  if not is_staged(key) then
+    redis.call('HDEL', key, field)
+  elseif staged.is_new or staged.found[field] == false then
+    staged.changes[field] = nil
+  else
+    staged.changes[field] = false
+  end
+end
+
+local function write_staged()
+  local written, dropped = { 'HSET', staged.key }, { 'HDEL', staged.key }
+  for field, value in pairs(staged.changes) do
+    local command = value and written or dropped
+    command[#command + 1] = field
+    command[#command + 1] = value or nil
+  end
+  staged = nil
+  for _, command in ipairs({ written, dropped }) do
+    if #command > 2 then
+      redis.call(unpack(command))
+    end
+  end
+end
+
+local function has_flag(flags, flag)
+  return flags ~= '-' and string.find(flags, flag, 1, true) ~= nil
+end
+
 -- Returns the head as a table, or nil where there is no such record.
 local function read_head(key)
-  local packed = redis.call('HGET', key, 's')
+  local packed = read_field(key, 's')
   if not packed then
     return nil
   end
@@ -22,9 +83,8 @@ local function read_head(key)
     state = state, version = tonumber(version), digest = digest, kind = kind, backend = backend ~= '-' and backend or '',
     sends = tonumber(sends), refusals = tonumber(refusals), epoch = tonumber(epoch), revision = tonumber(revision),
     absences = tonumber(absences), accepted = tonumber(accepted), changed = tonumber(changed),
-    released = string.find(flags, 'r', 1, true) ~= nil, final = string.find(flags, 'f', 1, true) ~= nil,
-    waits = string.find(flags, 'w', 1, true) ~= nil, revoked = string.find(flags, 'v', 1, true) ~= nil,
-    erased = string.find(flags, 'e', 1, true) ~= nil,
+    released = has_flag(flags, 'r'), final = has_flag(flags, 'f'), waits = has_flag(flags, 'w'), revoked = has_flag(flags, 'v'),
+    erased = has_flag(flags, 'e'),
   }
 end
 
@@ -61,44 +121,6 @@ local function pack_items(items)
   return table.concat(packed, '\030')
 end
 
--- Fields of a record are written one by one, but those of a new one all at once, by write_staged.
-local staged = nil
-
-local function stage(key)
-  staged = { key = key, fields = {} }
-end
-
-local function write_field(key, field, value)
-  if staged and staged.key == key then
-    staged.fields[#staged.fields + 1] = field
-    staged.fields[#staged.fields + 1] = value
-  else
-    redis.call('HSET', key, field, value)
-  end
-end
-
-local function read_field(key, field)
-  if not (staged and staged.key == key) then
-    return redis.call('HGET', key, field)
-  end
-  for index = 1, #staged.fields, 2 do
-    if staged.fields[index] == field then
-      return staged.fields[index + 1]
-    end
-  end
-end
-
-local function drop_field(key, field)
-  if not (staged and staged.key == key) then -- a new one has none to drop
-    redis.call('HDEL', key, field)
-  end
-end
-
-local function write_staged()
-  redis.call('HSET', staged.key, unpack(staged.fields))
-  staged = nil
-end
-
 -- Which index a state stands in; *keys* maps wait, desk, dead, done to keys, and q and fl to tables by backend.
 local INDEX = {
   waiting = 'wait', queued = 'q', sending = 'fl', in_doubt = 'fl', dead = 'dead', manual = 'desk', parked = 'desk',
@@ -125,7 +147,7 @@ end
 
 -- Adds a line to the timeline; one that grew beyond 8 kB loses its older half, behind its first line.
 local function remember(key, text)
-  local old = not (staged and staged.key == key) and redis.call('HGET', key, 't') or ''
+  local old = read_field(key, 't') or ''
   if #old > 8192 then
     old = (string.match(old, '^[^\n]*\n') or '') .. (string.match(old, '\n(.*)$', 4096) or '')
   end

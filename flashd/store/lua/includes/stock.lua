@@ -90,15 +90,31 @@ local function mark_dirty(dirty)
   end
 end
 
--- Writes every touched level once and says what it is now; the crossing of zero is its own kind.
+local function pack_level(level)
+  return whole(level.on_hand) .. ' ' .. whole(level.held) .. ' ' .. whole(level.sold) .. ' ' .. whole(level.exposed) .. ' '
+    .. whole(level.safety) .. ' ' .. whole(level.seq) .. (level.owed > 0 and ' ' .. whole(level.owed) or '')
+end
+
+-- Writes every touched level once, a thousand values a command.
+local function keep_levels(stock)
+  local values, size = {}, 0
+  for _, level in ipairs(touched) do
+    values[size + 1], values[size + 2], size = field_of(level.sku, level.location), pack_level(level), size + 2
+    if size == 1000 then
+      redis.call('HSET', stock, unpack(values))
+      values, size = {}, 0
+    end
+  end
+  if size > 0 then
+    redis.call('HSET', stock, unpack(values))
+  end
+end
+
+-- Says what every touched level is now; the crossing of zero is its own kind.
 local function write_levels(stock, journal, dirty)
   mark_dirty(dirty)
+  keep_levels(stock)
   for _, level in ipairs(touched) do
-    redis.call(
-      'HSET', stock, field_of(level.sku, level.location),
-      whole(level.on_hand) .. ' ' .. whole(level.held) .. ' ' .. whole(level.sold) .. ' ' .. whole(level.exposed) .. ' '
-        .. whole(level.safety) .. ' ' .. whole(level.seq) .. (level.owed > 0 and ' ' .. whole(level.owed) or '')
-    )
     local is = spare_of(level)
     local kind = 'stock.changed'
     if is <= 0 and level.was > 0 then

@@ -11,7 +11,16 @@ local function is_kit(keys, sku)
   return some_kits and redis.call('HEXISTS', keys.kit, sku) == 1
 end
 
+local ONE = '^([^\030\031]+)\031[^\030\031]*\031([1-9]%d*)\0310$'
+
 local function read_wish(keys, items)
+  local only, units = string.match(items, ONE)
+  if only then -- as most are: no other can be the same
+    if #units > 14 or is_kit(keys, only) then
+      return false
+    end
+    return { skus = { only }, units = { tonumber(units) }, lots = {}, ruled = rules_for(keys, only)[1] ~= nil }
+  end
   local wish, seen, told = { skus = {}, units = {}, lots = {}, ruled = false }, {}, {}
   for sku, place, quantity in string.gmatch(items, '([^\030\031]+)\031([^\030\031]*)\031([1-9]%d*)\0310') do
     if #quantity > 14 or seen[sku] or is_kit(keys, sku) then
