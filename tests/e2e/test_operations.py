@@ -119,7 +119,7 @@ class Till:
             async with aiohttp.ClientSession(timeout=timeout) as session:
                 while not self.over.is_set():
                     await self.sell(session, 1)
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(0.1)
 
         await asyncio.gather(*(lane() for _ in range(4)))
 
