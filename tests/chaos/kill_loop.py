@@ -155,7 +155,7 @@ class Run:
             self.erp.start()
             for proxy in self.proxies.values():
                 proxy.start()
-            self.daemon.start()
+            self.daemon.start(ready=False).wait_until_ready(60)  # a busy machine imports for long
             for sku, units in self.stock.items():
                 self._patiently(partial(self._ask, "PUT", f"stock/{sku}", {"on_hand": units}))
             seller.start()

@@ -31,13 +31,14 @@ from tests.servers import KINDS, find_server
 EVERY_S = 30.0
 WARM_UP = 1 / 3  # of the run, which is not judged: caches fill, the allocator takes what it needs
 SAMPLES = 180
+INDEXES = ("wait", "q:erp", "fl:erp", "desk", "backorder", "dead", "done")  # each record stands in one of them
 FAULTS = ("redis", "backend", "store_proxy", "backend_proxy", "reload", "scripts forgotten")
 
 # What may grow in a minute, and by how much beside that over the whole run: noise, in the unit of the figure. 3,000
 # orders come in a minute, so 120 kB are 40 bytes each.
 BOUNDS: dict[str, tuple[float, float]] = {
     "daemon memory, kB": (120, 6_000),
-    "daemon descriptors": (0.2, 20),
+    "daemon descriptors beside callers": (0.2, 20),
     "daemon threads": (0.05, 3),
     "daemon log, kB": (30, 60),
     "server memory beside orders, bytes per order": (0, 700),
@@ -108,6 +109,13 @@ def of_process(pid: int) -> dict[str, float]:
     return {"memory": float(fields["VmRSS"][1]), "descriptors": descriptors, "threads": float(fields["Threads"][1])}
 
 
+def callers_of(port: int) -> int:
+    """Return how many connections to a port are open at both ends: the sellers keep as many as they like."""
+    wanted, established = f":{port:04X}", "01"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[1].endswith(wanted) and row[3] == established for row in rows)
+
+
 def size_of(path: Path) -> float:
     return path.stat().st_size / 1000 if path.exists() else 0.0
 
@@ -169,13 +177,18 @@ class Soak(Run):
             of_process(one.process.pid) for one in (self.daemon, self.server, self.erp) if one.process is not None
         )
         with Redis(unix_socket_path=self.server.socket_path, socket_timeout=2) as client:
-            keys, used = int(client.dbsize()), float(client.info("memory")["used_memory"])
-            orders = sum(int(client.zcard(f"fd:{{main}}:{name}")) for name in ("done", "desk", "q:erp", "fl:erp"))
+            used = float(client.info("memory")["used_memory"])
+            with client.pipeline(transaction=True) as pipe:  # at one instant
+                pipe.dbsize()
+                for name in INDEXES:
+                    pipe.zcard(f"fd:{{main}}:{name}")
+                keys, *counts = pipe.execute()
+        orders = sum(counts)
         self.began_with = self.began_with or {"used": used, "orders": orders}
         came = max(1, orders - self.began_with["orders"])
         return {
             "daemon memory, kB": daemon["memory"],
-            "daemon descriptors": daemon["descriptors"],
+            "daemon descriptors beside callers": daemon["descriptors"] - callers_of(self.daemon.intake),
             "daemon threads": daemon["threads"],
             "daemon log, kB": size_of(self.daemon.log),
             "server memory beside orders, bytes per order": (used - self.began_with["used"]) / came,

@@ -26,7 +26,7 @@ from flashd.store.keys import pool_key
 from tests.conformance.ledgers import BACKEND, make_incoming, real_bench, stock
 from tests.servers import KINDS, find_server, missing
 
-ORDERS = 20
+ORDERS = 12
 
 
 @pytest.fixture(params=KINDS)
@@ -81,7 +81,7 @@ async def test_a_whole_log_is_nothing_to_speak_of(store: EmbeddedServer, said: L
     assert [entry["event"] for entry in said.entries] == ["store.started", "store.started"]
 
 
-@pytest.mark.parametrize("cut", [1, 7, 40])
+@pytest.mark.parametrize("cut", [pytest.param(1, marks=pytest.mark.slow), 7, pytest.param(40, marks=pytest.mark.slow)])
 async def test_a_torn_tail_is_dropped_with_its_script_and_told(
     store: EmbeddedServer, said: LogCapture, cut: int
 ) -> None:
@@ -106,7 +106,7 @@ async def test_a_torn_tail_is_dropped_with_its_script_and_told(
     assert sum(entry["event"] == "store.torn" for entry in said.entries) == 1
 
 
-@pytest.mark.parametrize("place", ["middle", "end"])
+@pytest.mark.parametrize("place", ["middle", pytest.param("end", marks=pytest.mark.slow)])
 async def test_garbage_in_the_log_is_refused_and_the_mend_works(store: EmbeddedServer, place: str) -> None:
     await sell(store)
 
