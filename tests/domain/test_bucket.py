@@ -175,3 +175,43 @@ def test_one_long_pause_costs_its_own_time_and_no_more() -> None:
     sent = depart(dues, late, rate.paced_us)
     assert 290_000 - SLACK_US <= sent[-1] - dues[-1] <= 310_000
     assert most_in_any_window(sent, 1_000_000) <= 50
+
+
+# What 0.96 of a limit per second leaves room for between the sender and the door: 1 s / 0.96 - 1 s - the slack.
+UNEVEN_US = 31_000
+
+
+@settings(max_examples=100)
+@given(
+    limit=st.integers(2, 500),
+    steps=st.lists(
+        st.tuples(st.sampled_from([0, 0, 0, 0, 1, 3]), st.integers(0, 3 * SLACK_US)), min_size=1, max_size=150
+    ),
+    data=st.data(),
+)
+def test_at_096_of_its_limit_a_door_counts_no_more_than_that_although_requests_take_unevenly_long(
+    limit: int, steps: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    paced = Rate.parse(f"{24 * limit}/25s")
+    due, dues, lateness = 10**9, [], []
+    for rests, late in steps:
+        due += (1 + rests) * paced.paced_us
+        dues.append(due)
+        lateness.append(late)
+    sent = depart(dues, lateness, paced.paced_us)
+    way_us = data.draw(st.lists(st.integers(0, UNEVEN_US), min_size=len(sent), max_size=len(sent)))
+    arrived = sorted(when + way for when, way in zip(sent, way_us, strict=True))
+    assert most_in_any_window(arrived, 1_000_000) <= limit
+
+
+def test_a_door_that_counts_at_its_limit_has_no_such_room() -> None:
+    rate = Rate.parse("5/s")
+    dues = [10**9 + index * rate.paced_us for index in range(6)]
+    sent = depart(dues, [0] * 6, rate.paced_us)
+    arrived = [sent[0] + UNEVEN_US, *sent[1:]]
+    assert most_in_any_window(arrived, 1_000_000) == 6
+    paced = Rate.parse("24/5s")
+    dues = [10**9 + index * paced.paced_us for index in range(6)]
+    sent = depart(dues, [0] * 6, paced.paced_us)
+    arrived = [sent[0] + UNEVEN_US, *sent[1:]]
+    assert most_in_any_window(arrived, 1_000_000) == 5
