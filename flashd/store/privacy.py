@@ -75,7 +75,7 @@ class RedisEraser:
         if not dry_run:
             for entry_id in quarantined:
                 await self._ledger.unquarantine(entry_id, by=by)
-            if tally.erased or quarantined:
+            if tally.erased or tally.clean or quarantined:  # whoever asks again may not have heard of the first time
                 await self._note_erased()
         return Forgotten(
             erased=tuple(tally.erased),
@@ -173,8 +173,13 @@ class RedisEraser:
             keys += [order_key(self.pool, OrderRef(ref.channel, ref.id, kind)) for kind in Kind]
             for one, kept, _ in family:
                 args += [hashlib.sha1(kept, usedforsecurity=False).hexdigest() if kept else "", _left_of(one, kept)]
+        would = any(_would(family) == b"erased" for family in families)
+        if would:  # before it, too: the reply may be lost
+            await self._note_erased()
         with store_faults("forget"):
             codes: list[bytes] = await load("erase").call(self._client, keys, args)
+        if would:
+            await self._note_erased()
         return codes
 
     async def _bodies(self, person: Person) -> list[str]:
@@ -209,8 +214,6 @@ class RedisEraser:
                     [OrderRef.parse(member.decode()) for member in members], "request", tally, dry_run=False
                 )
         await self._sweep_old(now_ms - after_ms, tally)
-        if tally.erased:
-            await self._note_erased()
         await self._drop_met(now_ms)
         return len(tally.erased)
 
@@ -291,8 +294,9 @@ class RedisEraser:
                 met.by,
                 met.outcome,
             ]
+            await self._note_erased()
             await load("meet_demand").call(self._client, [self._demands, self._journal], args)
-        await self._note_erased()
+            await self._note_erased()
         return met
 
     async def _drop_met(self, now_ms: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,7 +30,7 @@ from flashd.domain.order import (
 from flashd.domain.privacy import Demand, DemandKind, Forgotten, Person, ScrubCode
 from flashd.domain.sale import Sale, SaleProduct, SaleState
 from flashd.domain.stock import StockLevel
-from flashd.errors import InvariantBroken, NotFound
+from flashd.errors import InvariantBroken, NotFound, StoreUnavailable
 from flashd.store.audit import audit
 from flashd.store.connection import connect
 from flashd.store.journal import RedisJournal
@@ -41,6 +41,7 @@ from flashd.store.outbox import RedisOutbox
 from flashd.store.packing import unpack_order, unpack_raw
 from flashd.store.privacy import RedisEraser
 from flashd.store.sales import RedisSales
+from flashd.store.scripts import Script
 from tests.faketime import shifted
 from tests.servers import KINDS, Server, find_server, missing
 from tests.until import until
@@ -251,6 +252,44 @@ async def test_doing_it_twice_erases_once(desk: Desk) -> None:
     assert (again.erased, again.before) == ((), 1)
     kinds = [fields[b"k"] for _, fields in await desk.client.xrange("fd:{main}:j")]
     assert kinds.count(b"order.erased") == 1
+
+
+async def test_whatever_reply_is_lost_it_is_done_once_and_the_log_is_due(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.delivered(order_of("1"))
+    await desk.ledger.quarantine("shop", {}, body_of("3"), "no lines")
+    lost: list[str] = []
+    really = Script.call
+
+    async def losing(script: Script, client: Redis, keys: Any, args: Any) -> Any:
+        answer = await really(script, client, keys, args)
+        name = script.header.name
+        if name in {"erase", "demand", "meet_demand", "unquarantine"} and name not in lost:
+            lost.append(name)
+            raise StoreUnavailable("the reply was lost")
+        return answer
+
+    async def patiently(ask: Callable[[], Awaitable[Any]]) -> Any:
+        for _ in range(5):
+            with suppress(StoreUnavailable):
+                return await ask()
+        raise AssertionError("it never ends")
+
+    monkeypatch.setattr(Script, "call", losing)
+    asked = Demand(kind=DemandKind.ERASE, channel="shop", person=Person(email=EMAIL, channel="shop"))
+    demand_id = await patiently(lambda: desk.eraser.demand(asked, b"body"))
+    assert [one.id for one in await desk.eraser.demands()] == [demand_id]
+    await patiently(lambda: desk.forget(email=EMAIL))
+    await patiently(lambda: desk.eraser.meet(demand_id, by="ann", outcome="done"))
+    assert sorted(lost) == ["demand", "erase", "meet_demand", "unquarantine"]
+    assert await desk.words_kept() == []
+    kinds = [fields[b"k"].decode() for _, fields in await desk.client.xrange("fd:{main}:j")]
+    for kind in ("order.erased", "channel.demanded", "channel.demand_met", "channel.unquarantined"):
+        assert kinds.count(kind) == 1, kind
+    done = await desk.eraser.scrub(wait_s=30)
+    assert done is not None
+    assert done.code is ScrubCode.CLEAN
 
 
 async def test_a_dry_run_says_the_same_and_changes_nothing(desk: Desk) -> None:
