@@ -108,6 +108,9 @@ def _check_store(store: StoreConfig, review: Review) -> None:
             "store.durability", f'"{store.durability}": an order answered with 2xx may be lost when power fails'
         )
     if store.url == "embedded":
+        if store.replicas:
+            what = "an embedded server has none: write 0, or name servers of yours, sentinel://... for one"
+            review.report("store.replicas", str(store.replicas), what)
         return
     try:
         parts = urlsplit(store.url)

@@ -8,6 +8,7 @@ from flashd.daemon.outlet import connect_apis
 from flashd.daemon.telling import connect_messenger
 from flashd.errors import ConfigError, FlashdError
 from flashd.runtime.clock import SystemClock
+from flashd.store.address import read_address
 from flashd.store.opening import ask_contract
 
 
@@ -16,8 +17,11 @@ def try_adapters(loaded: Loaded) -> None:
     Make every adapter as `flashd run` does and throw it away: nothing is opened and nobody is asked.
 
     Raises:
-        ConfigError: What an adapter refuses of its section, so that nobody learns it only when the daemon starts.
+        ConfigError: What the store or an adapter refuses of its section, so that nobody learns it only when the daemon
+            starts.
     """
+    if loaded.config.store.url != "embedded":
+        read_address(loaded.config.store.url)
     for name, channel in loaded.config.channels.items():
         connect_channel(name, channel, loaded)
     connect_apis(loaded)

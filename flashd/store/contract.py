@@ -89,11 +89,6 @@ def _is(kind: type[Exception], error: BaseException | None) -> bool:
 
 
 async def _verify(client: Redis, config: StoreConfig, pools: Sequence[str], clock: Clock) -> Contract:
-    if config.replicas and config.url == "embedded":
-        raise ConfigError(
-            f"[store] replicas is {config.replicas}, and an embedded server has none. Mend: name servers of yours, "
-            'url = "sentinel://..." for one, or set replicas = 0'
-        )
     primaries = primaries_of(client, pools)
     seen = [await _look(one, config, clock) for one, _ in primaries]
     if refusals := list(dict.fromkeys(text for one in seen for text in one.refusals)):
@@ -252,8 +247,8 @@ async def _enroll(client: Redis, file: GenerationFile, store: str, pool: str, *,
         )
     if schema != SCHEMA:
         raise ConfigError(
-            f"pool {pool!r} in {store} has schema {schema or 'unknown'}; wanted: {SCHEMA}. {_way_over(schema)}, or give "
-            "this one another store"
+            f"pool {pool!r} in {store} has schema {schema or 'unknown'}; wanted: {SCHEMA}. {_way_over(schema)}, or "
+            "give this one another store"
         )
     if met is not None and generation != met.generation:
         raise ConfigError(

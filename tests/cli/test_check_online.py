@@ -35,6 +35,15 @@ def test_a_shop_that_figures_cannot_be_written_to_is_refused_before_the_daemon_s
     assert '[channels.shop] publish.mode = "escrow": no address of its API is configured' in checked.stderr
 
 
+def test_an_address_of_the_store_that_the_daemon_could_not_use_is_refused(tmp_path: Path) -> None:
+    _write(tmp_path, "")
+    path = tmp_path / "flashd.toml"
+    path.write_text(path.read_text().replace('"embedded"', '"sentinel://a:26379,b:port/shop"'))
+    checked = flashd("check", cwd=tmp_path)
+    assert checked.returncode == 78, checked.stdout
+    assert "'b:port' is not host:port" in checked.stderr
+
+
 @pytest.mark.parametrize("right", [True, False], ids=["its own token", "another token"])
 def test_a_check_online_logs_in_to_the_platform(tmp_path: Path, right: bool) -> None:  # noqa: FBT001  # a case
     shop = SimulatedShopify(tmp_path).start()

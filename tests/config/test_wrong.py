@@ -124,6 +124,12 @@ WRONG = {
         '"sentinel://a:26379,b:26379"',
         "sentinel://a:26379,b:26379,c:26379/service",
     ),
+    "replicas of an embedded server": (
+        _with('url = "unix:///run/valkey/valkey.sock"', 'url = "embedded"\nreplicas = 1'),
+        "store.replicas",
+        "1",
+        "an embedded server has none: write 0",
+    ),
     "a Cluster with a path": (
         _with("unix:///run/valkey/valkey.sock", "cluster://a:6379,b:6379/1"),
         "store.url",

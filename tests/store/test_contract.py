@@ -91,14 +91,6 @@ async def test_a_server_that_spends_memory_on_small_orders_is_told_how_not_to(
             await client.config_set(name, value)
 
 
-async def test_replicas_are_not_waited_for_where_there_can_be_none(
-    client: Redis, config: StoreConfig, clock: FakeClock
-) -> None:
-    embedded = msgspec.structs.replace(config, url="embedded", replicas=1)
-    with pytest.raises(ConfigError, match=r"replicas is 1, and an embedded server has none.*replicas = 0"):
-        await verify(client, embedded, ["main"], clock)
-
-
 @pytest.mark.parametrize(
     ("name", "value", "mend"),
     [
