@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from flashd.domain.order import Order, OrderRecord, OrderRef, OrderState
+from flashd.domain.privacy import Person
 from flashd.errors import Conflict, NotFound
 from flashd.web.admin_desk import AdminDesk
 from flashd.web.connection import write_or_cut
@@ -202,6 +203,7 @@ class AdminOrders:
         """Cancel for good."""
         why = await self._desk.read(request, Why)
         _, pool, ref = self._desk.order_ref(request)
+        _check_reason(why.reason, await self._desk.record(pool, ref))
         who = self._desk.caller(request).name
         return await self._decide(
             request, "order.cancelled", lambda: pool.ledger.cancel(ref, by=who, reason=why.reason)
@@ -239,6 +241,19 @@ class AdminOrders:
         if after is None:
             raise NotFound("the order is gone")
         return encode(200, OrderSummary.of(name, after))
+
+
+def _check_reason(reason: str, record: OrderRecord) -> None:
+    """
+    Let no customer data into what everybody hears and nobody can take back.
+
+    Raises:
+        Malformed: The reason has the customer's address or number in it.
+    """
+    if record.order is not None:
+        customer = record.order.customer
+        if Person(email=customer.email, phone=customer.phone).is_named_in(reason):
+            raise Malformed("the reason names the customer, and it stays in the journal: write it without")
 
 
 def shown_ref(ref: OrderRef) -> str:

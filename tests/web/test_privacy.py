@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from flashd.domain.order import Customer, Order, OrderState
 from flashd.domain.privacy import Demand, DemandKind, Person
-from tests.fakes.doors import ADMIN, OPERATE, READ, DoorHouse
+from tests.fakes.doors import ADMIN, OPERATE, READ, DoorHouse, record
 from tests.web.conftest import Served
 
 EMAIL = "ada@example.com"
@@ -65,6 +66,21 @@ async def test_whoever_cannot_be_found_is_refused(admin: Served, house: DoorHous
     answer = await admin.call("POST", "/admin/v1/forget", json=wish)
     assert answer.status in {400, 422}, answer.raw
     assert house.changes == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "status"), [("ADA@example.com called", 400), ("call 0170 1234567", 400), ("changed their mind", 200)]
+)
+async def test_a_reason_that_names_the_customer_is_refused(
+    admin: Served, house: DoorHouse, reason: str, status: int
+) -> None:
+    customer = Customer(name="Ada", email=EMAIL, phone="0170 1234567")
+    order = Order(channel="shop", id="1", placed_ms=1, currency="EUR", lines=(), total=0, customer=customer)
+    house.main.put(record(order, OrderState.QUEUED))
+    answer = await admin.call("POST", "/admin/v1/orders/shop/1/cancel", json={"reason": reason})
+    assert answer.status == status, answer.raw
+    assert EMAIL.encode() not in answer.raw
+    assert len(house.changes) == (status == 200)
 
 
 async def test_only_admin_may_forget_or_see_who_demands(admin: Served, house: DoorHouse) -> None:
