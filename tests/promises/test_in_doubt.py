@@ -48,6 +48,10 @@ FAULTS: dict[str, tuple[bool, str]] = {
     "500 before": (False, "500"),
     "500 after": (True, "500"),
     "502 after": (True, "502"),
+    "504 after": (True, "504"),
+    "cut in the middle of the answer's head": (True, "head"),
+    "tarpit": (True, "tarpit"),
+    "booked when it was called absent": (False, "absent first"),
     "a login page": (True, "page"),
     "a login page instead": (False, "page"),
     "200 with an error in it": (False, "error"),
@@ -55,7 +59,43 @@ FAULTS: dict[str, tuple[bool, str]] = {
     "half an answer": (True, "half"),
     "409 that does not say whose": (True, "409"),
     "an empty answer": (True, "empty"),
+    "a part of it, and cut": (True, "part"),
+    "409, ours": (True, "409 ours"),
+    "409, another's": (False, "409 another's"),
+    "422": (False, "422"),
+    "429": (False, "429"),
+    "503": (False, "503"),
 }
+# Where an order ends that met this, whatever the backend can; else it is delivered, or a human's with neither.
+ENDS = {
+    "a part of it, and cut": OrderState.MANUAL,
+    "409, ours": OrderState.DELIVERED,
+    "409, another's": OrderState.DEAD,
+    "422": OrderState.DEAD,
+    "429": OrderState.DELIVERED,
+    "503": OrderState.DELIVERED,
+}
+UNDOUBTED = {"409, ours", "409, another's", "422", "429", "503"}  # nothing need be looked up
+
+
+TOLD: dict[str, tuple[int, dict[str, str]]] = {
+    "409": (409, {"error": "conflict"}),
+    "409 another's": (409, {"id": "SO7", "key": "fd-another", "error": "taken"}),
+    "422": (422, {"error": "no such article"}),
+    "429": (429, {"error": "later"}),
+    "503": (503, {"error": "later"}),
+}
+TOLD_OF_IT = {  # with its id and its key
+    "good": (201, {}),
+    "error": (200, {"error": "try later"}),
+    "other": (200, {"key": "fd-another"}),
+    "409 ours": (409, {"error": "known already"}),
+}
+BROKEN = {
+    "head": b"HTTP/1.1 201 Created\r\nContent-Le",
+    "half": b'HTTP/1.1 201 Created\r\nContent-Length: 90\r\n\r\n{"id": "SO',
+}
+ENDED = {OrderState.DELIVERED, OrderState.MANUAL, OrderState.DEAD}
 
 
 @dataclass
@@ -69,6 +109,8 @@ class Erp:
     booked: list[str] = field(default_factory=list)  # order ids, as often as they were booked
     _keys: dict[str, str] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
+    _hidden: dict[str, str] = field(default_factory=dict)  # by key, what is booked once it was called absent
+    _parts: set[str] = field(default_factory=set)
 
     async def book(self, request: web.Request) -> web.StreamResponse:
         order, key = await request.json(), request.headers["Idempotency-Key"]
@@ -81,6 +123,10 @@ class Erp:
             self._book(name, key)
         if answer == "late":
             asyncio.get_running_loop().call_later(LATE_S, self._book, name, key)
+        if answer == "absent first":
+            self._hidden[key] = name
+        if answer == "part":
+            self._parts.add(key)
         return await self._answer(request, answer, {"id": f"SO{name}", "key": key})
 
     def _book(self, name: str, key: str) -> None:
@@ -90,35 +136,46 @@ class Erp:
 
     async def _answer(self, request: web.Request, how: str, good: dict[str, str]) -> web.StreamResponse:  # noqa: PLR0911  # a table
         assert request.transport is not None
+        if how in TOLD:
+            status, told = TOLD[how]
+            return web.json_response(told, status=status, headers={"Retry-After": "0"} if status in {429, 503} else {})
+        if how in TOLD_OF_IT:
+            status, told = TOLD_OF_IT[how]
+            return web.json_response(good | told, status=status)
+        if how.isdigit():
+            return web.Response(status=int(how), text="internal")
         match how:
-            case "cut" | "late":
-                request.transport.abort()
-            case "hang":
-                await asyncio.sleep(3 * TIMEOUT_S)
-            case "500" | "502":
-                return web.Response(status=int(how), text="internal")
             case "page":
                 return web.Response(text="<html>Please log in</html>", content_type="text/html")
-            case "error":
-                return web.json_response(good | {"error": "try later"})
-            case "other":
-                return web.json_response(good | {"key": "fd-another"})
-            case "409":
-                return web.json_response({"error": "conflict"}, status=409)
             case "empty":
                 return web.Response(status=204)
-            case "half":
-                request.transport.write(b'HTTP/1.1 201 Created\r\nContent-Length: 90\r\n\r\n{"id": "SO')
+            case "hang":
+                await asyncio.sleep(3 * TIMEOUT_S)
+            case "tarpit":
+                return await self._drip(request, msgspec.json.encode(good))
+            case "head" | "half":
+                request.transport.write(BROKEN[how])
                 request.transport.close()
-            case _:
-                return web.json_response(good, status=201)
+            case _:  # cut, here or in the middle of something
+                request.transport.abort()
         return web.Response()  # goes nowhere
+
+    @staticmethod
+    async def _drip(request: web.Request, body: bytes) -> web.StreamResponse:
+        answer = web.StreamResponse(status=201, headers={"Content-Type": "application/json"})
+        await answer.prepare(request)
+        for byte in body:
+            await answer.write(bytes([byte]))
+            await asyncio.sleep(TIMEOUT_S / 3)
+        return answer
 
     async def find(self, request: web.Request) -> web.Response:
         self.looked_up += 1
         key = request.query["key"]
         name = self._keys.get(key)
-        lines = [{"sku": "tee", "quantity": 1, "unit_price": 100}]
+        if key in self._hidden:
+            self._book(self._hidden.pop(key), key)  # by the request of then, right behind this answer
+        lines = [] if key in self._parts else [{"sku": "tee", "quantity": 1, "unit_price": 100}]
         told = {"id": f"SO{name}", "key": key, "order_id": name, "lines": lines, "total": 100}
         return web.json_response([told] if name else [])
 
@@ -184,7 +241,7 @@ async def cell(server: Server, fault: str, can: str) -> tuple[Erp, dict[str, Ord
             refs.append(OrderRef("shop", str(number)))
         states: dict[str, OrderState] = {}
         async with erp.open() as url, outflow(client, pool, url, can, settle_s), asyncio.timeout(40):
-            while not set(states.values()) or not set(states.values()) <= {OrderState.DELIVERED, OrderState.MANUAL}:
+            while not states or not set(states.values()) <= ENDED:
                 await asyncio.sleep(0.1)
                 records = [await book.get(ref) for ref in refs]
                 states = {record.ref.id: record.state for record in records if record is not None}
@@ -195,16 +252,23 @@ def broken(fault: str, can: str, erp: Erp, states: dict[str, OrderState]) -> lis
     """Return what does not hold in a cell."""
     found = []
     times, chosen = Counter(erp.booked), {str(number) for number in range(0, ORDERS, EVERY)}
-    manual = {name for name, state in states.items() if state is OrderState.MANUAL}
+    wanted = ENDS.get(fault, OrderState.MANUAL if can == "neither" else OrderState.DELIVERED)
+    astray = {name: str(states[name]) for name in chosen & erp.seen if states[name] is not wanted}
+    good = {OrderState.DELIVERED} | (
+        {OrderState.MANUAL} if can == "neither" else set()
+    )  # a busy machine may doubt more
+    astray |= {name: str(state) for name, state in states.items() if name not in chosen and state not in good}
     if len(states) != ORDERS or max(times.values()) > 1:
         found.append(f"{len(states)} orders, booked {times.most_common(1)}")
     if any(times[name] != 1 for name, state in states.items() if state is OrderState.DELIVERED):
         found.append("delivered, and not there")
-    if not (manual >= chosen if can == "neither" else not manual):  # a busy machine may doubt more of its own
-        found.append(f"a human is asked about {sorted(manual)}")
+    if any(times[name] for name, state in states.items() if state is OrderState.DEAD):
+        found.append("buried, and there")
+    if astray:
+        found.append(f"not {wanted}, or not delivered: {astray}")
     if not 0 < erp.met == len(chosen & erp.seen):  # on a busy machine one may be doubted before it came
         found.append(f"the fault was met {erp.met} times")
-    if can == "lookup" and not erp.looked_up:
+    if can == "lookup" and fault not in UNDOUBTED and not erp.looked_up:
         found.append("nothing was looked up")
     return [f"{fault}, {can}: {one}" for one in found]
 
