@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 
 from flashd.domain.order import Kind, OrderRecord, OrderRef, OrderState
 from flashd.domain.privacy import Demand, Forgotten, Person, Scrubbed, ScrubCode, Spared, erased
+from flashd.domain.triage import rest_of
 from flashd.errors import NotFound, StoreUnavailable
 from flashd.store.faults import store_faults
 from flashd.store.journal import entries_of
@@ -66,7 +67,7 @@ class RedisEraser:
             unnamed = replace(person, orders=())  # those are found by their names
             found |= dict.fromkeys([ref async for ref in self._owned(unnamed)])
         named = [OrderRef(person.channel, order_id) for order_id in person.orders]
-        found |= dict.fromkeys(named)
+        found |= dict.fromkeys([*named, *[one for ref in named for one in _rests_of(ref)]])
         tally = _Tally()
         refs = list(found)
         for start in range(0, len(refs), _FAMILIES):
@@ -336,6 +337,12 @@ class _Tally:
             self.spared.append(Spared(str(ref), waits.state))
         elif code == b"gone":
             self.gone.add(ref)
+
+
+def _rests_of(ref: OrderRef) -> list[OrderRef]:
+    """Return what may have been split off an order, and off that."""
+    rest = rest_of(ref)
+    return [rest, rest_of(rest)]
 
 
 def _left_of(record: OrderRecord | None, kept: bytes) -> bytes:

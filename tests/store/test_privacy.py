@@ -42,6 +42,7 @@ from flashd.store.packing import unpack_order, unpack_raw
 from flashd.store.privacy import RedisEraser
 from flashd.store.sales import RedisSales
 from flashd.store.scripts import Script
+from flashd.store.stockroom import RedisStockroom
 from tests.faketime import shifted
 from tests.servers import KINDS, Server, find_server, missing
 from tests.until import until
@@ -208,6 +209,17 @@ async def test_the_platforms_customer_id_is_found_in_bodies_that_are_kept(desk: 
     )
     done = await desk.forget(customer_id="gid://shopify/Customer/207119551")
     assert [one.order for one in done.spared] == ["shop:1"]
+
+
+async def test_what_was_split_off_an_order_goes_with_it(desk: Desk) -> None:
+    await desk.ledger.recount(StockLevel(sku="TEE", on_hand=1))
+    order = order_of("1")
+    two = msgspec.structs.replace(order, lines=(msgspec.structs.replace(order.lines[0], quantity=2),), total=1000)
+    assert (await desk.accept(two)).state is OrderState.SHORTFALL
+    await RedisStockroom(desk.client, "main").split(OrderRef("shop", "1"), by="ann")
+    done = await desk.forget(channel="shop", orders=("1",))
+    assert [one.order for one in done.spared] == ["shop:1", "shop:1+rest"]
+    assert done.unknown == ()
 
 
 async def test_an_order_that_is_not_settled_is_spared_told_and_erased_as_soon_as_it_is(desk: Desk) -> None:
