@@ -539,6 +539,10 @@ async def test_a_shop_with_several_locations_must_be_told_which(tmp_path: Path, 
         ({"access_token": Secret(env="T")}, "channels.shop.url: is missing"),
         ({"url": "http://x.myshopify.com", "access_token": Secret(env="T")}, "write https://"),
         ({"url": "x.myshopify.com", "access_token": Secret(env="T")}, "with its scheme"),
+        (
+            {"url": "https://x.myshopify.com", "access_token": Secret(env="T"), "webhooks_url": "http://me.example/w"},
+            "channels.shop.webhooks_url = .*write https://",
+        ),
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused_at_the_start(config: dict[str, Any], message: str) -> None:

@@ -341,7 +341,7 @@ def connect_api(name: str, config: Config, reveal: Callable[[Secret], SecretText
     Return the channel's API, or None where none is configured.
 
     Raises:
-        ConfigError: The address or the access token is missing or malformed.
+        ConfigError: An address or the access token is missing or malformed.
     """
     key = f"channels.{name}"
     if not config.url:
@@ -349,6 +349,8 @@ def connect_api(name: str, config: Config, reveal: Callable[[Secret], SecretText
             raise ConfigError(f'{key}.url: is missing; write url = "https://my-shop.myshopify.com"')
         return None
     shop: URL = checked_address(f"{key}.url", config.url)
+    if config.webhooks_url:
+        checked_address(f"{key}.webhooks_url", config.webhooks_url)
     if config.access_token is None:
         raise ConfigError(f'{key}.access_token: is missing; write access_token = {{ file = "{name}.token" }}')
     token = str(reveal(config.access_token))

@@ -344,7 +344,7 @@ def connect_api(name: str, config: Config, reveal: Callable[[Secret], SecretText
     Return the shop's API, or None where no address is given.
 
     Raises:
-        ConfigError: Stock is to be published and there is no address, or an address and no key.
+        ConfigError: Stock is to be published and there is no address, or an address and no key, or one is malformed.
     """
     if not config.url:
         if config.publish.mode != "none":
@@ -354,6 +354,8 @@ def connect_api(name: str, config: Config, reveal: Callable[[Secret], SecretText
             )
         return None
     url = checked_address(f"channels.{name}.url", config.url)
+    if config.webhooks_url:
+        checked_address(f"channels.{name}.webhooks_url", config.webhooks_url)
     login = []
     for key, secret in (("consumer_key", config.consumer_key), ("consumer_secret", config.consumer_secret)):
         text = "" if secret is None else str(reveal(secret)).strip()
