@@ -7,7 +7,8 @@ them then; what must not happen is that nobody notices.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -17,7 +18,8 @@ from flashd.domain.order import AcceptCode, Accepted, Incoming, OrderRef
 from flashd.store.faults import store_faults
 from flashd.store.keys import order_key
 
-KEPT = 100_000  # orders at most, and never less than half of it: at 500 a second, those of the last 100 seconds
+KEPT = 50_000  # orders at most
+KEPT_S = 60.0  # what a server acknowledged alone it lost within seconds; a server that was cut off is left within five
 _AT_ONCE = 500
 _DURABLE = frozenset({AcceptCode.ACCEPTED, AcceptCode.UPDATED, AcceptCode.REPEAT, AcceptCode.LATER})
 
@@ -31,15 +33,20 @@ class Recall:
     Each loss counts once, whoever notices first: `check`, or an order that comes again and is new to the store.
     """
 
-    def __init__(self, pool: str, *, kept: int = KEPT) -> None:
+    def __init__(self, pool: str, *, kept: int = KEPT, now_s: Callable[[], float] = time.monotonic) -> None:
         self.forgotten = 0
         self._pool = pool
         self._kept = kept
         self._young: set[tuple[str, str]] = set()
         self._old: set[tuple[str, str]] = set()  # half of what is kept goes at once: a hot path has no time for more
+        self._now_s = now_s
+        self._turned_s = now_s()
 
     def note(self, orders: Sequence[Incoming], answers: Iterable[Accepted]) -> None:
         """Remember which of *orders* are durable now."""
+        now_s = self._now_s()
+        if len(self._young) > self._kept // 2 or now_s - self._turned_s > KEPT_S:
+            self._young, self._old, self._turned_s = set(), self._young, now_s
         young, old = self._young, self._old
         for incoming, accepted in zip(orders, answers, strict=True):
             if accepted.code in _DURABLE:
@@ -47,8 +54,6 @@ class Recall:
                 if accepted.code is AcceptCode.ACCEPTED and (name in young or name in old):
                     self._tell(name)
                 young.add(name)
-        if len(young) > self._kept // 2:
-            self._young, self._old = set(), young
 
     def total(self) -> int:
         """Return how many were forgotten since the process began."""

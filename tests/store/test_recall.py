@@ -9,7 +9,7 @@ from flashd.domain.stock import StockLevel
 from flashd.store.keys import generation_key, order_key
 from flashd.store.ledger import RedisLedger
 from flashd.store.orderbook import RedisOrderBook
-from flashd.store.recall import Recall
+from flashd.store.recall import KEPT_S, Recall
 from tests.conformance.ledgers import make_incoming
 
 NEW = Accepted(AcceptCode.ACCEPTED, OrderState.QUEUED)
@@ -68,3 +68,20 @@ def test_only_the_newest_are_remembered_and_only_what_is_durable() -> None:
     assert recall.forgotten == 0  # the first had to make room for them
     recall.note([orders[4]], [NEW])
     assert recall.forgotten == 1
+
+
+def test_memory_ends_with_the_minute_after_the_next() -> None:
+    now_s = [1000.0]
+    recall = Recall("main", now_s=lambda: now_s[0])
+    orders = [make_incoming(order_id=str(number)) for number in range(4)]
+    recall.note(orders[:2], [NEW, NEW])
+    for order in orders[2:]:
+        now_s[0] += KEPT_S + 1
+        recall.note([order], [NEW])
+    recall.note([orders[2]], [NEW])
+    assert recall.forgotten == 1
+    now_s[0] += KEPT_S + 1
+    recall.note([orders[3]], [NEW])
+    assert recall.forgotten == 2
+    recall.note([orders[0]], [NEW])
+    assert recall.forgotten == 2  # it was too long ago
