@@ -295,46 +295,46 @@ class BackendActor(Actor[Wake]):
         """Use the drops for what can still be claimed, and for the next candidates in its place."""
         while groups and self.leadership.term is term:
             claimed_s = self.clock.monotonic_s()
-            fault: StoreUnavailable | None = None
-            try:
-                await self._claim([wish for group in groups for wish in group if not wish.is_lookup], term)
-            except StoreUnavailable as error:  # what was claimed before it flies all the same
-                fault = error
+            await self._claim([wish for group in groups for wish in group if not wish.is_lookup], term)
             for group in groups:
                 if parcels := _parcels(group):
                     self._fly(Flight(parcels=parcels, term=term, use_at_s=uses.popleft(), claimed_s=claimed_s))
-            if fault is not None:
-                raise fault
             while uses and uses[0] + DROP_AGE_S < self.clock.monotonic_s():
                 uses.popleft()  # too old: thrown away
             groups = await self._take(len(uses), self.tempo.pace()) if uses else []
             self._claim_s = max(0.9 * self._claim_s, self.clock.monotonic_s() - claimed_s)
 
     async def _claim(self, wishes: list[Wish], term: Term) -> None:
-        """Give those a delivery that could be claimed, by one call for each pool."""
+        """Give those a delivery that could be claimed, by one call for each pool; raise if a fault left none."""
+        fault: StoreUnavailable | None = None
         for outbox in self._outboxes:
-            group = [wish for wish in wishes if wish.outbox is outbox]
-            if not group:
+            if not (group := [wish for wish in wishes if wish.outbox is outbox]):
                 continue
             self._in_hand.update(dict.fromkeys(wish.key for wish in group))
-            replies = await self._claim_group(outbox, [wish.ref for wish in group], term)
+            try:
+                replies = await self._claim_group(outbox, [wish.ref for wish in group], term)
+            except StoreUnavailable as error:  # what was claimed of other pools flies all the same
+                fault = error
+                self._candidates.leave_out(outbox.pool, self.clock.monotonic_s())
+                continue
             for wish, (code, delivery) in zip(group, replies, strict=True):
                 wish.delivery = delivery
-                if delivery is not None:
-                    continue
-                del self._in_hand[wish.key]
+                if delivery is None:
+                    del self._in_hand[wish.key]
                 if code is ClaimCode.FENCED:
                     term.end()
                     log.warning("claim.fenced", backend=self.backend.name, pool=outbox.pool, epoch=term.epoch)
             if any(code is ClaimCode.CHANGED for code, _ in replies):
-                await self._apply_next(outbox.pool)
+                with self._suffered():
+                    await self._apply_next(outbox.pool)
+        if fault is not None and not any(wish.delivery for wish in wishes):
+            raise fault
 
     async def _claim_group(self, outbox: Outbox, refs: list[OrderRef], term: Term) -> Claims:
         try:
             return await outbox.claim(refs, epoch=term.epoch, lease_ms=self.rules.lease_ms)
         except StoreUnavailable as error:
-            # perhaps they were claimed, surely they were not sent: they go back, and are left out until the store
-            # says so
+            # perhaps they were claimed, surely not sent: they go back, and are left out until the store says so
             self.health.last_error = str(error)
             for ref in refs:
                 back = Result(ref=ref, kind=ResultKind.LATER, reason="the claim was not answered")

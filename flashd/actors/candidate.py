@@ -79,6 +79,14 @@ class Candidates:
         self._doubtful.clear()
         self._looked_s = -LOOK_S
 
+    def leave_out(self, pool: str, now_s: float) -> None:
+        """Take nothing of a pool that did not answer, for a while."""
+        self._pools.leave_out(pool, now_s)
+        for queue in (self._due, self._doubtful):
+            others = [wish for wish in queue if wish.outbox.pool != pool]
+            queue.clear()
+            queue.extend(others)
+
     def give_back(self, group: Sequence[Wish]) -> None:
         """Put these back in front: there was no drop for them, and it is their turn still."""
         self._lookup_next = group[0].is_lookup

@@ -20,6 +20,10 @@ class RollCall:
         self._outboxes = outboxes
         self._absent: dict[str, float] = {}  # by pool: until when it is left out
 
+    def leave_out(self, pool: str, now_s: float) -> None:
+        """Do not ask that pool for a while, as long as others answer."""
+        self._absent[pool] = now_s + ABSENT_S
+
     async def ask(self, question: Callable[[Outbox], Awaitable[T]], now_s: float) -> list[tuple[Outbox, T]]:
         """
         Put a question to every outbox; return the answers of those that gave one.
@@ -34,7 +38,7 @@ class RollCall:
         for outbox, answer in zip(asked, answers, strict=True):
             if isinstance(answer, StoreUnavailable):
                 fault = answer
-                self._absent[outbox.pool] = now_s + ABSENT_S
+                self.leave_out(outbox.pool, now_s)
             else:
                 found.append((outbox, answer))
                 self._absent.pop(outbox.pool, None)
