@@ -109,6 +109,7 @@ class Erp:
     booked: list[str] = field(default_factory=list)  # order ids, as often as they were booked
     _keys: dict[str, str] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
+    again: set[str] = field(default_factory=set)  # came more than once
     _hidden: dict[str, str] = field(default_factory=dict)  # by key, what is booked once it was called absent
     _parts: set[str] = field(default_factory=set)
 
@@ -116,6 +117,7 @@ class Erp:
         order, key = await request.json(), request.headers["Idempotency-Key"]
         name = order["order_id"]
         first, chosen = name not in self.seen, int(name) % EVERY == 0
+        self.again |= self.seen & {name}
         self.seen.add(name)
         books, answer = FAULTS[self.fault] if first and chosen else (True, "good")
         self.met += answer != "good"
@@ -253,10 +255,13 @@ def broken(fault: str, can: str, erp: Erp, states: dict[str, OrderState]) -> lis
     found = []
     times, chosen = Counter(erp.booked), {str(number) for number in range(0, ORDERS, EVERY)}
     wanted = ENDS.get(fault, OrderState.MANUAL if can == "neither" else OrderState.DELIVERED)
+    good = {OrderState.DELIVERED} | ({OrderState.MANUAL} if can == "neither" else set())
     astray = {name: str(states[name]) for name in chosen & erp.seen if states[name] is not wanted}
-    good = {OrderState.DELIVERED} | (
-        {OrderState.MANUAL} if can == "neither" else set()
-    )  # a busy machine may doubt more
+    if fault in UNDOUBTED:  # on a busy machine an answer may come too late, and then the order is in doubt after all
+        late = erp.again | (
+            {name for name in astray if states[name] is OrderState.MANUAL} if can == "neither" else set()
+        )
+        astray = {name: state for name, state in astray.items() if name not in late}
     astray |= {name: str(state) for name, state in states.items() if name not in chosen and state not in good}
     if len(states) != ORDERS or max(times.values()) > 1:
         found.append(f"{len(states)} orders, booked {times.most_common(1)}")
