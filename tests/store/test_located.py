@@ -279,6 +279,7 @@ async def is_up(ask: Any) -> bool:
     return b"cluster_state:ok" in await ask("CLUSTER", "INFO")
 
 
+@pytest.mark.slow
 async def test_a_cluster_is_asked_and_used_over_tls(certificate: Path, tmp_path: Path) -> None:
     if find_server("redis7") is None:
         pytest.skip(missing("redis7"))
