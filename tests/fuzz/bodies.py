@@ -92,7 +92,7 @@ def bend(body: Any, dice: random.Random) -> bytes:
         elif way < 0.8:
             del node[key]
         elif way < 0.9 and isinstance(node, list):
-            node.extend(copy.deepcopy(node[0]) for _ in range(dice.choice([1, 50, 2000])))
+            node.extend(copy.deepcopy(node[0]) for _ in range(1 if len(found) > 5000 else dice.choice([1, 50, 400])))
         else:
             other, place = dice.choice(found)
             node[key] = json.loads(json.dumps(other[place])) if _holds(other, place) else None

