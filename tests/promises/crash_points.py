@@ -1,7 +1,7 @@
 """
 Lives of one process that end at a chosen suspension, as SIGKILL ends them.
 
-``python -m tests.promises.crash_points '{"url": ..., "folder": ..., "points": [[3, 0], ["ledger.py:accept:120", 7]]}'``
+``python -m tests.promises.crash_points '{"url": ..., "folder": ..., "name": "w", "points": [[3, 0]], "at_once": 9}'``
 prints a line of JSON for each world. A world is a pool with its backend and its customers. Its first life ends at the
 first point of the pair, its second at the other (0: it does not), and another one puts all in order and is judged.
 A point is the nth time that a task of the product goes on after an await, or the first time that it does at a place.
@@ -37,7 +37,7 @@ from tests.promises.trade import BookedBackend, Booking, House, breaches, patien
 
 Point = int | str
 KILLED = 57
-PATIENCE_S = 60
+PATIENCE_S = 150
 
 
 def place_of(work: Any) -> str:
@@ -232,9 +232,7 @@ def main(arguments: Sequence[str]) -> None:
     if wish.get("bug"):
         BUGS[wish["bug"]]()
     folder = Path(wish["folder"])
-    waiting = [
-        World(wish["url"], folder, f"w{wish['first'] + index}", pair) for index, pair in enumerate(wish["points"])
-    ]
+    waiting = [World(wish["url"], folder, f"{wish['name']}-{index}", pair) for index, pair in enumerate(wish["points"])]
     living: dict[int, World] = {}
     while waiting or living:
         while waiting and len(living) < wish["at_once"]:

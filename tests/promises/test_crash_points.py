@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import secrets
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ import pytest
 from tests.promises.crash_points import BUGS, Point
 from tests.servers import Server
 
-AT_ONCE = 20
+AT_ONCE = 12
 SAMPLE = 12
 STEPS = 250  # a calm life has some more
 LATER = 150  # within so many steps of the second life its own crash falls
@@ -29,11 +30,14 @@ class Worlds:
 
     server: Server
     folder: Path
-    run: int = 0
 
     def live(self, points: Sequence[Pair], *, bug: str = "") -> list[dict[str, Any]]:
-        wish = {"url": self.server.url, "folder": str(self.folder), "points": points, "first": self.run}
-        self.run += len(points)
+        wish = {
+            "url": self.server.url,
+            "folder": str(self.folder),
+            "points": points,
+            "name": f"w{secrets.token_hex(4)}",
+        }
         said = subprocess.run(
             [sys.executable, "-m", "tests.promises.crash_points", json.dumps({**wish, "at_once": AT_ONCE, "bug": bug})],
             capture_output=True,
@@ -104,6 +108,6 @@ def test_a_crash_at_every_await_loses_nothing_and_doubles_nothing(worlds: Worlds
 @pytest.mark.parametrize("bug", BUGS)
 def test_a_bug_is_seen_by_some_crash(worlds: Worlds, bug: str) -> None:
     steps = worlds.calm()["passed"][-1]
-    results = worlds.live([(point, 0) for point in range(1, steps, 3)], bug=bug)
+    results = worlds.live([(point, 0) for point in range(1, steps, 4)], bug=bug)
     print(f"{bug}: {len(broken(results))} of {len(results)} worlds")
     assert broken(results) != []

@@ -63,7 +63,7 @@ class Hasty(BackendRules):
 
 
 RULES = Hasty(
-    rate=Rate.parse("200/s"), settle_s=0.1, timeout_s=0.8, lease_s=1.2, poll_s=0.05, max_in_flight=4, batch=BATCH
+    rate=Rate.parse("200/s"), settle_s=0.1, timeout_s=0.8, lease_s=2.4, poll_s=0.05, max_in_flight=4, batch=BATCH
 )
 
 
