@@ -28,11 +28,11 @@ def fuzz(tmp_path: Path) -> Iterator[Fuzzed]:
 async def test_bent_bodies_and_bent_requests_on_every_route_break_nothing(fuzz: Fuzzed) -> None:
     put_stock(fuzz)
     before = fuzz.resident
-    assert await send_bodies(fuzz, SEED, 60, most=240) >= 240
+    assert await send_bodies(fuzz, SEED, 60, most=160) >= 160
     assert fuzz.answers["/webhooks/shop 200"] > 5
     assert sum(count for answer, count in fuzz.answers.items() if answer.endswith((" 400", " 422"))) > 5
-    asked = await send_requests(fuzz, SEED, 60, most=300)
-    assert min(asked.values()) >= 3
+    asked = await send_requests(fuzz, SEED, 60, most=200)
+    assert min(asked.values()) >= 2
     fuzz.judge(before)
 
 
