@@ -238,7 +238,7 @@ class Run:
         orders = self._orders()
         stock = self._ask("GET", "stock")["levels"]
         self.daemon.terminate()
-        said = self.daemon.run("audit")
+        said = self.daemon.run("audit", timeout=900)
         return {
             "orders": orders,
             "stock": stock,
@@ -250,7 +250,7 @@ class Run:
 
     def _orders(self) -> list[Entry]:
         """Return what the daemon shows of each order; those that its export leaves out are asked for one by one."""
-        status, lines, _ = self.daemon.call("GET", "/admin/v1/orders/export", port=self.daemon.admin, timeout=120)
+        status, lines, _ = self.daemon.call("GET", "/admin/v1/orders/export", port=self.daemon.admin, timeout=900)
         assert status == 200, lines
         found: list[Entry] = [json.loads(line) for line in lines.splitlines()]
         shown = {(one["ref"]["channel"], one["ref"]["id"]) for one in found}
