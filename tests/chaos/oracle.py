@@ -42,6 +42,7 @@ class Seller:
         self._rate, self._seconds, self._prefix = wish["rate"], wish["seconds"], wish["prefix"]
         self._till_name, self._shop_name = wish.get("till", "till"), wish.get("shop", "shop")  # the channels' names
         self._stories = {name: share for name, share in STORIES.items() if name not in wish["without"]}
+        self._slower = wish.get("slower", 1)  # so many times as long is waited at most before the next try
         self._dice = random.Random(wish["seed"])
         self._ledger = Ledger(Path(wish["ledger"]))
         self._http = http
@@ -159,7 +160,7 @@ class Seller:
                 await self._ledger.flushed()
                 return status
             self._ledger.note("unanswered", that=what, order=order, status=status, said=said, at_s=time.time())
-            await asyncio.sleep(self._dice.uniform(0.3, 1.2))
+            await asyncio.sleep(self._dice.uniform(0.3, 1.2) * min(tries, self._slower))
         return 599
 
 

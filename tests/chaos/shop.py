@@ -75,7 +75,7 @@ class Shop:
             self._ledger.note("answered" if 0 < status < 500 else "unanswered", tries=tries, **entry)
             await self._ledger.flushed()
             if not 0 < status < 500:
-                await asyncio.sleep(self._dice.uniform(0.3, 1.2))
+                await asyncio.sleep(self._dice.uniform(0.3, 1.2) * min(tries, 4))
 
     async def _send(self, name: str, body: bytes) -> tuple[int, str]:
         stamp = str(int(time.time()))
