@@ -40,17 +40,18 @@ class Person(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def flaw(self) -> str:
         """Say why nobody can be found by it, or ""."""
-        if self.everything and not self.channel:
-            return "everything is erased of one channel only: name it"
-        if self.orders and not self.channel:
-            return "name the channel of these orders"
-        if self.email and "@" not in self.email:
-            return "that is no e-mail address"
-        if self.phone and len(_digits(self.phone)) < _SUFFIX:
-            return f"a phone number has at least {_SUFFIX} digits"
-        if not (self.orders or self.searched):
-            return "name the customer: orders, e-mail, phone or the platform's customer id"
-        return ""
+        flaws = {
+            "everything is erased of one channel only: name it": self.everything and not self.channel,
+            "name the channel of these orders": self.orders and not self.channel,
+            "that is no e-mail address": self.email and "@" not in self.email,
+            f"a phone number has at least {_SUFFIX} digits": self.phone and len(_digits(self.phone)) < _SUFFIX,
+            "that is nobody's customer id: guests of WooCommerce have 0": self.customer_id
+            and not _tail(self.customer_id.strip()).strip("0"),
+            "name the customer: orders, e-mail, phone or the platform's customer id": not (
+                self.orders or self.searched
+            ),
+        }
+        return next((flaw for flaw, is_so in flaws.items() if is_so), "")
 
     def owns(self, order: Order) -> bool:
         """Say whether the canonical order is theirs."""

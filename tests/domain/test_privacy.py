@@ -136,6 +136,8 @@ def test_a_body_as_deep_as_it_likes_breaks_nothing() -> None:
         (Person(phone="letters"), "at least 8 digits"),
         (Person(channel="shop", orders=("1",)), ""),
         (Person(customer_id="7"), ""),
+        (Person(customer_id="0"), "guests"),
+        (Person(customer_id="gid://shopify/Customer/"), "nobody's"),
     ],
 )
 def test_a_person_whom_nobody_can_find_is_said(person: Person, flaw: str) -> None:
