@@ -72,10 +72,14 @@ class Flashd:
                 env={**os.environ, **self.environ},
             )
         if ready:
-            self.wait_until_ready()
+            try:
+                self.wait_until_ready()
+            except AssertionError:
+                self.kill()  # whoever starts it in a fixture has nothing yet to end it by
+                raise
         return self
 
-    def wait_until_ready(self, within_s: float = 20) -> None:
+    def wait_until_ready(self, within_s: float = 60) -> None:
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             assert self.process is not None
