@@ -23,6 +23,8 @@ from tests.servers import Server, find_server, missing
 from tests.shops.shopify import SimulatedShopify
 from tests.until import until
 
+pytestmark = pytest.mark.timeout(600)  # a busy machine starts a process in twenty seconds
+
 TILL = {"Authorization": "Bearer till-token-of-the-test"}
 STORE = '[store]\nurl = "URL"\nstate_dir = "STATE"\n'
 CONFIG = """

@@ -19,6 +19,8 @@ from tests.e2e.test_operations import CONFIG, STORE, Till, booked, erp, secret
 from tests.servers import Server, find_server, missing
 from tests.until import until
 
+pytestmark = pytest.mark.timeout(600)  # a busy machine starts a process in twenty seconds
+
 __all__ = ["erp"]  # the fixture
 
 

@@ -23,6 +23,8 @@ import pytest
 from tests.e2e.process import Flashd
 from tests.servers import Server
 
+pytestmark = pytest.mark.timeout(600)  # a busy machine starts a process in twenty seconds
+
 TOKEN = "till-token-of-the-test"
 CONFIG = """
 [store]

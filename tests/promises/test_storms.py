@@ -33,6 +33,8 @@ from tests.e2e.process import Flashd
 from tests.servers import Server, find_server, missing
 from tests.until import until
 
+pytestmark = pytest.mark.timeout(600)  # a busy machine starts a process in twenty seconds
+
 CONFIG = """
 [store]
 url = "STORE"
