@@ -16,6 +16,7 @@ _STEPS = {
 Shopify: put the app's client secret (Dev Dashboard -> your app -> Settings -> Client secret) into {file}
 (mode 0600), then subscribe the topics orders/create, orders/updated, orders/paid, orders/cancelled to
     {address}
+and name it for the compliance webhooks (customers/data_request, customers/redact, shop/redact) and app/uninstalled.
 Webhooks made in the shop's admin (Settings -> Notifications -> Webhooks) are signed with the key shown there.""",
     "woocommerce": """\
 WooCommerce: Settings -> Advanced -> Webhooks -> Add webhook, once each for "Order created" and "Order updated":
