@@ -121,7 +121,7 @@ class Connections:
             connection = self._take(origin) or await self._connect(origin, until_s)
             connection.until_s = until_s
             try:
-                await depart()
+                await depart(functools.partial(getattr, connection, "is_usable"))
             except BaseException:
                 self._put_back(connection)
                 raise
@@ -154,7 +154,7 @@ class Connections:
                 sock = await aiohappyeyeballs.start_connection(found, happy_eyeballs_delay=_NEXT_ADDRESS_S)
                 try:
                     _, connection = await loop.create_connection(
-                        lambda: _Connection(origin, ended=self._open.discard),
+                        functools.partial(_Connection, origin, ended=self._open.discard),
                         sock=sock,
                         ssl=context,
                         server_hostname=origin.host.rstrip(".") if context else None,
@@ -205,12 +205,12 @@ class _Connection(asyncio.Protocol):
         self.gone: asyncio.Future[None] = loop.create_future()
         self._ended = ended
         self._loop = loop
-        self._parser = HttpResponseParser(cast("Any", self), loop, LARGEST_ANSWER, read_until_eof=True)
+        self._parser = self._new_parser()
         self._transport: asyncio.Transport | None = None
         self._answer: asyncio.Future[Reply] | None = None
         self._head: Any = None
         self._payload: Any = None
-        self._is_flooded = False
+        self._is_flooded = self._is_used = False
 
     @property
     def is_usable(self) -> bool:
@@ -222,6 +222,9 @@ class _Connection(asyncio.Protocol):
         """Write a request; the future is that of its answer."""
         answer = self._answer = self._loop.create_future()
         self.until_s = until_s
+        if self._is_used:  # what came behind the last answer, and was not whole, must not begin this one
+            self._parser = self._new_parser()
+        self._is_used = True
         try:
             cast("asyncio.Transport", self._transport).write(request)  # usable: there is one
         except RuntimeError as error:  # uvloop's word for a handle that is closed already
@@ -277,6 +280,9 @@ class _Connection(asyncio.Protocol):
         self._ended(self)
         if not self.gone.done():
             self.gone.set_result(None)
+
+    def _new_parser(self) -> HttpResponseParser:
+        return HttpResponseParser(cast("Any", self), self._loop, LARGEST_ANSWER, read_until_eof=True)
 
     def _read(self) -> None:
         """Look how far the body is."""

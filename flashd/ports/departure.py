@@ -25,11 +25,12 @@ def before_departure(gate: Gate) -> None:
     _gate.set(gate)
 
 
-async def depart() -> None:
+async def depart(is_ready: Callable[[], bool] = lambda: True) -> None:
     """
     Return when the request may be written; the next line writes it.
 
-    Only the first request of a delivery asks: an order that has begun is finished (ADR 12).
+    Only the first request of a delivery asks: an order that has begun is finished (ADR 12). Where *is_ready* says
+    afterwards that it cannot be written after all, as its connection ended meanwhile, it is still the first one.
 
     Raises:
         MomentPassedError: It must not leave: another leads by now, or the backend wants to be left alone.
@@ -40,3 +41,5 @@ async def depart() -> None:
     _gate.set(None)
     if not await gate():
         raise MomentPassedError("its moment passed before it was written")
+    if not is_ready():
+        _gate.set(gate)

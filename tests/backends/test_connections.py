@@ -185,17 +185,30 @@ async def test_what_comes_without_a_request_is_nobodys_answer(
 async def test_a_connection_that_ends_while_a_request_waits_to_be_written_is_replaced(pool: Connections) -> None:
     end = asyncio.Event()
     async with ScriptedServer([[WHOLE, end, HANG_UP], [WHOLE]]).running() as server:
+        moments: list[int] = []
 
         async def moment() -> bool:
-            end.set()
-            await server.until(open_=0)
-            await asyncio.wait([one.gone for one in pool._open])  # our side has heard of it
+            moments.append(server.connections)
+            if len(moments) == 1:
+                end.set()
+                await server.until(open_=0)
+                await asyncio.wait([one.gone for one in pool._open])  # our side has heard of it
             return True
 
         await pool.ask(at(server), ASK)
         before_departure(moment)
         assert (await pool.ask(at(server), ASK)).body == b'{"id":1}'
         assert (server.connections, len(server.seen)) == (2, 2)
+        assert moments == [1, 2], "connecting took time: it is asked for once more"
+
+
+async def test_the_beginning_of_a_second_answer_does_not_become_that_of_the_next_request(pool: Connections) -> None:
+    twice = HEAD + b"Content-Length: 8\r\n\r\n" + b'{"id":9}'
+    async with ScriptedServer([[WHOLE + twice[:-30]], [twice[-30:]], [WHOLE]]).running() as server:
+        assert (await pool.ask(at(server), ASK)).body == b'{"id":1}'
+        with pytest.raises(CutError):
+            await pool.ask(at(server), ASK)
+        assert (await pool.ask(at(server), ASK)).body == b'{"id":1}'
 
 
 async def test_a_request_whose_moment_passed_is_not_written_and_its_connection_is_kept(pool: Connections) -> None:
