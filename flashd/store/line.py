@@ -117,9 +117,12 @@ class Line(asyncio.Protocol):
             self._transport.abort()
         elif not self._gone.done():
             self._gone.set_result(None)
-        for future, _, _ in self._row:
+        for future, until, _ in self._row:
             if not future.done():
-                future.set_exception(kind(reason))
+                error = kind(reason)
+                if isinstance(error, Moved):  # nothing of it was written: it may still be elsewhere
+                    error.until = until
+                future.set_exception(error)
         size = sum(size for _, _, size in self._row)
         self._wire.freed(len(self._row), size)
         self._row.clear()

@@ -23,6 +23,7 @@ class Scripted:
     def __init__(self, path: Path, *says: bytes) -> None:
         self.path = path
         self.says = list(says)
+        self.role = b"*1\r\n+master\r\n"
         self.heard = 0
         self.opened = 0
         self.greetings: list[bytes] = []
@@ -39,7 +40,7 @@ class Scripted:
                 await self.holds.wait()
                 if part == b"ROLE\r\n":
                     self.greetings.append(part)
-                    writer.write(b"*1\r\n+master\r\n")
+                    writer.write(self.role)
                 elif part:
                     self.heard += 1
                     writer.write(self.says.pop(0) if len(self.says) > 1 else self.says[0])
@@ -100,6 +101,12 @@ async def test_a_call_that_was_moved_is_written_once_more_and_the_next_goes_ther
     assert (world.one.heard, world.two.heard, world.two.opened) == (1, 2, 1)
     assert [kind.__mro__[1] for _, kind in world.told] == [MovedError]
     assert len(world.one.greetings) == len(world.two.greetings) == 1
+
+
+async def test_a_call_whose_server_was_moved_before_it_was_written_has_its_time_elsewhere(world: World) -> None:
+    world.one.role = moved(2)  # a pool's generation is asked for in the greeting: the slot tells where it is
+    assert await world.ping() == b"two"
+    assert (world.one.heard, world.two.heard) == (0, 1)
 
 
 async def test_who_is_sent_in_a_circle_is_told_after_two_steps(world: World) -> None:
