@@ -137,10 +137,12 @@ class Link:
 
     def _rest(self, headers: Mapping[str, str], body: bytes | None) -> bytes:
         """Return the request behind its first lines: of two headers of one name, the request's own counts."""
-        usual, own = self._usual, b"".join([_header(name, value) for name, value in headers.items()])
-        if any(name.lower() in self._headers for name in headers):
-            replaced = {name.lower() for name in headers}
-            usual = b"".join(text for name, text in self._headers.items() if name not in replaced)
+        usual, own = self._usual, b""
+        for name, value in headers.items():
+            own += _header(name, value)
+            if name.lower() in self._headers:
+                replaced = {name.lower() for name in headers}
+                usual = b"".join(text for name, text in self._headers.items() if name not in replaced)
         if body is None:
             return b"%b%b\r\n" % (usual, own)
         return b"%b%bContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (usual, own, len(body), body)
