@@ -132,7 +132,7 @@ def put_stock(flashd: Flashd) -> None:
 def is_quiet() -> bool:
     """Whether this machine has time to spare: elsewhere those who wait for the processor as well are measured."""
     load, cores = os.getloadavg()[0], os.cpu_count() or 1
-    print(f"load {load:.1f} on {cores} cores: the ratio is {'judged' if load < 1.5 * cores else 'only printed'}")
+    print(f"load {load:.1f} on {cores} cores: times are {'judged' if load < 1.5 * cores else 'only printed'}")
     return load < 1.5 * cores
 
 
@@ -152,8 +152,9 @@ async def test_a_thousand_slow_clients_at_each_listener_hold_up_nobody_and_are_c
             crowd.kill()
     print(f"{2 * SLOW} slow clients: {seen}; good requests p99 {alone:.1f} ms alone, {beside:.1f} ms beside them")
     assert seen["answers"] == {"head cut": 668, "body 408": 666, "idle cut": 666}
-    assert max(seen["longest_s"].values()) < 10
-    if is_quiet():
+    quiet = is_quiet()
+    assert max(seen["longest_s"].values()) < (10 if quiet else 60)
+    if quiet:
         assert beside < 5 * max(alone, 5.0)  # below 5 ms it is the scheduler that is measured
 
     crowd = await crowd_of(flashd, 2 * SLOW, 1)
