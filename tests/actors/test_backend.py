@@ -18,6 +18,7 @@ from flashd.domain.delivery import (
     Away,
     BackendTraits,
     Declined,
+    Delivery,
     Doubtful,
     Later,
     Mismatch,
@@ -295,6 +296,26 @@ async def test_a_commit_between_two_look_ups_is_found_and_not_sent_again(make: M
     await world.run(30)
     assert world.states() == ["delivered"]
     assert len(world.backend.sent) == 1
+
+
+async def test_what_is_booked_until_the_settling_time_is_over_is_never_sent_again(make: Make) -> None:
+    world = make(settle_s=5.0)
+    world.backend.traits = BackendTraits(idempotent=False, lookup=True)
+
+    async def commit(delivery: Delivery) -> None:
+        await world.clock.sleep(4.9)
+        world.backend.record(delivery)
+
+    def swallow(delivery: Delivery) -> Doubtful:
+        later.append(asyncio.ensure_future(commit(delivery)))
+        return Doubtful("no answer")
+
+    later: list[asyncio.Future[None]] = []
+    world.backend.script.append(swallow)
+    world.queue(0)
+    await world.run(40)
+    assert world.states() == ["delivered"]
+    assert len(world.backend.recorded) == len(set(world.backend.recorded)), "booked twice"
 
 
 async def test_something_else_under_the_key_is_for_a_human(make: Make) -> None:

@@ -88,8 +88,8 @@ BUGS = (
     ),
     Bug(
         "queued again instead of in doubt",
-        "kill loop",
-        "twice in the backend: (",
+        "in doubt",
+        ", booked [(",
         (Edit("domain/verdict.py", "kind=ResultKind.DOUBT,", "kind=ResultKind.LATER,"),),
     ),
     Bug(
@@ -184,8 +184,8 @@ BUGS = (
     ),
     Bug(
         "look-up without settling",
-        "in doubt",
-        ", booked [(",
+        "settling",
+        "booked twice",
         (
             Edit("domain/verdict.py", "delay_ms=max(wait_ms, rules.settle_ms),", "delay_ms=wait_ms,"),
             Edit("domain/verdict.py", "delay_ms=rules.settle_ms,", "delay_ms=0,"),
