@@ -53,7 +53,7 @@ class Eraser(Protocol):
 
     async def demand(self, demand: Demand, body: bytes) -> str:
         """
-        Keep what a platform demands; return its id. The same body twice is kept once.
+        Keep what a platform demands; return its id. The same body twice is kept once, until a week after it was met.
 
         Raises:
             StoreUnavailable: Nothing is known; ask again.

@@ -41,6 +41,7 @@ _ROUNDS = 20  # tries for an order that changes while it is erased
 _SOON_MS = 60_000
 _LATER_MS = 86_400_000  # until its record is purged: a later cancel may bring data anew
 _KEPT_MS = 400 * 86_400_000  # how long it stays known that a demand was met
+_AGAIN_MS = 7 * 86_400_000  # a platform repeats a webhook for days; a merchant who leaves again says the same words
 _PAGE = 500
 _RETENTION = "retention"
 
@@ -222,17 +223,22 @@ class RedisEraser:
         """Erase orders settled up to *until_ms*, from where this was done last."""
         with store_faults("forget"):
             upto = int(await self._client.hget(self._mark, "upto") or 0)
-            offset = 0
-            while members := await self._client.zrange(
-                pool_key(self.pool, "done"), upto, until_ms, byscore=True, offset=offset, num=_FAMILIES
+            # Onwards by time, not by count: what is purged or settled anew meanwhile moves all that is behind it.
+            done, at_ms, met = pool_key(self.pool, "done"), upto, set[bytes]()
+            while page := await self._client.zrange(
+                done, at_ms, until_ms, byscore=True, offset=0, num=_FAMILIES + len(met), withscores=True
             ):
-                refs = [OrderRef.parse(member.decode()) for member in members]
+                refs = [OrderRef.parse(member.decode()) for member, _ in page if member not in met]
+                if not refs:
+                    break
                 bases = list(dict.fromkeys(OrderRef(ref.channel, ref.id) for ref in refs))
                 families = await self._families(bases)
                 codes = await self._call(bases, families, _RETENTION, (0, 0))
                 for ref, family, code in zip(bases, families, codes, strict=True):
                     tally.count(ref, family, code)  # one that changed has a newer place, and is met there
-                offset += len(members)
+                last_ms = int(page[-1][1])
+                met = {member for member, score in page if int(score) == last_ms} | (met if last_ms == at_ms else set())
+                at_ms = last_ms
             if until_ms > upto:
                 await self._client.hset(self._mark, "upto", until_ms)
 
@@ -264,8 +270,12 @@ class RedisEraser:
         """Keep what a platform demands; see the port."""
         demand_id = hashlib.blake2b(demand.channel.encode() + b"\0" + body, digest_size=8).hexdigest()
         with store_faults("demand"):
-            written = msgspec.json.encode(replace(demand, id=demand_id, at_ms=await self._now_ms()))
-            args: list[str | bytes | int] = [demand_id, demand.channel, demand.kind, written]
+            now_ms, over = await self._now_ms(), await self._client.hget(self._demands, demand_id) or b""
+            met_ms = msgspec.json.decode(over, type=Demand).met_ms if over else 0
+            if not met_ms or now_ms - met_ms < _AGAIN_MS:
+                over = b""
+            written = msgspec.json.encode(replace(demand, id=demand_id, at_ms=now_ms))
+            args: list[str | bytes | int] = [demand_id, demand.channel, demand.kind, written, over]
             await load("demand").call(self._client, [self._demands, self._journal], args)
         return demand_id
 

@@ -395,6 +395,26 @@ async def test_settled_orders_are_erased_after_their_time_and_each_once(desk: De
     assert [one is not None and one.erased for one in kept] == [True, False, False]
 
 
+async def test_what_is_purged_during_a_sweep_hides_no_order_from_it(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flashd.store.privacy._FAMILIES", 2)
+    await desk.delivered(*[order_of(order_id) for order_id in "123456"])
+    for order_id in "123456":
+        await desk.client.zadd("fd:{main}:done", {f"shop:{order_id}": 1000 + int(order_id) // 4})  # three at a time
+    families = desk.eraser._families
+
+    async def purged_meanwhile(refs: Any) -> Any:
+        await desk.client.zrem("fd:{main}:done", "shop:1")
+        return await families(refs)
+
+    monkeypatch.setattr(desk.eraser, "_families", purged_meanwhile)
+    await desk.eraser.sweep(DAY_MS)
+    kept = [await desk.book.get(OrderRef("shop", order_id)) for order_id in "123456"]
+    assert [one is not None and one.erased for one in kept] == [True] * 6
+    await desk.client.zadd("fd:{main}:done", {"shop:1": 1000})
+
+
 async def test_a_customers_hash_leaves_the_limits_of_a_sale_that_is_over(desk: Desk) -> None:
     sales, journal = RedisSales(desk.client, "main"), RedisJournal(desk.client, "main")
     start = datetime.now(UTC) - timedelta(hours=1)
@@ -437,6 +457,17 @@ async def test_a_demand_is_kept_once_and_names_nobody_when_it_is_met(desk: Desk)
     assert (await desk.eraser.demands())[0].met_ms, "told again, it is still met"
     with pytest.raises(NotFound):
         await desk.eraser.meet("none", by="ann", outcome="")
+
+
+async def test_the_same_words_long_after_they_were_met_are_a_new_demand(desk: Desk) -> None:
+    asked = Demand(kind=DemandKind.ERASE_SHOP, channel="shop", person=Person(channel="shop", everything=True))
+    first = await desk.eraser.demand(asked, b'{"shop_id":1,"shop_domain":"x"}')
+    met = await desk.eraser.meet(first, by="clerk", outcome="done")
+    earlier = msgspec.structs.replace(met, met_ms=met.met_ms - 8 * DAY_MS)
+    await desk.client.hset("fd:{main}:demand", first, msgspec.json.encode(earlier))
+    assert await desk.eraser.demand(asked, b'{"shop_id":1,"shop_domain":"x"}') == first
+    [again] = await desk.eraser.demands()
+    assert (again.met_ms, again.person.everything) == (0, True), "the merchant came back, and has left again"
 
 
 # ------------------------------------------------------------------------------------------------ the server's files

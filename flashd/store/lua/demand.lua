@@ -5,6 +5,7 @@
 -- ARGV[2] channel that sent it
 -- ARGV[3] kind what is demanded
 -- ARGV[4] packed all of it, JSON; the person is in it
+-- ARGV[5] over what is kept of the same words, as it was read, where it was met long ago; or ''
 -- RETURNS `kept` or `repeat`
 -- KEEPS one entry a demand; no event names a person
 -- CLOCK server
@@ -13,8 +14,9 @@
 -- @include clock
 -- @include journal
 
--- Refuse.
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then
+-- Read, Refuse.
+local kept = redis.call('HGET', KEYS[1], ARGV[1])
+if kept and kept ~= ARGV[5] then
   return 'repeat'
 end
 
