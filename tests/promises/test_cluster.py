@@ -15,7 +15,7 @@ import pytest
 
 from tests.deployments.cluster import ClusterOfThree, slot_of
 from tests.deployments.trial import Terms, Trial
-from tests.servers import ALL_KINDS, find_server, missing
+from tests.servers import KINDS, find_server, missing
 from tests.until import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(500)]
@@ -26,7 +26,7 @@ DEAD_S = 8.0
 ENOUGH = 20  # orders of a pool before its slot moves
 
 
-@pytest.fixture(params=ALL_KINDS)
+@pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     found: str = request.param
     if find_server(found) is None:

@@ -19,7 +19,7 @@ from tests.chaos.judge import Key
 from tests.deployments.node import DURABLE, Node
 from tests.deployments.sentinel import SentinelTrio
 from tests.deployments.trial import Terms, Trial
-from tests.servers import ALL_KINDS, find_server, missing
+from tests.servers import KINDS, find_server, missing
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e, pytest.mark.timeout(500)]
 
@@ -29,7 +29,7 @@ LOSSES = 3
 CUT_S = 1.5  # how long the primary goes on alone before it dies
 
 
-@pytest.fixture(params=ALL_KINDS)
+@pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     found: str = request.param
     if find_server(found) is None:
