@@ -93,6 +93,8 @@ class Run:
 
     def reload(self, rate: Rate) -> None:
         """Change the rate in all processes; until all have it, and a moment longer, the greater one counts."""
+        for daemon in self.fleet.daemons:  # one that was just started would be ended by a SIGHUP
+            daemon.wait_until_ready()
         before = self.phases[-1].rate
         if rate.most / rate.window_s > before.most / before.window_s:
             self.phases.append(Phase(time.monotonic(), rate))
@@ -102,7 +104,7 @@ class Run:
             assert daemon.process is not None
             daemon.process.send_signal(signal.SIGHUP)
         for daemon in self.fleet.daemons:
-            self.fleet.until(lambda daemon=daemon: self._has(daemon, rate), f"{daemon.name} has {rate}", 20)  # type: ignore[misc]  # bound now
+            self.fleet.until(lambda daemon=daemon: self._has(daemon, rate), f"{daemon.name} has {rate}", 60)  # type: ignore[misc]  # bound now
         self.disturbed.append(time.monotonic() + SETTLED_S)
         if self.phases[-1].rate != rate:
             self.phases.append(Phase(time.monotonic() + SETTLED_S, rate))
