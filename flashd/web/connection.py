@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from flashd.errors import Transient
+from flashd.errors import Busy, TooLarge, Transient
 from flashd.ports import Soon
 from flashd.web.answer import Answer
 from flashd.web.express import Express, Lane, Whole
@@ -98,6 +98,8 @@ class Connection(web.RequestHandler):
         self._flow()
         self._guard.leave(self)
         super().connection_lost(exc)
+        if self._active and self._lane is not None and self._whole is None:
+            self._rest()  # nobody reads its answer any more: a stop need not wait for that
 
     def pause_writing(self) -> None:
         """Wait for a client that reads slowly, and not for one that does not read."""
@@ -121,8 +123,9 @@ class Connection(web.RequestHandler):
         if self._lane is None:
             self._receive_ordinary(data)
         elif self._active:
-            self._early += data
-            cast("asyncio.Transport", self.transport).pause_reading()
+            if self.transport is not None:  # TLS hands out what it still has when the connection was closed by us
+                self._early += data
+                self.transport.pause_reading()
         elif not (self._force_close or self._close):
             whole = self._lane.read(data)
             if whole is not None:
@@ -198,10 +201,17 @@ class Connection(web.RequestHandler):
         self._active = self._request_in_progress = True
         self._counted = 0
         try:
-            self._counted = self._express.budget.take_whole(whole.body, whole.hot.limit)
+            self._count_in(whole)
             whole.hot.take(whole.headers, whole.body).tell(self._answer)
         except Exception as error:  # noqa: BLE001  # each stands for an answer
             self._end_express(self._express.problem(error, whole.hot))
+
+    def _count_in(self, whole: Whole) -> None:
+        try:
+            self._counted = self._express.budget.take_whole(whole.body, whole.hot.limit)
+        except (Busy, TooLarge) as error:
+            whole.hot.refused(error)
+            raise
 
     def _answer(self, soon: Soon[Answer]) -> None:
         """Write what became of the request, whatever it is; a bug is logged."""
@@ -221,7 +231,7 @@ class Connection(web.RequestHandler):
         self._closes = answer.closes
         if self.transport is not None:
             self.transport.write(answer.text())
-        if not self.writing_paused:
+        if self.transport is None or not self.writing_paused:
             self._rest()
 
     def _rest(self) -> None:

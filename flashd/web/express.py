@@ -26,12 +26,17 @@ _ELEVEN = b" HTTP/1.1\r\n"
 _NOT_PLAIN = frozenset({"transfer-encoding", "content-encoding", "connection", "expect", "upgrade"})
 
 
+def _unheard(_error: Exception) -> None:
+    return None
+
+
 class Hot(msgspec.Struct, frozen=True):
     """What takes the POSTs of one path."""
 
     path: str  # the route's, for the log
     take: Take
     limit: int  # of a body, in bytes
+    refused: Callable[[Exception], None] = _unheard  # told of a body that is over a limit, and so is never taken
 
 
 class Whole(msgspec.Struct):

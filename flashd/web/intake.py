@@ -55,7 +55,11 @@ class Webhooks:
 
     def hot(self, name: str) -> Hot:
         """Return what takes the webhooks of a channel, also of one that is unknown."""
-        return Hot(f"/webhooks/{name}", functools.partial(self._take_whole, name), self._config.webhook_bytes)
+        take, refused = functools.partial(self._take_whole, name), functools.partial(self._refuse, name)
+        return Hot(f"/webhooks/{name}", take, self._config.webhook_bytes, refused)
+
+    def _refuse(self, name: str, error: Exception) -> None:
+        self._count(name, self._doors.clock.monotonic_s(), _failure(error))
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
         """Read the body within its limits, and answer."""

@@ -236,5 +236,67 @@ async def test_an_aiohttp_with_other_inner_names_serves_all_of_it_in_its_own_way
     assert [(one.status, one.went_express) for one in told] == [(201, False)] * 2
 
 
+@pytest.mark.parametrize(
+    ("options", "status", "result"),
+    [({"webhook_bytes": 10}, 413, "too_large"), ({"budget_bytes": 10}, 503, "busy")],
+    ids=["too long", "no room"],
+)
+@pytest.mark.parametrize("extra", ["", "Connection: close\r\n"], ids=["express", "ordinary"])
+async def test_a_webhook_that_is_not_even_taken_counts_whichever_way_it_goes(
+    serve: Serve, house: DoorHouse, options: dict[str, int], status: int, result: str, extra: str
+) -> None:
+    served = await serve("intake", **options)
+    reader, writer = await served.connect()
+    writer.write(post(b"x" * 11, path="/webhooks/shop", extra=extra))
+    told = await hear(reader)
+    assert (told.status, told.went_express) == (status, not extra)
+    counted = f'flashd_webhooks_received_total{{channel="shop",result="{result}"}} 1.0'
+    assert counted in house.doors.metrics.text().decode()
+
+
+@pytest.mark.parametrize("is_answered", [True, False])
+async def test_a_stop_does_not_wait_for_an_answer_whose_reader_went_away(
+    serve: Serve, house: DoorHouse, *, is_answered: bool
+) -> None:
+    house.count("TEE", 5)
+    served = await serve("intake", limit_stop_s=20.0)
+    shop = house.intakes["shop"]
+    shop.gate.clear()
+    _, writer = await served.connect()
+    writer.write(post(order(1)))
+    await asyncio.wait_for(shop.inside.wait(), 5)
+    assert served.listener.guard is not None
+    [connection] = served.listener.guard.connections
+    connection.pause_writing()  # as the loop does where nobody reads
+    if is_answered:
+        shop.gate.set()
+        await eventually(lambda: not shop.at_work)
+        await asyncio.sleep(0.05)
+    stopped = asyncio.create_task(served.listener.stop())
+    await asyncio.sleep(0.05)
+    assert not stopped.done()
+    writer.transport.abort()
+    await eventually(lambda: not connection.connected)
+    shop.gate.set()
+    await asyncio.wait_for(stopped, 10)
+
+
+async def test_what_still_comes_over_a_connection_that_was_closed_at_work_is_no_error(
+    served: Served, house: DoorHouse
+) -> None:
+    shop = house.intakes["shop"]
+    shop.gate.clear()
+    _, writer = await served.connect()
+    writer.write(post(order(1)))
+    await asyncio.wait_for(shop.inside.wait(), 5)
+    assert served.listener.guard is not None
+    [connection] = served.listener.guard.connections
+    connection.force_close()
+    connection.data_received(post(order(2)))  # as TLS does, which reads on until the other side has heard of the end
+    shop.gate.set()
+    await eventually(lambda: not shop.at_work)
+    assert len(house.main.records) == 1
+
+
 def test_this_aiohttp_is_one_that_is_known() -> None:
     assert connection_module.IS_KNOWN
