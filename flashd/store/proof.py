@@ -122,7 +122,15 @@ class Prover:
             self._going = None
 
     async def _prove(self, group: list[tuple[bytes, asyncio.Future[Any]]]) -> None:
-        line, asked = self._wire.usable(), list[tuple[asyncio.Future[Any], asyncio.Future[Any]]]()
+        asked = list[tuple[asyncio.Future[Any], asyncio.Future[Any]]]()
+        try:
+            line = self._wire.usable()
+        except RedisConnectionError as error:  # closed while they waited
+            for packed, future in group:
+                self._wire.freed(1, len(packed))
+                if not future.done():
+                    future.set_exception(error)
+            return
         for packed, future in group:
             if future.done():  # whoever asked has left before it was written
                 self._wire.freed(1, len(packed))

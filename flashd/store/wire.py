@@ -119,7 +119,9 @@ class Wire:
             line.retire()
 
     def usable(self) -> Line:
-        """Return the connection that takes new calls, opened if need be."""
+        """Return the connection that takes new calls, opened if need be. Raises RedisConnectionError once closed."""
+        if self._closed:
+            raise RedisConnectionError("the connection to the store is closed")
         line = self._line
         return line if line is not None and line.is_usable else self._open()
 

@@ -107,6 +107,20 @@ async def write(client: Client, key: str = "fd:{main}:n") -> Any:
     return await client.wire.call("EVAL", WRITE, 1, key)
 
 
+async def test_what_waits_to_be_proven_when_all_is_closed_is_not_written_over_a_new_connection(pair: Pair) -> None:
+    wire = pair.client.wire
+    assert wire is not None
+    pair.pause()
+    first = asyncio.create_task(write(pair.client))
+    await asyncio.sleep(0.05)
+    behind = asyncio.create_task(write(pair.client))  # of the next group
+    await asyncio.sleep(0.05)
+    await wire.close()
+    told = await asyncio.gather(first, behind, return_exceptions=True)
+    assert [isinstance(one, RedisError) for one in told] == [True, True]
+    assert wire._lines == set()
+
+
 async def test_what_is_answered_is_with_the_replica(pair: Pair) -> None:
     for number in range(1, 20):
         assert await write(pair.client) == number
