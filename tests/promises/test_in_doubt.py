@@ -292,7 +292,7 @@ async def put_to_the_matrix(server: Server, faults: list[str]) -> None:
 
     await asyncio.gather(*(one(fault, can) for fault in faults for can in CAN))
     print(f"{len(faults) * len(CAN)} cells of {ORDERS} orders: {len(found)} of them broke a promise")
-    assert found == []
+    assert not found, "\n".join(["", *found])
 
 
 async def test_a_doubt_is_never_a_second_booking(valkey: Server) -> None:
