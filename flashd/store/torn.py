@@ -63,7 +63,7 @@ async def cut_tail(said: str, binary: str, data: Path) -> bool:
 def _last_part(folder: Path) -> str:
     """Return the file that is written to: only there may an end be missing."""
     lines = [line for path in folder.glob("*.manifest") for line in path.read_text().splitlines()]
-    names = [line.split()[1] for line in lines if line.endswith(" type i")]
+    names = [line.split()[1] for line in lines if " type i " in f"{line} "]  # Redis 8.2 says more behind it
     return names[-1] if names else ""
 
 
