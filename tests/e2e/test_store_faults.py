@@ -56,6 +56,12 @@ def server(kind: str) -> Iterator[Server]:
     server.close()
 
 
+def begun(flashd: Flashd) -> Flashd:
+    """Start it, on a machine that may be busy."""
+    flashd.start(ready=False).wait_until_ready(60)
+    return flashd
+
+
 def client_of(server: Server) -> Redis:
     return Redis(unix_socket_path=server.socket_path)
 
@@ -140,7 +146,7 @@ async def flushed(_: Server, client: Redis) -> None:
 async def test_a_store_that_forgets_or_starts_anew_is_back_within_three_seconds(
     tmp_path: Path, server: Server, erp: SimulatedErp, harm: Harm
 ) -> None:
-    flashd = daemon(tmp_path, server, erp, rate="400/s").start()
+    flashd = begun(daemon(tmp_path, server, erp, rate="400/s"))
     try:
         async with selling(flashd, erp) as stream:
             for _ in range(2):
@@ -161,7 +167,7 @@ async def test_a_store_that_forgets_or_starts_anew_is_back_within_three_seconds(
 async def test_a_primary_that_turns_read_only_closes_the_way_in_and_opens_it_again(
     tmp_path: Path, server: Server, erp: SimulatedErp
 ) -> None:
-    flashd = daemon(tmp_path, server, erp, rate="400/s").start()
+    flashd = begun(daemon(tmp_path, server, erp, rate="400/s"))
     try:
         async with selling(flashd, erp) as stream, client_of(server) as client:
             await client.replicaof("127.0.0.1", "1")
@@ -177,7 +183,7 @@ async def test_a_primary_that_turns_read_only_closes_the_way_in_and_opens_it_aga
 
 
 async def test_a_slow_store_delays_and_loses_nothing(tmp_path: Path, server: Server, erp: SimulatedErp) -> None:
-    flashd = daemon(tmp_path, server, erp, rate="400/s").start()
+    flashd = begun(daemon(tmp_path, server, erp, rate="400/s"))
     try:
         async with selling(flashd, erp) as stream, client_of(server) as client:
             for pause_s in (0.5, 1.5, 3.0):  # the last is longer than [store] timeout_s
@@ -191,7 +197,7 @@ async def test_a_slow_store_delays_and_loses_nothing(tmp_path: Path, server: Ser
 async def test_the_log_is_rewritten_under_load_and_nobody_waits_for_it(
     tmp_path: Path, server: Server, erp: SimulatedErp
 ) -> None:
-    flashd, rewritten = daemon(tmp_path, server, erp, rate="400/s").start(), 0
+    flashd, rewritten = begun(daemon(tmp_path, server, erp, rate="400/s")), 0
     try:
         async with selling(flashd, erp) as stream, client_of(server) as client:
             for _ in range(8):
@@ -216,7 +222,7 @@ async def test_a_full_disk_of_the_store_closes_the_way_in_until_there_is_room(
     flashd = daemon(tmp_path, server, erp, rate="400/s")
     kept = {"always": "fsync", "everysec": "everysec"}[fsync]
     flashd.config = flashd.config.replace("[store]", f'[store]\ndurability = "{kept}"', 1)
-    flashd.start()
+    begun(flashd)
     try:
         async with selling(flashd, erp) as stream:
             assert server.process is not None
@@ -250,7 +256,7 @@ async def test_a_full_disk_under_the_embedded_server_is_outlived(
     full.touch()
     flashd = daemon(tmp_path, Server(kind), erp, rate="400/s")
     flashd.config = flashd.config.replace(flashd.config.split('url = "')[1].split('"')[0], "embedded", 1)
-    flashd.start()
+    begun(flashd)
     try:
         async with selling(flashd, erp) as stream:
             await until(lambda: is_up(flashd, "readyz") == 503, "not ready", 10)
@@ -266,7 +272,7 @@ async def test_a_full_disk_of_the_daemon_costs_its_log_and_no_order(
     tmp_path: Path, server: Server, erp: SimulatedErp
 ) -> None:
     """Neither its log nor its state folder can be written for a while."""
-    flashd = daemon(tmp_path, server, erp, rate="400/s").start()
+    flashd = begun(daemon(tmp_path, server, erp, rate="400/s"))
     try:
         async with selling(flashd, erp) as stream:
             assert flashd.process is not None
@@ -288,7 +294,7 @@ async def test_a_full_disk_of_the_daemon_costs_its_log_and_no_order(
 async def test_an_emptied_store_closes_the_way_in_and_is_refused_at_the_next_start(
     tmp_path: Path, server: Server, erp: SimulatedErp
 ) -> None:
-    flashd = daemon(tmp_path, server, erp, rate="400/s").start()
+    flashd = begun(daemon(tmp_path, server, erp, rate="400/s"))
     try:
         flashd.ask_admin("PUT", "/admin/v1/stock/TEE", {"on_hand": 100_000})
         stream = Stream(flashd, PER_SECOND)
@@ -313,12 +319,15 @@ async def test_an_emptied_store_closes_the_way_in_and_is_refused_at_the_next_sta
 async def test_memory_closes_the_way_in_before_it_ends_and_what_waits_drains_without_any(
     tmp_path: Path, server: Server, erp: SimulatedErp
 ) -> None:
-    flashd = daemon(tmp_path, server, erp, rate="20/s").start()
+    flashd = begun(daemon(tmp_path, server, erp, rate="2/s"))
     try:
         flashd.ask_admin("PUT", "/admin/v1/stock/TEE", {"on_hand": 1_000_000})
         async with client_of(server) as client:
+            await client.setrange(
+                "fd:filler", 30_000_000, "x"
+            )  # a tenth of the memory is more than comes in some seconds
             used = (await client.info("memory"))["used_memory"]
-            await client.config_set("maxmemory", used + 1_500_000)
+            await client.config_set("maxmemory", round(used / 0.89))
             stream = Stream(flashd, PER_SECOND)
             running = asyncio.create_task(stream.run(90, "order"))
             await until(lambda: stream.statuses[503] > PER_SECOND, "it refuses", 80)
@@ -328,10 +337,10 @@ async def test_memory_closes_the_way_in_before_it_ends_and_what_waits_drains_wit
             told: dict[str, dict[str, int]] = await client.info("errorstats")
             assert "errorstat_OOM" not in told, told
             print(dict(stream.statuses), told)
+            flashd.ask_admin("POST", "/admin/v1/backends/erp/rate", {"rate": "40/s"})  # at OOM no human can
             await client.config_set("maxmemory", (await client.info("memory"))["used_memory"] * 10 // 11)
             with pytest.raises(RedisError, match="maxmemory"):
                 await client.set("fd:test", "1")
-            flashd.ask_admin("POST", "/admin/v1/backends/erp/rate", {"rate": "400/s"})
             await until(lambda: stream.acknowledged <= set(booked(erp)), "the backlog drains at OOM", 90)
             assert len(booked(erp)) == len(set(booked(erp)))
             await client.config_set("maxmemory", 0)
@@ -351,7 +360,7 @@ async def test_a_clock_that_is_set_by_an_hour_stops_nobody(
     if host == "daemon":
         clock.write_text("+0\n")
         flashd.environ = preload() | {"FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
-    flashd.start()
+    begun(flashd)
     try:
         async with selling(flashd, erp) as stream:  # more than leaves: there is a backlog
             await asyncio.sleep(1)

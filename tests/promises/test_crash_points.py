@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
+from flashd.store.scripts import load, script_names
 from tests.promises.crash_points import BUGS, Point
 from tests.servers import Server
 
@@ -57,6 +59,9 @@ class Worlds:
 
 @pytest.fixture
 def worlds(valkey: Server, tmp_path: Path) -> Worlds:
+    with Redis(unix_socket_path=valkey.socket_path) as client:
+        for name in script_names():  # as the daemon does at its start: later nobody says them in full
+            client.script_load(load(name).source)
     return Worlds(valkey, tmp_path)
 
 
@@ -87,7 +92,7 @@ def test_a_crash_at_every_await_loses_nothing_and_doubles_nothing(worlds: Worlds
     dice = random.Random(new_seed())
     calm = worlds.calm()
     steps = calm["passed"][-1]
-    results = worlds.live([(point, dice.randint(1, LATER)) for point in range(1, steps + steps // 5)])
+    results = [calm, *worlds.live([(point, dice.randint(1, LATER)) for point in range(1, steps + steps // 5)])]
     for _ in range(3):
         came_by = {place: one["points"][0] for one in results for place in one["seen"]}
         hit = {place for one in results for place in one["crashed"]}
