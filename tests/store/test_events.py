@@ -11,6 +11,8 @@ from flashd.domain.count import Count, CountKind
 from flashd.domain.event import Event, message_of
 from flashd.domain.event_schema import KINDS, json_schema
 from flashd.domain.listing import Ended, Outcome, Wish, WriteMode
+from flashd.domain.order import OrderRef
+from flashd.domain.privacy import Person
 from flashd.domain.sale import Sale, SaleProduct, SaleState
 from flashd.domain.stock import StockLevel
 from flashd.store.client import Client
@@ -18,7 +20,9 @@ from flashd.store.feed import RedisFeed
 from flashd.store.journal import RedisJournal
 from flashd.store.ledger import RedisLedger
 from flashd.store.listings import RedisListings
+from flashd.store.privacy import RedisEraser
 from flashd.store.sales import RedisSales
+from tests.conformance.ledgers import make_incoming
 from tests.store.traffic import SKUS, Traffic
 
 # Announced by actors and by the quarantine; their own tests see them.
@@ -36,6 +40,9 @@ async def test_what_the_scripts_say_keeps_to_the_schema_and_nothing_is_left_unsa
     await traffic.stockroom.count(wishes, by="ann")
     await sell_out_of_window(RedisSales(client, "main"))
     await show_and_take_back(traffic.ledger, RedisListings(client, "main"))
+    await traffic.ledger.accept([make_incoming("forgotten")], ["erp"], since_ms=0)
+    await traffic.ledger.cancel(OrderRef("shop", "forgotten"), by="ann", reason="regret")
+    await RedisEraser(client, "main").forget(Person(channel="shop", orders=("forgotten",)), by="ann")
     events = await everything(client)
     validator = jsonschema.Draft202012Validator(json_schema())
     for event in events:
