@@ -138,7 +138,7 @@ class Server:
         environ = {**os.environ, **self.environ}
         self.process = subprocess.Popen([binary, *arguments], stdout=log, stderr=log, env=environ)
         log.close()
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60  # a server with a long log on a busy machine
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
