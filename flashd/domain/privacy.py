@@ -216,7 +216,7 @@ class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
     erased: tuple[str, ...] = ()  # orders
     before: int = 0  # orders that held nothing of them any more
     spared: tuple[Spared, ...] = ()
-    quarantined: tuple[str, ...] = ()  # bodies that were not understood: dropped
+    quarantined: tuple[str, ...] = ()  # bodies that were not understood: dropped, or kept if that was asked for
     backends: tuple[str, ...] = ()  # who was sent some of these orders: their copies are theirs to erase
     journal: int = 0  # events in which somebody wrote their e-mail address or phone number as a reason
     unknown: tuple[str, ...] = ()  # orders that were named and are not kept

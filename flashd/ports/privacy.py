@@ -12,7 +12,9 @@ class Eraser(Protocol):
 
     pool: str
 
-    async def forget(self, person: Person, *, by: str, dry_run: bool = False, journal: bool = True) -> Forgotten:
+    async def forget(
+        self, person: Person, *, by: str, dry_run: bool = False, journal: bool = True, bodies: bool = True
+    ) -> Forgotten:
         """
         Erase what is kept of *person*; orders that are not settled are noted, and erased as soon as they are.
 
@@ -23,6 +25,8 @@ class Eraser(Protocol):
             by: Who asks, for the timeline and the event.
             dry_run: Only say what would be done.
             journal: Also count the events that name them, which reads all of it.
+            bodies: Also drop quarantined bodies that name them; else these are told and kept, for one may be a paid
+                order that no human has looked at.
 
         Raises:
             StoreUnavailable: Some may have been erased; ask again.

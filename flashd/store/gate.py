@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from flashd.domain.rate import Rate
 from flashd.ports import Clock, Drop, GateStatus
+from flashd.store.client import ask
 from flashd.store.faults import store_faults
 from flashd.store.keys import backend_key
 from flashd.store.scripts import load
@@ -73,7 +74,8 @@ class RedisBackendGate:
     async def ask_first(self, reason: str, *, by: str) -> None:  # noqa: ARG002  # as above
         """Have it asked for each order before that is sent, in all processes; "" takes that away."""
         with store_faults("ask_first"):
-            await (self._client.set(self._first, reason) if reason else self._client.delete(self._first))
+            # As the scripts go, so that replicas have it where an answer waits for them.
+            await ask(self._client, ("SET", self._first, reason) if reason else ("DEL", self._first))
 
     async def status(self) -> GateStatus:
         """Return leader, epoch, pause, rate override, and whether it is asked first."""

@@ -61,7 +61,9 @@ class RedisEraser:
 
     # --------------------------------------------------------------------------------------------------------- a person
 
-    async def forget(self, person: Person, *, by: str, dry_run: bool = False, journal: bool = True) -> Forgotten:
+    async def forget(
+        self, person: Person, *, by: str, dry_run: bool = False, journal: bool = True, bodies: bool = True
+    ) -> Forgotten:
         """Erase what is kept of a person; see the port."""
         found: dict[OrderRef, None] = {}
         if person.searched:
@@ -75,7 +77,7 @@ class RedisEraser:
             await self._erase(refs[start : start + _FAMILIES], by, tally, dry_run=dry_run)
         quarantined = await self._bodies(person)
         if not dry_run:
-            for entry_id in quarantined:
+            for entry_id in quarantined if bodies else ():
                 await self._ledger.unquarantine(entry_id, by=by)
             if tally.erased or tally.clean or quarantined:  # whoever asks again may not have heard of the first time
                 await self._note_erased()

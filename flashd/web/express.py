@@ -22,8 +22,9 @@ from flashd.web.problem import Broken, find
 
 _PLAIN = re.compile(rb"[\w.~-]{1,64}", re.ASCII)  # a segment that no router would read in another way
 _ELEVEN = b" HTTP/1.1\r\n"
+_STAYS = "keep-alive"
 # With one of these there is more to a request than its body, or the body is not what it says.
-_NOT_PLAIN = frozenset({"transfer-encoding", "content-encoding", "connection", "expect", "upgrade"})
+_NOT_PLAIN = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade"})
 
 
 def _unheard(_error: Exception) -> None:
@@ -122,6 +123,8 @@ class Lane:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return None
         if not self._is_complete or end + 4 + len(self._body) != len(data) or not _NOT_PLAIN.isdisjoint(headers):
+            return None
+        if headers.get("connection", _STAYS).lower() != _STAYS:
             return None
         return Whole(hot, headers, self._body)
 

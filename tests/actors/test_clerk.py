@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from flashd.actors.clerk import AT_ONCE, LOOK_AGAIN_S, ROUND_S, SCRUB_EVERY_MS, Clerk
+from flashd.actors.clerk import AT_ONCE, BODIES_AGAIN_S, LOOK_AGAIN_S, ROUND_S, SCRUB_EVERY_MS, Clerk
 from flashd.actors.intake import ChannelIntake, IntakeRules
 from flashd.channels import shopify
 from flashd.config import Secret, SecretText
@@ -62,6 +62,19 @@ async def test_whoever_is_to_be_forgotten_is_forgotten_without_a_human(world: Wo
     assert met.outcome.startswith("2 orders erased")
     await world.clock.advance(10 * ROUND_S)
     assert len(world.eraser.forgotten) == 1
+
+
+async def test_a_platform_s_demand_waits_for_bodies_that_no_human_has_looked_at(world: World) -> None:
+    world.eraser.kept["ada@example.com"] = ("shop:1",)
+    world.eraser.quarantined["ada@example.com"] = ("a body",)
+    demand_id = await world.demand(DemandKind.ERASE, email="ada@example.com")
+    await world.clock.advance(10 * ROUND_S)
+    assert len(world.eraser.forgotten) == 1  # what can be erased is, and once
+    assert world.eraser.quarantined
+    assert not world.eraser.book[demand_id].met_ms
+    world.eraser.quarantined.clear()  # mended, or discarded
+    await world.clock.advance(BODIES_AGAIN_S)
+    assert world.eraser.book[demand_id].met_ms
 
 
 async def test_many_demands_are_met_a_few_at_a_time(world: World) -> None:

@@ -14,11 +14,12 @@ from tests.fakes.clock import FakeClock
 
 @dataclass
 class FakeEraser:
-    """*kept* is what a person's orders are, by e-mail address."""
+    """*kept* is what a person's orders are, by e-mail address, and *quarantined* what their bodies are."""
 
     clock: FakeClock
     pool: str = "main"
     kept: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    quarantined: dict[str, tuple[str, ...]] = field(default_factory=dict)
     forgotten: list[tuple[Person, str]] = field(default_factory=list)
     book: dict[str, Demand] = field(default_factory=dict)
     swept: list[int] = field(default_factory=list)
@@ -31,13 +32,19 @@ class FakeEraser:
         if self.down:
             raise StoreUnavailable("away")
 
-    async def forget(self, person: Person, *, by: str, dry_run: bool = False, journal: bool = True) -> Forgotten:
+    async def forget(
+        self, person: Person, *, by: str, dry_run: bool = False, journal: bool = True, bodies: bool = True
+    ) -> Forgotten:
         self._ask()
         named = tuple(f"{person.channel}:{order_id}" for order_id in person.orders)
-        done = Forgotten(erased=named + self.kept.get(person.email, ()))
+        done = Forgotten(
+            erased=named + self.kept.get(person.email, ()), quarantined=self.quarantined.get(person.email, ())
+        )
         if not dry_run:
             self.forgotten.append((person, by))
             self.kept.pop(person.email, None)
+            if bodies:
+                self.quarantined.pop(person.email, None)
         return done
 
     async def sweep(self, after_ms: int) -> int:

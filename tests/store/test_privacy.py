@@ -325,6 +325,13 @@ async def test_quarantined_bodies_go_whole_or_torn(desk: Desk) -> None:
     assert [one.id for one in await desk.book.quarantined()] == [other]
 
 
+async def test_quarantined_bodies_stay_where_nobody_said_that_they_may_go(desk: Desk) -> None:
+    entry = await desk.ledger.quarantine("shop", {}, body_of("6"), "unreadable")
+    done = await desk.eraser.forget(Person(email=EMAIL), by="the platform", bodies=False)
+    assert done.quarantined == (entry,)
+    assert [one.id for one in await desk.book.quarantined()] == [entry]
+
+
 async def test_a_webhook_that_comes_again_does_not_bring_the_customer_back(desk: Desk) -> None:
     await desk.delivered(order_of("1"))
     await desk.forget(email=EMAIL)

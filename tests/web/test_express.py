@@ -101,6 +101,13 @@ async def test_what_is_more_than_its_body_is_aiohttps(served: Served, request_by
     assert (told.status, told.went_express) == (201, False)
 
 
+async def test_who_says_that_the_connection_stays_goes_express(served: Served) -> None:
+    reader, writer = await served.connect()
+    writer.write(post(order(1), extra="Connection: Keep-Alive\r\n"))
+    told = await hear(reader)
+    assert (told.status, told.went_express) == (201, True)
+
+
 async def test_what_comes_while_a_request_is_at_work_waits_its_turn(served: Served, house: DoorHouse) -> None:
     shop = house.intakes["shop"]
     shop.gate.clear()
