@@ -59,6 +59,13 @@ def test_every_page_named_in_words_is_there(page: Path) -> None:
         assert (ROOT / name).exists() or (ROOT / "flashd" / name).exists(), f"{of(page)}: {name}"
 
 
+def test_every_test_that_a_promise_names_is_there() -> None:
+    named = re.findall(r"`(tests/[\w/.]+\.py)::(\w+)`", (ROOT / "docs" / "promises.md").read_text())
+    assert len(named) > 10
+    for path, name in named:
+        assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE), f"{path}::{name}"
+
+
 def test_the_index_of_the_docs_names_every_page() -> None:
     linked = {(ROOT / "docs" / link).resolve() for link in LINK.findall((ROOT / "docs" / "README.md").read_text())}
     pages = {page for page in PAGES if page.parent != ROOT and page.name != "README.md" and page.parent.name != "adr"}
