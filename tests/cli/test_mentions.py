@@ -12,9 +12,9 @@ from flashd.cli import cli
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "flashd").rglob("*.py"))
-GROUPS = ("stock", "sale", "orders", "dead", "quarantine", "channel", "backend", "alerts", "config")
+GROUPS = ("stock", "sale", "orders", "dead", "quarantine", "channel", "backend", "alerts", "config", "demands")
 MENTIONS = sorted(
-    {found for path in FILES for found in re.findall(rf"flashd ({'|'.join(GROUPS)}) ([a-z]+)\b", path.read_text())}
+    {found for path in FILES for found in re.findall(rf"flashd ({'|'.join(GROUPS)}) ([a-z-]+)\b", path.read_text())}
 )
 
 

@@ -136,7 +136,8 @@ async def send(flashd: Flashd, channel: str, headers: dict[bytes, bytes]) -> int
 
 def kept(server: Server) -> dict[bytes, bytes | None]:
     with Redis(unix_socket_path=server.socket_path) as client:
-        keys = [key for key in client.scan_iter("fd:*") if not key.endswith(b":probe") and b"{main}" in key]
+        rounds = (b":probe", b":forget:mark")  # what the daemon writes by itself, whoever asks
+        keys = [key for key in client.scan_iter("fd:*") if not key.endswith(rounds) and b"{main}" in key]
         return {key: client.dump(key) for key in keys}
 
 
