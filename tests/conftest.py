@@ -19,6 +19,14 @@ structlog.configure(
 )
 
 
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """Undo what a test makes of the logs: the next one in this process listens to them."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[dict[str, Server]]:
     """The servers that this session started, by kind; started when first asked for."""
