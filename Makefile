@@ -35,7 +35,7 @@ install: $(VENV)/.$(EXTRA)
 demo: $(VENV)/.demo  ## the real daemon against simulated shops and a simulated ERP, with a verdict
 	$(BIN)/flashd demo
 
-test: $(VENV)/.test  ## the default tests: real servers, several at once, about five minutes
+test: $(VENV)/.test  ## the default tests: real servers, several at once, about eight minutes
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/.dev lint types imports test  ## what CI runs: format, lint, types, import contract, tests
