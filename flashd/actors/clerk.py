@@ -54,7 +54,7 @@ class Clerk(Actor[None]):
         self._eraser = eraser
         self._after_ms = after_ms
         self._cut_off = cut_off
-        self._looked_s: dict[str, float] = {}  # demand id -> when its channel was looked at last
+        self._looked_s: dict[str, float] = {}  # demand id -> when it was looked at last, while it waits
 
     async def on_start(self) -> None:
         """Begin the rounds."""
@@ -69,9 +69,8 @@ class Clerk(Actor[None]):
         """Meet what is demanded and erase what is due; a store that does not answer is asked again next round."""
         try:
             due = [demand for demand in await self._eraser.demands() if not demand.met_ms]
-            for demand in [one for one in due if one.kind in _ERASES and self._is_time_for(one, BODIES_AGAIN_S)][
-                :AT_ONCE
-            ]:
+            erasures = [one for one in due if one.kind in _ERASES and self._is_time_for(one, BODIES_AGAIN_S)]
+            for demand in erasures[:AT_ONCE]:
                 await self._erase(demand)
             for demand in due:
                 if demand.kind is DemandKind.UNINSTALL:
@@ -121,6 +120,7 @@ class Clerk(Actor[None]):
 
     async def _close(self, demand: Demand, by: str, outcome: str) -> None:
         await self._eraser.meet(demand.id, by=by, outcome=outcome)
+        self._looked_s.pop(demand.id, None)
         log.warning("demand.met", channel=demand.channel, kind=demand.kind, demand=demand.id, outcome=outcome)
 
 

@@ -69,13 +69,16 @@ class RedisBackendGate:
         if rate:
             Rate.parse(rate)
         with store_faults("set_rate"):
-            await (self._client.set(self._rate, rate) if rate else self._client.delete(self._rate))
+            await self._put(self._rate, rate)
 
     async def ask_first(self, reason: str, *, by: str) -> None:  # noqa: ARG002  # as above
         """Have it asked for each order before that is sent, in all processes; "" takes that away."""
         with store_faults("ask_first"):
-            # As the scripts go, so that replicas have it where an answer waits for them.
-            await ask(self._client, ("SET", self._first, reason) if reason else ("DEL", self._first))
+            await self._put(self._first, reason)
+
+    async def _put(self, key: str, value: str) -> None:
+        """Write as the scripts do, so that replicas have it where an answer waits for them."""
+        await ask(self._client, ("SET", key, value) if value else ("DEL", key))
 
     async def status(self) -> GateStatus:
         """Return leader, epoch, pause, rate override, and whether it is asked first."""

@@ -77,9 +77,10 @@ class RedisEraser:
             await self._erase(refs[start : start + _FAMILIES], by, tally, dry_run=dry_run)
         quarantined = await self._bodies(person)
         if not dry_run:
-            for entry_id in quarantined if bodies else ():
+            dropped = quarantined if bodies else []
+            for entry_id in dropped:
                 await self._ledger.unquarantine(entry_id, by=by)
-            if tally.erased or tally.clean or quarantined:  # whoever asks again may not have heard of the first time
+            if tally.erased or tally.clean or dropped:  # whoever asks again may not have heard of the first time
                 await self._note_erased()
         return Forgotten(
             erased=tuple(tally.erased),

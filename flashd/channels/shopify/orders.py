@@ -16,7 +16,7 @@ import re
 import msgspec
 
 from flashd.channels import reading
-from flashd.channels.reading import NOTHING, Misread, Raw, amount_at, instant_at, present, units_at
+from flashd.channels.reading import NOTHING, Misread, Raw, amount_at, at, instant_at, present, units_at
 from flashd.channels.shopify.config import Config
 from flashd.domain.instant import version_of
 from flashd.domain.money import absorb_rounding, check_currency, discrepancy, share
@@ -183,10 +183,7 @@ def _incoming(seen: _Order, body: bytes, channel: str, config: Config) -> Incomi
     Raises:
         Misread: A field that decides is missing or malformed.
     """
-    try:
-        check_currency(seen.currency)
-    except ValueError as error:
-        raise Misread(f"$.currency {error}") from None
+    at("$.currency", check_currency, seen.currency)
     effect, reason = _effect(seen, config)
     cancelled = effect is Effect.CANCEL
     lines, doubts, rounded = _lines(seen, _refunded_units(seen) if seen.refunds else {}, ordered=cancelled)
