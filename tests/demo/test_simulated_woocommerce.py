@@ -6,6 +6,7 @@ import http.client
 import json
 import urllib.error
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -218,7 +219,7 @@ def test_modified_after_is_exclusive_and_wants_no_offset(woo: SimulatedWooCommer
     changed = woo.rest("GET", f"orders/{order}")[1]["date_modified_gmt"]
     query = "orders?dates_are_gmt=true&orderby=modified&order=asc&modified_after="
     assert woo.rest("GET", query + changed)[1] == []
-    earlier = changed[:-2] + f"{int(changed[-2:]) - 1:02}" if changed[-2:] != "00" else "2020-01-01T00:00:00"
+    earlier = (datetime.fromisoformat(changed) - timedelta(seconds=1)).isoformat()
     assert [one["id"] for one in woo.rest("GET", query + earlier)[1]] == [order]
     assert woo.rest("GET", query + earlier + "Z")[1] == []  # read as local time, an hour ahead
 
