@@ -162,7 +162,6 @@ class Assembly:
             route=self.router.backend_of,
             closed=functools.partial(self.sentry.closed, pool=config.pool),
             identify=None if hashed is None else functools.partial(buyer_of, hash_customer=hashed),
-            moved=functools.partial(self.wake_outlets, config.pool),
             demanded=functools.partial(take_demand, self, config.pool),
         )
 
@@ -227,15 +226,16 @@ def assemble(
         house.backends[name] = build_backend(house, name, section)
         if counts_stock(house, name):
             house.counters[name] = counter_of(house, name)
-    convoys = {name: Convoy(pool.ledger) for name, pool in store.pools.items()}
+    convoys = {
+        name: Convoy(pool.ledger, wake=house.wake, moved=functools.partial(house.wake_outlets, name))
+        for name, pool in store.pools.items()
+    }
     for name, channel in config.channels.items():
         house.intakes[name] = ChannelIntake(
             connect_channel(name, channel, loaded),
-            store.pools[channel.pool].ledger,
+            convoys[channel.pool],
             house.rules_of(channel),
             clock=clock,
-            convoy=convoys[channel.pool],
-            wake=house.wake,
         )
     for name in apis:
         house.outlets[name] = outlet_of(house, name)

@@ -54,6 +54,12 @@ class Actor(Generic[M]):
         """Leave a message, or raise MailboxFull at once; Busy once the actor was stopped."""
         self.mailbox.post(Letter(message))
 
+    def post(self, message: M) -> asyncio.Future[Any]:
+        """Leave a message and return the place of its reply; MailboxFull at once, or Busy once it was stopped."""
+        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.mailbox.post(Letter(message, reply))
+        return reply
+
     async def ask(self, message: M, timeout_s: float) -> Any:
         """
         Leave a message and wait for its reply; a full mailbox is MailboxFull at once, not a wait for room.
@@ -62,8 +68,7 @@ class Actor(Generic[M]):
             Busy: There was no room, or the actor stopped first; nothing was done.
             Transient: No reply in time; nothing is known.
         """
-        reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.mailbox.post(Letter(message, reply))
+        reply = self.post(message)
         limit = asyncio.timeout(timeout_s)
         try:
             async with limit:
@@ -79,6 +84,11 @@ class Actor(Generic[M]):
         self.children.add(child)
         child.add_done_callback(self._child_ended)
         return child
+
+    def crash(self, error: BaseException) -> None:
+        """End this life with *error* after the turn in hand, as when a child fails."""
+        self._failures.append(error)
+        self.mailbox.wake()
 
     def stalled_s(self) -> float:
         """Say for how long the turn in hand has gone on, for the watchdog; 0 while idle or not running."""
@@ -144,5 +154,4 @@ class Actor(Generic[M]):
     def _child_ended(self, child: asyncio.Task[Any]) -> None:
         self.children.discard(child)
         if not child.cancelled() and (failure := child.exception()) is not None:
-            self._failures.append(failure)
-            self.mailbox.wake()
+            self.crash(failure)

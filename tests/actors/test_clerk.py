@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from flashd.actors.clerk import AT_ONCE, BODIES_AGAIN_S, LOOK_AGAIN_S, ROUND_S, SCRUB_EVERY_MS, Clerk
+from flashd.actors.convoy import Convoy
 from flashd.actors.intake import ChannelIntake, IntakeRules
 from flashd.channels import shopify
 from flashd.config import Secret, SecretText
@@ -146,13 +147,15 @@ async def test_a_demand_is_answered_after_it_is_durable_and_not_while_nothing_ca
     config = shopify.Config(kind="shopify", secrets=(Secret(env="S"),))
     channel = shopify.connect("shop", config, lambda _: SecretText("a secret of the test"))
     rules = IntakeRules(demanded=demanded, closed=lambda _: closed)
-    intake = ChannelIntake(channel, FakeLedger(FakePool(clock=clock)), rules, clock=clock)
+    intake = ChannelIntake(channel, Convoy(FakeLedger(FakePool(clock=clock))), rules, clock=clock)
     headers = {name.lower(): value for name, value in channel.sign(REDACT, now_s=0, delivery_id="d").items()}
     if closed:
         with pytest.raises(Busy, match=closed):
             await intake.webhook(headers, REDACT)
         assert eraser.book == {}
         return
+    intake.start()
     assert await intake.webhook(headers, REDACT) == Receipt(state="demanded", reason="erase")
+    await intake.stop()
     [kept] = eraser.book.values()
     assert kept.person == Person(channel="shop", orders=("1",), email="ada@example.com", customer_id="7")

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
 from flashd.actors import convoy as convoy_module
-from flashd.actors.convoy import Convoy
+from flashd.actors.convoy import Convoy, Row
+from flashd.actors.wish import Wish
 from flashd.domain.order import AcceptCode, Accepted, Incoming, OrderState
 from flashd.domain.reservation import HoldCode, HoldReply, HoldRequest
 from flashd.domain.stock import StockLevel
-from flashd.errors import InvariantBroken, StoreUnavailable
+from flashd.errors import Busy, InvariantBroken, MailboxFull, StoreUnavailable, Transient
 from tests.conformance.ledgers import make_incoming
 from tests.fakes.clock import FakeClock
 from tests.fakes.ledger import FakeLedger
@@ -53,15 +54,40 @@ def ledger() -> Counted:
     return found
 
 
-async def ask(convoy: Convoy, *ids: str, since_ms: int = 0) -> Sequence[Accepted]:
-    orders = [make_incoming(order_id) for order_id in ids]
-    return await convoy.accept(orders, ["erp"] * len(orders), since_ms=since_ms)
+class Channel:
+    """A row of a channel, and what it wishes for."""
+
+    def __init__(self, convoy: Convoy, *, size: int = 4096, closed: Callable[[bool], str] = lambda _: "") -> None:
+        self.convoy = convoy
+        self.broken: list[Exception] = []
+        self.row = Row("a channel", size, closed=closed, broke=self.broken.append)
+
+    def wish(self, *ids: str, since_ms: int = 0) -> Wish:
+        wish = Wish([make_incoming(order_id) for order_id in ids], ["erp"] * len(ids), since_ms)
+        self.row.add(wish)
+        return wish
+
+    async def ask(self, *ids: str, since_ms: int = 0) -> Sequence[Accepted]:
+        wish = self.wish(*ids, since_ms=since_ms)
+        self.convoy.call(self.row)
+        return await wish
+
+
+def make_hold(name: str) -> Wish:
+    return Wish([HoldRequest(id=name, lines=make_incoming("x").order.lines, ttl_ms=1000, digest=name)])
+
+
+async def turns(count: int = 4) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 async def test_what_is_asked_for_in_one_turn_is_one_call_and_each_gets_its_own_answers(ledger: Counted) -> None:
     convoy = Convoy(ledger)
-    answers = await asyncio.gather(ask(convoy, "a1", "a2"), ask(convoy, "b1"), ask(convoy, "a1"))
-    assert ledger.carried == [["a1", "a2", "b1", "a1"]]
+    one, other = Channel(convoy), Channel(convoy)
+    answers = await asyncio.gather(one.ask("a1", "a2"), other.ask("b1"), one.ask("a1"))
+    assert sorted(ledger.carried[0]) == ["a1", "a1", "a2", "b1"]
+    assert len(ledger.carried) == 1
     assert [[one.code for one in each] for each in answers] == [
         [AcceptCode.ACCEPTED, AcceptCode.ACCEPTED],
         [AcceptCode.ACCEPTED],
@@ -72,19 +98,20 @@ async def test_what_is_asked_for_in_one_turn_is_one_call_and_each_gets_its_own_a
 async def test_each_channel_keeps_its_cut_over(ledger: Counted) -> None:
     convoy = Convoy(ledger)
     placed_ms = make_incoming("x").order.placed_ms
-    late, early = await asyncio.gather(ask(convoy, "a", since_ms=placed_ms + 1), ask(convoy, "b", since_ms=placed_ms))
+    late, early = await asyncio.gather(
+        Channel(convoy).ask("a", since_ms=placed_ms + 1), Channel(convoy).ask("b", since_ms=placed_ms)
+    )
     assert len(ledger.carried) == 1
     assert [late[0].state, early[0].state] == [OrderState.IGNORED, OrderState.QUEUED]
 
 
 async def test_more_gathers_only_while_as_many_calls_as_may_be_are_under_way(ledger: Counted) -> None:
     ledger.open.clear()
-    convoy = Convoy(ledger)
+    channel = Channel(Convoy(ledger))
     asking = []
     for number in range(convoy_module.CALLS_IN_FLIGHT + 5):
-        asking.append(asyncio.create_task(ask(convoy, f"{number}")))
-        for _ in range(4):
-            await asyncio.sleep(0)
+        asking.append(asyncio.create_task(channel.ask(f"{number}")))
+        await turns()
     assert [len(call) for call in ledger.carried] == [1] * convoy_module.CALLS_IN_FLIGHT
     ledger.open.set()
     await asyncio.gather(*asking)
@@ -93,58 +120,157 @@ async def test_more_gathers_only_while_as_many_calls_as_may_be_are_under_way(led
 
 async def test_a_call_carries_no_more_than_its_bound(ledger: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convoy_module, "ITEMS", 3)
-    convoy = Convoy(ledger)
-    await asyncio.gather(*(ask(convoy, f"{number}a", f"{number}b") for number in range(3)), ask(convoy, *"vwxyz"))
+    channel = Channel(Convoy(ledger))
+    await asyncio.gather(*(channel.ask(f"{number}a", f"{number}b") for number in range(3)), channel.ask(*"vwxyz"))
     assert sorted(len(call) for call in ledger.carried) == [2, 2, 2, 5]
+
+
+async def test_a_flood_in_one_row_leaves_the_others_their_share_of_each_call(
+    ledger: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convoy_module, "ITEMS", 10)
+    convoy = Convoy(ledger)
+    flood, calm = Channel(convoy), Channel(convoy)
+    await asyncio.gather(*(flood.ask(f"flood-{number}") for number in range(50)), calm.ask("calm"))
+    assert "calm" in ledger.carried[0]
+    assert [len(call) for call in ledger.carried] == [10, 10, 10, 10, 10, 1]
+
+
+async def test_a_row_bounds_what_waits_in_it_and_takes_nothing_of_what_is_too_much(ledger: Counted) -> None:
+    channel = Channel(Convoy(ledger), size=3)
+    channel.wish("1", "2")
+    with pytest.raises(MailboxFull, match="2 orders and holds waiting"):
+        channel.wish("3", "4")
+    assert len(channel.row) == 2
+    await channel.ask("3")
+    assert ledger.carried == [["1", "2", "3"]]
 
 
 async def test_a_store_that_is_away_is_everybodys_error_and_nothing_is_asked_twice(ledger: Counted) -> None:
     ledger.error = StoreUnavailable("away")
     convoy = Convoy(ledger)
-    answers = await asyncio.gather(ask(convoy, "a"), ask(convoy, "b"), return_exceptions=True)
+    answers = await asyncio.gather(Channel(convoy).ask("a"), Channel(convoy).ask("b"), return_exceptions=True)
     assert all(isinstance(one, StoreUnavailable) for one in answers)
     assert len(ledger.carried) == 1
 
 
 async def test_a_call_that_is_refused_as_a_whole_is_made_again_for_each_channel_alone(ledger: Counted) -> None:
     convoy = Convoy(ledger)
-    good, bad = await asyncio.gather(ask(convoy, "a"), ask(convoy, "poison"), return_exceptions=True)
+    sound, poisoned = Channel(convoy), Channel(convoy)
+    good, bad = await asyncio.gather(sound.ask("a"), poisoned.ask("poison"), return_exceptions=True)
     assert isinstance(bad, InvariantBroken)
     assert not isinstance(good, BaseException)
     assert good[0].code is AcceptCode.ACCEPTED
     assert ledger.carried == [["a", "poison"], ["a"], ["poison"]]
+    assert sound.broken == poisoned.broken == []
+
+
+async def test_an_error_that_no_ledger_may_raise_is_told_to_its_own_channel(ledger: Counted) -> None:
+    ledger.error = LookupError("a bug")
+    channel = Channel(Convoy(ledger))
+    with pytest.raises(LookupError):
+        await channel.ask("a")
+    assert channel.broken == [ledger.error]
 
 
 async def test_one_who_goes_away_takes_nobodys_answers(ledger: Counted) -> None:
     ledger.open.clear()
     convoy = Convoy(ledger)
-    gone = asyncio.create_task(ask(convoy, "a1", "a2"))
-    stays = asyncio.create_task(ask(convoy, "b"))
-    await asyncio.sleep(0.01)
+    gone = asyncio.create_task(Channel(convoy).ask("a1", "a2"))
+    stays = asyncio.create_task(Channel(convoy).ask("b"))
+    await turns()
     gone.cancel()
     ledger.open.set()
     assert [one.code for one in await stays] == [AcceptCode.ACCEPTED]
     assert ledger.carried == [["a1", "a2", "b"]]
 
 
+async def test_what_nobody_waits_for_any_more_is_not_asked_for(ledger: Counted) -> None:
+    channel = Channel(Convoy(ledger))
+    gone, stays = channel.wish("gone"), channel.wish("stays")
+    waiting = asyncio.create_task(channel.ask("last"))
+    gone.fail(asyncio.CancelledError())
+    await asyncio.gather(stays, waiting)
+    assert ledger.carried == [["stays", "last"]]
+
+
+async def test_what_waits_when_the_store_goes_away_is_refused_and_not_asked_for(ledger: Counted) -> None:
+    why = ""
+    channel = Channel(Convoy(ledger), closed=lambda is_hold: "" if is_hold else why)
+    waiting = asyncio.create_task(channel.ask("a"))
+    hold = make_hold("h")
+    channel.row.add(hold)
+    await asyncio.sleep(0)
+    why = "the store is away"
+    with pytest.raises(Busy, match="the store is away"):
+        await waiting
+    assert (await hold)[0].code is HoldCode.HELD
+    assert ledger.carried == [["h"]]
+
+
 async def test_holds_travel_together_too(ledger: Counted) -> None:
     convoy = Convoy(ledger)
-    lines = make_incoming("x").order.lines
-    wishes = [HoldRequest(id=name, lines=lines, ttl_ms=1000, digest=name) for name in "ab"]
-    answers = await asyncio.gather(*(convoy.hold([wish]) for wish in wishes))
+    wishes = [make_hold(name) for name in "ab"]
+    for wish in wishes:
+        channel = Channel(convoy)
+        channel.row.add(wish)
+        convoy.call(channel.row)
+    answers = await asyncio.gather(*wishes)
     assert [each[0].code for each in answers] == [HoldCode.HELD] * 2
     assert ledger.carried == [["a", "b"]]
 
 
-async def test_a_call_for_which_nobody_waits_any_more_gives_its_place_up(ledger: Counted) -> None:
+async def test_a_call_that_is_cut_off_leaves_nobody_without_an_answer(ledger: Counted) -> None:
     ledger.open.clear()
-    convoy = Convoy(ledger)
-    asking = []
-    for number in range(convoy_module.CALLS_IN_FLIGHT):
-        asking.append(asyncio.create_task(ask(convoy, f"{number}")))
-        await asyncio.sleep(0.001)
-    for one in asking:
-        one.cancel()
-    await asyncio.gather(*asking, return_exceptions=True)
+    channel = Channel(Convoy(ledger))
+    waiting = asyncio.create_task(channel.ask("a"))
+    await turns()
+    [call] = [task for task in asyncio.all_tasks() if "_travel" in repr(task)]
+    call.cancel()
+    with pytest.raises(Transient, match="cut off"):
+        await waiting
     ledger.open.set()
-    assert (await asyncio.wait_for(ask(convoy, "next"), 1))[0].code is AcceptCode.ACCEPTED
+    assert (await channel.ask("a"))[0].code is AcceptCode.ACCEPTED
+
+
+async def test_a_row_is_quiet_when_the_last_answer_is_there_or_the_time_is_over(ledger: Counted) -> None:
+    ledger.open.clear()
+    channel = Channel(Convoy(ledger))
+    await channel.row.quiet(5)
+    waiting = asyncio.create_task(channel.ask("a"))
+    await turns()
+    await channel.row.quiet(0.01)
+    assert not waiting.done()
+    quiet = asyncio.create_task(channel.row.quiet(60))
+    ledger.open.set()
+    await asyncio.wait_for(quiet, 5)
+    assert (await waiting)[0].code is AcceptCode.ACCEPTED
+
+
+async def test_who_is_refused_at_the_end_learns_whether_anything_is_known(ledger: Counted) -> None:
+    ledger.open.clear()
+    channel = Channel(Convoy(ledger))
+    under_way = asyncio.create_task(channel.ask("under way"))
+    await turns()
+    waits = channel.wish("waits")
+    channel.row.shut()
+    with pytest.raises(Transient, match="is stopping"):
+        await under_way
+    with pytest.raises(Busy, match="is stopping"):
+        await waits
+    with pytest.raises(Busy, match="is stopping"):
+        channel.wish("late")
+
+
+async def test_one_who_fails_when_told_keeps_nobody_elses_answer_back(ledger: Counted) -> None:
+    heard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context["exception"]))
+    channel = Channel(Convoy(ledger))
+    trouble = ValueError("a bug in who waits")
+
+    def fails(_: object) -> None:
+        raise trouble
+
+    channel.wish("a").add_done_callback(fails)
+    assert (await channel.ask("b"))[0].code is AcceptCode.ACCEPTED
+    assert heard == [trouble]

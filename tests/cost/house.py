@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from redis.asyncio import Redis
 
+from flashd.actors.convoy import Convoy
 from flashd.actors.intake import ChannelIntake, IntakeRules
 from flashd.channels import native, shopify
 from flashd.config import IntakeConfig, SecretText, StoreConfig
@@ -58,7 +59,8 @@ async def serving(server: Server) -> AsyncIterator[tuple[int, Redis]]:
             native.Native("till", hash_customer=lambda _: ""),
             shopify.Shopify("shop", shopify.Config(kind="shopify"), (SECRET,)),
         )
-        intakes = [ChannelIntake(channel, ledger, rules, clock=clock) for channel in channels]
+        convoy = Convoy(ledger)
+        intakes = [ChannelIntake(channel, convoy, rules, clock=clock) for channel in channels]
         for intake in intakes:
             intake.start()
         listener = Listener("intake", intake_app(_doors(ledger, intakes), IntakeConfig()), ClientLimits(stop_s=2.0))

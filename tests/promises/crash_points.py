@@ -26,11 +26,12 @@ from typing import Any, cast
 import structlog
 from redis.asyncio import Redis
 
+from flashd.actors.convoy import Convoy
 from flashd.actors.delivery import Courier
-from flashd.actors.intake import ChannelIntake
+from flashd.actors.wish import Wish
 from flashd.config import SecretText, StoreConfig
 from flashd.domain.delivery import Absent, Delivery, Finding, Outcome
-from flashd.domain.order import AcceptCode, Accepted, Incoming, OrderState
+from flashd.domain.order import AcceptCode, Accepted, OrderState
 from flashd.runtime.clock import SystemClock
 from flashd.store.connection import connect
 from tests.promises.trade import BookedBackend, Booking, House, breaches, patiently, stock, trade
@@ -207,10 +208,10 @@ class World:
 # ------------------------------------------------------------------------------------------------------ seeded bugs
 
 
-async def _answers_first(intake: ChannelIntake, orders: list[Incoming]) -> list[Accepted]:
+async def _answers_first(convoy: Convoy, wishes: list[Wish]) -> list[Accepted]:
     """Say that it is kept before the store has kept it."""
-    asyncio.get_running_loop().call_later(0.01, lambda: asyncio.ensure_future(_ACCEPT(intake, orders)))
-    return [Accepted(AcceptCode.ACCEPTED, OrderState.QUEUED)] * len(orders)
+    asyncio.get_running_loop().call_later(0.01, lambda: asyncio.ensure_future(_ACCEPT(convoy, wishes)))
+    return [Accepted(AcceptCode.ACCEPTED, OrderState.QUEUED)] * sum(len(wish.items) for wish in wishes)
 
 
 async def _finds_nothing(_: Courier, flight: Any) -> list[Finding]:
@@ -218,9 +219,9 @@ async def _finds_nothing(_: Courier, flight: Any) -> list[Finding]:
     return [Absent()] * len(flight.parcels)
 
 
-_ACCEPT = ChannelIntake._accept
+_ACCEPT = Convoy._accept
 BUGS: dict[str, Callable[[], None]] = {
-    "answers first": lambda: setattr(ChannelIntake, "_accept", _answers_first),
+    "answers first": lambda: setattr(Convoy, "_accept", _answers_first),
     "does not look": lambda: setattr(Courier, "_find", _finds_nothing),
 }
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from flashd.actors.convoy import Convoy
 from flashd.actors.intake import ChannelIntake, IntakeRules
 from flashd.channels import shopify, woocommerce
 from flashd.config import Secret, SecretText
@@ -38,7 +39,7 @@ async def test_orders_that_share_a_delivery_id_are_all_taken_and_one_that_is_tol
     channel = module.connect("shop", config, lambda _: SecretText("a secret of the test"))
     ledger = RedisLedger(client, "main")
     await ledger.recount(StockLevel(sku=sku, on_hand=100))
-    intake = ChannelIntake(channel, ledger, IntakeRules(route=lambda _: "erp"), clock=SystemClock())
+    intake = ChannelIntake(channel, Convoy(ledger), IntakeRules(route=lambda _: "erp"), clock=SystemClock())
     life = intake.start()
 
     async def tell(number: int, delivery_id: str) -> str:

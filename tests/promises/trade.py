@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 
 from flashd.actors.backend import BackendActor
 from flashd.actors.backend_rules import BackendRules
+from flashd.actors.convoy import Convoy
 from flashd.actors.intake import ChannelIntake, IntakeRules
 from flashd.actors.reaper import Reaper
 from flashd.config import SecretText, StoreConfig
@@ -129,7 +130,7 @@ class House:
             apply_next=lambda _: self.ledger.apply_next(),
         )
         rules = IntakeRules(route=lambda _: pool)
-        self.intake = ChannelIntake(DoorChannel("shop"), self.ledger, rules, clock=clock)
+        self.intake = ChannelIntake(DoorChannel("shop"), Convoy(self.ledger), rules, clock=clock)
         reaper = Reaper(self.ledger, clock=clock, trim=_nothing_to_trim)
         self._actors: list[Actor[Any]] = [self.intake, self.flow, reaper]
         self._lives = [asyncio.create_task(self._keep(actor)) for actor in self._actors]
