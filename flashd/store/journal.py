@@ -7,6 +7,8 @@ there, each in the same script call that removes them.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,8 +27,12 @@ from flashd.store.keys import order_key, pool_key
 from flashd.store.sales import RedisSales
 from flashd.store.scripts import load
 
-_ENTRIES = 1000  # folded at a time
+_PAGE = 500  # entries read at a time: as long as folding them takes, no order is answered
+_ENTRIES = 10_000  # trimmed at a time, where they are of few SKUs
+_TALLIES = 250  # SKUs added at a time, but for the last page's: as long as that takes, the server answers nobody
 _ORDERS = 100  # purged at a time
+_FIELDS = 1000  # uses dropped at a time
+_USES_S = 3600.0  # between two looks at all customers' uses, which go after days
 _DAY_MS = 86_400_000
 
 
@@ -75,19 +81,29 @@ def read_entry(pool: str, entry_id: bytes, fields: Mapping[bytes, bytes]) -> Eve
 
 
 class RedisJournal:
-    """The upkeep of one pool's journal and settled orders; safe to run in several processes at once."""
+    """
+    The upkeep of one pool's journal and settled orders; safe to run in several processes at once.
 
-    def __init__(self, client: Redis, pool: str) -> None:
+    Args:
+        uses_every_s: How often `purge` looks for customers' uses that may go: it reads the whole checkpoint for that.
+    """
+
+    def __init__(self, client: Redis, pool: str, *, uses_every_s: float = _USES_S) -> None:
         self.pool = pool
         self._client: Any = client  # its types allow for decoded answers, which this store never asks for
         self._journal = pool_key(pool, "j")
         self._checkpoint = pool_key(pool, "checkpoint")
         self._done = pool_key(pool, "done")
+        self._use = pool_key(pool, "use")
         self._sales = RedisSales(client, pool)
+        self._uses_every_s = uses_every_s
+        self._looked_s = float("-inf")
 
     async def trim(self, keep: int) -> int:
         """
         Trim the journal to its youngest *keep* entries; return how many went.
+
+        It rests as long as it works: orders go first.
 
         Raises:
             StoreUnavailable: Some may have gone; trim again.
@@ -95,29 +111,39 @@ class RedisJournal:
         gone = 0
         with store_faults("trim"):
             while (excess := await self._client.xlen(self._journal) - keep) > 0:
-                taken = await self._trim_some(min(excess, _ENTRIES))
+                taken = await self._trim_some(excess)
                 if not taken:
                     break
                 gone += taken
         return gone
 
-    async def _trim_some(self, count: int) -> int:
+    async def _trim_some(self, excess: int) -> int:
         # In this order: whoever trims meanwhile moves the checkpoint, and the script then takes nothing from us.
         was = await self._client.hget(self._checkpoint, "upto")
-        entries = await entries_of(self._client, self._journal, "0", count)
-        if not entries:
-            return 0
         tallies: Tallies = {}
+        upto, count = "0", 0
+        while count < min(excess, _ENTRIES) and len(tallies) < _TALLIES:
+            began_s = time.monotonic()
+            entries = await entries_of(self._client, self._journal, upto, min(excess - count, _PAGE))
+            if not entries:
+                break
+            self._fold(entries, tallies)
+            upto, count = entries[-1][0].decode(), count + len(entries)
+            await asyncio.sleep(time.monotonic() - began_s)
+        if not count:
+            return 0
+        arguments: list[str | bytes | int] = [was or b"", upto]
+        for (sku, location), tally in tallies.items():
+            arguments += (f"{sku}\x1f{location}", " ".join(map(str, tally.numbers)))
+        _, gone = await load("trim").call(self._client, [self._journal, self._checkpoint], arguments)
+        return int(gone)
+
+    def _fold(self, entries: Sequence[Entry], tallies: Tallies) -> None:
         for entry in entries:
             try:
                 add_moves(tallies, kind_of(entry).decode(), moves_in(entry[1][3] if len(entry[1]) > 3 else b""))
             except ValueError as error:
                 raise InvariantBroken(f"the journal of {self.pool!r} is damaged at {entry[0]!r}: {error!r}") from error
-        arguments: list[str | bytes | int] = [was or b"", entries[-1][0]]
-        for (sku, location), tally in tallies.items():
-            arguments += [f"{sku}\x1f{location}", *tally.numbers]
-        _, gone = await load("trim").call(self._client, [self._journal, self._checkpoint], arguments)
-        return int(gone)
 
     async def purge(self, retention_days: int) -> int:
         """
@@ -145,21 +171,29 @@ class RedisJournal:
 
     async def _drop_uses(self, retention_ms: int) -> None:
         """Forget customers' keyed hashes that only purged orders carried, of sales that are long over."""
+        now_s = time.monotonic()
+        if now_s - self._looked_s < self._uses_every_s:
+            return
         with store_faults("drop_uses"):
-            found = self._client.hscan_iter(self._checkpoint, match="\x1c[ct]\x1f*", count=1000)
-            fields: list[str] = [field.decode().removeprefix("\x1c") async for field, _ in found]
-            if not fields:
-                return
-            seconds, _ = await self._client.time()
-            live = {
-                record.sale.name
-                for record in await self._sales.all()
-                if record.state is not SaleState.ENDED and to_ms(record.sale.end) > int(seconds) * 1000 - retention_ms
-            }
-            over = [field for field in fields if field.split("\x1f")[1] not in live]
-            keys = [pool_key(self.pool, "use"), self._checkpoint]
-            for start in range(0, len(over), _ENTRIES):
-                await load("drop_uses").call(self._client, keys, over[start : start + _ENTRIES])
+            if await self._client.hlen(self._use):
+                await self._drop_uses_of(await self._lately(retention_ms))
+        self._looked_s = now_s
+
+    async def _lately(self, retention_ms: int) -> set[str]:
+        """Return the names of sales that are not long over."""
+        seconds, _ = await self._client.time()
+        return {
+            record.sale.name
+            for record in await self._sales.all()
+            if record.state is not SaleState.ENDED and to_ms(record.sale.end) > int(seconds) * 1000 - retention_ms
+        }
+
+    async def _drop_uses_of(self, live: set[str]) -> None:
+        found = self._client.hscan_iter(self._checkpoint, match="\x1c[ct]\x1f*", count=_FIELDS)
+        fields: list[str] = [field.decode().removeprefix("\x1c") async for field, _ in found]
+        over = [field for field in fields if field.split("\x1f")[1] not in live]
+        for start in range(0, len(over), _FIELDS):
+            await load("drop_uses").call(self._client, [self._use, self._checkpoint], over[start : start + _FIELDS])
 
     async def _settled(self, retention_ms: int, offset: int) -> list[OrderRef]:
         seconds, micros = await self._client.time()

@@ -17,6 +17,7 @@ from flashd.store.audit import AuditReport, audit
 from flashd.store.census import Disturbed, entries
 from flashd.store.connection import connect
 from flashd.store.journal import RedisJournal
+from flashd.store.ledger import RedisLedger
 from flashd.store.scripts import load
 from tests.servers import Server
 from tests.store.traffic import Traffic
@@ -280,10 +281,53 @@ async def test_an_order_stays_until_all_that_followed_it_is_settled_long_enough(
 async def test_who_trims_behind_another_folds_nothing_twice(client: Any, traffic: Traffic) -> None:
     keys = ["fd:{main}:j", "fd:{main}:checkpoint"]
     (first, _), *_ = await client.xrange("fd:{main}:j", count=1)
-    late: list[str | bytes | int] = [b"", first, "A\x1fmain", 60, 0, 0, 0, 2, 0]  # read before the other trimmed
+    late: list[str | bytes | int] = [b"", first, "A\x1fmain", "60 0 0 0 2 0"]  # read before the other trimmed
     assert await RedisJournal(client, "main").trim(10) > 0
     assert await load("trim").call(client, keys, late) == [b"moved", b"0"]
     journals = [RedisJournal(client, "main") for _ in range(3)]
     await asyncio.gather(*(journal.trim(5) for journal in journals))
     assert await client.xlen("fd:{main}:j") == 5
     assert (await audit(client, "main")).differences == ()
+
+
+async def test_a_journal_of_many_skus_is_trimmed_in_calls_that_hold_nobody_up(client: Any) -> None:
+    ledger, journal = RedisLedger(client, "main"), RedisJournal(client, "main")
+    async with client.pipeline(transaction=False) as pipe:
+        for name in (f"S-{number:04}" for number in range(1200)):
+            pipe.xadd("fd:{main}:j", {"k": "stock.recounted", "d": f'"moves":[["{name}","main",7,0,0,0,1]]'})
+            pipe.hset("fd:{main}:stock", f"{name}\x1fmain", "7 0 0 0 1 0")
+        await pipe.execute()
+    for _ in range(2):  # on what is known, too
+        await ledger.recount(StockLevel(sku="S-0003", location="main", on_hand=9, safety=1))
+    await client.config_resetstat()
+    assert await journal.trim(0) == 1204
+    calls = (await client.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert calls == 3, "500 entries each, for more than 250 SKUs are enough for one call"
+    assert await client.hget("fd:{main}:checkpoint", "S-0003\x1fmain") == b"9 0 0 0 1 0"
+    assert await client.hlen("fd:{main}:checkpoint") == 1201
+    assert (await audit(client, "main")).differences == ()
+
+
+async def test_a_journal_of_few_skus_is_trimmed_in_one_call(client: Any) -> None:
+    async with client.pipeline(transaction=False) as pipe:
+        for name in (f"S-{number % 3}" for number in range(1200)):
+            pipe.xadd("fd:{main}:j", {"k": "stock.recounted", "d": f'"moves":[["{name}","main",1,0,0,0,0]]'})
+        await pipe.execute()
+    await client.hset("fd:{main}:stock", mapping={f"S-{number}\x1fmain": "400 0 0 0 0 0" for number in range(3)})
+    await client.config_resetstat()
+    assert await RedisJournal(client, "main").trim(0) == 1200
+    assert (await client.info("commandstats"))["cmdstat_evalsha"]["calls"] == 1
+    assert (await audit(client, "main")).differences == ()
+
+
+async def test_what_customers_count_for_is_looked_through_once_an_hour_and_only_where_it_counts(client: Any) -> None:
+    async def scans(journal: RedisJournal, times: int) -> int:
+        await client.config_resetstat()
+        for _ in range(times):
+            await journal.purge(30)
+        return int((await client.info("commandstats")).get("cmdstat_hscan", {"calls": 0})["calls"])
+
+    assert await scans(RedisJournal(client, "main"), 3) == 0, "no sale ever limited anybody"
+    await client.hset("fd:{main}:use", "c\x1ffriday\x1fTEE\x1fada", 1)
+    assert await scans(RedisJournal(client, "main"), 3) == 1
+    assert await scans(RedisJournal(client, "main", uses_every_s=0.0), 3) == 3

@@ -423,7 +423,7 @@ async def test_what_is_purged_during_a_sweep_hides_no_order_from_it(
 
 
 async def test_a_customers_hash_leaves_the_limits_of_a_sale_that_is_over(desk: Desk) -> None:
-    sales, journal = RedisSales(desk.client, "main"), RedisJournal(desk.client, "main")
+    sales, journal = RedisSales(desk.client, "main"), RedisJournal(desk.client, "main", uses_every_s=0.0)
     start = datetime.now(UTC) - timedelta(hours=1)
     products = (SaleProduct(sku="TEE", quota=50, limit=5),)
     await sales.put(
