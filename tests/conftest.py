@@ -1,9 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 from redis.asyncio import Redis
 
 from flashd.config import SecretText, StoreConfig
@@ -17,6 +19,29 @@ structlog.configure(
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
 )
+
+
+# How long an example takes says how busy the machine is; and who changed nothing gets the examples of the last run. New
+# ones are drawn by `pytest --hypothesis-profile=new`.
+settings.register_profile("new", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("new"), derandomize=True)
+settings.load_profile("same")
+
+PassTime = Callable[[float], None]
+
+
+@pytest.fixture
+async def pass_time(monkeypatch: pytest.MonkeyPatch) -> PassTime:
+    """Let the loop's clock go on by so many seconds at once: deadlines may be long then, and no test waits for one."""
+    loop = asyncio.get_running_loop()
+    real, ahead_s = loop.time, 0.0
+
+    def go_on(seconds: float) -> None:
+        nonlocal ahead_s
+        ahead_s += seconds
+
+    monkeypatch.setattr(loop, "time", lambda: real() + ahead_s)
+    return go_on
 
 
 @pytest.fixture(autouse=True)
