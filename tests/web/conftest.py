@@ -56,7 +56,7 @@ class Served:
         return reader, writer
 
 
-async def eventually(check: Callable[[], bool], within_s: float = 5.0) -> None:
+async def eventually(check: Callable[[], bool], within_s: float = 30.0) -> None:
     """Wait for what has no signal: the kernel's or the loop's own bookkeeping of connections."""
     async with asyncio.timeout(within_s):
         while not check():  # noqa: ASYNC110  # as above
@@ -84,7 +84,7 @@ async def serve(house: DoorHouse) -> AsyncIterator[Serve]:
         listener = Listener(name, app, ClientLimits(**{"stop_s": 2.0, **limits}))
         await listener.start(open_socket("127.0.0.1:0"))
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=not keeps), timeout=aiohttp.ClientTimeout(total=20)
+            connector=aiohttp.TCPConnector(force_close=not keeps), timeout=aiohttp.ClientTimeout(total=60)
         )
         served.append(Served(listener, session))
         return served[-1]

@@ -70,7 +70,7 @@ async def test_results_come_while_the_batch_still_goes_on(intake: Served, house:
 
     headers = {"Authorization": f"Bearer {SHOP_TOKEN}"}
     async with intake.session.post(intake.base + "/v1/orders:batch", data=lines(), headers=headers) as answer:
-        first = await asyncio.wait_for(answer.content.readline(), 5)
+        first = await asyncio.wait_for(answer.content.readline(), 30)
         assert json.loads(first)["order"] == "shop:1"
         more.set()
         assert json.loads(await answer.content.readline())["order"] == "shop:2"
@@ -112,7 +112,7 @@ async def test_a_batch_whose_next_line_never_comes_is_ended(serve: Serve, house:
 
     headers = {"Authorization": f"Bearer {SHOP_TOKEN}"}
     async with intake.session.post(intake.base + "/v1/orders:batch", data=lines(), headers=headers) as answer:
-        found = results(await asyncio.wait_for(answer.content.read(), 5))
+        found = results(await asyncio.wait_for(answer.content.read(), 30))
     assert [each["status"] for each in found] == [201, 408]
     hold.set()
 
@@ -128,7 +128,7 @@ async def test_a_client_that_goes_away_leaves_no_work_behind(intake: Served, hou
     )
     _, writer = await intake.connect()
     writer.write(head.encode() + body)
-    await asyncio.wait_for(shop.inside.wait(), 5)
+    await asyncio.wait_for(shop.inside.wait(), 30)
     writer.transport.abort()
     shop.gate.set()
     guard = intake.listener.guard

@@ -25,7 +25,7 @@ class Told:
 
 
 async def hear(reader: asyncio.StreamReader) -> Told:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         head = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-1])}
         return Told(int(head[0].split()[1]), headers, await reader.readexactly(int(headers.get("content-length", 0))))
@@ -43,7 +43,7 @@ def post(body: bytes, path: str = "/v1/orders", *, version: str = "1.1", extra: 
 @pytest.fixture
 async def served(serve: Serve, house: DoorHouse) -> Served:
     house.count("TEE", 1000)
-    return await serve("intake", limit_stop_s=3.0)
+    return await serve("intake", limit_stop_s=600.0)
 
 
 async def test_requests_in_one_packet_are_answered_in_their_order_whichever_way_they_go(served: Served) -> None:
@@ -68,7 +68,7 @@ async def test_what_is_not_plain_is_aiohttps(served: Served, request_bytes: byte
     writer.write(request_bytes)
     told = await hear(reader)
     assert (told.status, told.went_express) == (201, False)
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await asyncio.wait_for(reader.read(), 30) == b""
 
 
 async def test_a_body_that_is_still_on_its_way_is_aiohttps(served: Served) -> None:
@@ -113,7 +113,7 @@ async def test_what_comes_while_a_request_is_at_work_waits_its_turn(served: Serv
     shop.gate.clear()
     reader, writer = await served.connect()
     writer.write(post(order(1)))
-    await asyncio.wait_for(shop.inside.wait(), 5)
+    await asyncio.wait_for(shop.inside.wait(), 30)
     for number in (2, 3):
         writer.write(post(order(number)))
         await asyncio.sleep(0.05)
@@ -136,7 +136,7 @@ async def test_a_request_at_work_outlives_the_time_of_being_idle(serve: Serve, h
     await asyncio.sleep(0.5)
     shop.gate.set()
     assert (await hear(reader)).status == 201
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await asyncio.wait_for(reader.read(), 30) == b""
 
 
 async def test_a_bug_is_a_500_and_the_connection_goes_on(served: Served, house: DoorHouse) -> None:
@@ -177,7 +177,7 @@ async def test_a_head_over_the_limit_is_refused_and_ends_the_connection(serve: S
     writer.write(post(order(1), extra="".join(f"X-{number}: {'x' * 900}\r\n" for number in range(3))))
     told = await hear(reader)
     assert told.status == 431
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await asyncio.wait_for(reader.read(), 30) == b""
     assert house.main.records == {}
 
 
@@ -187,7 +187,7 @@ async def test_a_body_over_the_limit_is_413_and_ends_the_connection(serve: Serve
     writer.write(post(b"x" * 101))
     told = await hear(reader)
     assert (told.status, told.went_express) == (413, True)
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await asyncio.wait_for(reader.read(), 30) == b""
 
 
 async def test_an_idle_connection_is_closed(serve: Serve, house: DoorHouse) -> None:
@@ -197,7 +197,7 @@ async def test_an_idle_connection_is_closed(serve: Serve, house: DoorHouse) -> N
     for number in range(3):
         writer.write(post(order(number)))
         assert (await hear(reader)).went_express
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await asyncio.wait_for(reader.read(), 30) == b""
 
 
 async def test_a_stop_lets_the_request_in_hand_end(served: Served, house: DoorHouse) -> None:
@@ -205,14 +205,14 @@ async def test_a_stop_lets_the_request_in_hand_end(served: Served, house: DoorHo
     shop.gate.clear()
     reader, writer = await served.connect()
     writer.write(post(order(1)))
-    await asyncio.wait_for(shop.inside.wait(), 5)
+    await asyncio.wait_for(shop.inside.wait(), 30)
     stopped = asyncio.create_task(served.listener.stop())
     await asyncio.sleep(0.05)
     assert not stopped.done()
     shop.gate.set()
     told = await hear(reader)
     assert (told.status, told.went_express) == (201, True)
-    await asyncio.wait_for(stopped, 2)
+    await asyncio.wait_for(stopped, 30)
 
 
 async def test_a_client_that_goes_away_leaves_nothing_behind_and_its_order_is_kept(
@@ -222,7 +222,7 @@ async def test_a_client_that_goes_away_leaves_nothing_behind_and_its_order_is_ke
     shop.gate.clear()
     _, writer = await served.connect()
     writer.write(post(order(1)))
-    await asyncio.wait_for(shop.inside.wait(), 5)
+    await asyncio.wait_for(shop.inside.wait(), 30)
     writer.transport.abort()
     guard = served.listener.guard
     assert guard is not None
@@ -266,12 +266,12 @@ async def test_a_stop_does_not_wait_for_an_answer_whose_reader_went_away(
     serve: Serve, house: DoorHouse, *, is_answered: bool
 ) -> None:
     house.count("TEE", 5)
-    served = await serve("intake", limit_stop_s=20.0)
+    served = await serve("intake", limit_stop_s=600.0)
     shop = house.intakes["shop"]
     shop.gate.clear()
     _, writer = await served.connect()
     writer.write(post(order(1)))
-    await asyncio.wait_for(shop.inside.wait(), 5)
+    await asyncio.wait_for(shop.inside.wait(), 30)
     assert served.listener.guard is not None
     [connection] = served.listener.guard.connections
     connection.pause_writing()  # as the loop does where nobody reads
@@ -285,7 +285,7 @@ async def test_a_stop_does_not_wait_for_an_answer_whose_reader_went_away(
     writer.transport.abort()
     await eventually(lambda: not connection.connected)
     shop.gate.set()
-    await asyncio.wait_for(stopped, 10)
+    await asyncio.wait_for(stopped, 60)
 
 
 async def test_what_still_comes_over_a_connection_that_was_closed_at_work_is_no_error(
@@ -295,7 +295,7 @@ async def test_what_still_comes_over_a_connection_that_was_closed_at_work_is_no_
     shop.gate.clear()
     _, writer = await served.connect()
     writer.write(post(order(1)))
-    await asyncio.wait_for(shop.inside.wait(), 5)
+    await asyncio.wait_for(shop.inside.wait(), 30)
     assert served.listener.guard is not None
     [connection] = served.listener.guard.connections
     connection.force_close()

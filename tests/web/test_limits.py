@@ -12,14 +12,15 @@ import pytest
 from flashd.domain.order import Line, Order, OrderState
 from flashd.errors import Busy
 from flashd.web.limits import Budget
+from tests.conftest import PassTime
 from tests.fakes.doors import READ, SHOP_TOKEN, DoorHouse, record, sign
 from tests.web.conftest import Serve, Served, eventually
 
 FAST = {"limit_header_timeout_s": 0.3, "body_timeout_s": 0.3}
 
 
-async def ended(reader: asyncio.StreamReader, within_s: float = 5.0) -> bytes:
-    """Read until the server closes; what it said."""
+async def ended(reader: asyncio.StreamReader, within_s: float = 30.0) -> bytes:
+    """Read until the server closes; what it said. The bound is for a server that never does, not for a slow machine."""
     said = b""
     async with asyncio.timeout(within_s):
         try:
@@ -47,12 +48,10 @@ async def test_a_head_that_trickles_is_closed_however_busily(serve: Serve) -> No
     reader, writer = await (await serve("intake", **FAST)).connect()
     closed = asyncio.create_task(ended(reader))
     writer.write(b"GET /v1/stock HTTP/1.1\r\n")
-    started = time.monotonic()
-    while not closed.done() and time.monotonic() - started < 5:
+    while not closed.done():
         writer.write(b"X-A: b\r\n")
         await asyncio.wait({closed}, timeout=0.02)
     assert await closed == b""
-    assert time.monotonic() - started < 2
 
 
 async def test_the_second_head_on_a_connection_has_a_deadline_as_well(serve: Serve) -> None:
@@ -66,11 +65,11 @@ async def test_the_second_head_on_a_connection_has_a_deadline_as_well(serve: Ser
 async def test_an_idle_connection_outlives_the_header_deadline_and_then_ends(serve: Serve) -> None:
     served = await serve("intake", limit_header_timeout_s=0.1, limit_idle_s=1.0)
     reader, writer = await served.connect()
+    started = time.monotonic()  # before the answer: the server counts from there, and we may read it late
     writer.write(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
     await reader.readuntil(b'"detail":""}')
-    started = time.monotonic()
     assert await ended(reader) == b""
-    assert 0.5 < time.monotonic() - started < 4
+    assert time.monotonic() - started > 0.5
 
 
 async def test_an_idle_connection_takes_the_next_request(serve: Serve) -> None:
@@ -96,8 +95,7 @@ async def test_a_body_that_trickles_is_408_and_closed(serve: Serve, framing: str
     closed = asyncio.create_task(ended(reader))
     writer.write(f"POST /webhooks/shop HTTP/1.1\r\nHost: x\r\n{framing}\r\n\r\n".encode())
     piece = b"1\r\nx\r\n" if "chunked" in framing else b"x"
-    started = time.monotonic()
-    while not closed.done() and time.monotonic() - started < 5:
+    while not closed.done():
         writer.write(piece)
         await asyncio.wait({closed}, timeout=0.02)
     said = await closed
@@ -114,8 +112,8 @@ async def test_a_body_that_never_comes_is_408(serve: Serve) -> None:
 async def test_a_length_over_the_limit_is_413_before_the_body_comes(intake: Served) -> None:
     reader, writer = await intake.connect()
     writer.write(b"POST /webhooks/shop HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999\r\n\r\n")
-    said = await asyncio.wait_for(reader.readuntil(b"}"), 3)  # well before the body's deadline
-    assert (status(said), title(said)) == (413, "too_large")
+    said = await reader.readuntil(b"}")
+    assert (status(said), title(said)) == (413, "too_large")  # at the body's deadline it would be 408
 
 
 async def test_headers_over_8_kb_in_all_are_431_or_cut(serve: Serve) -> None:
@@ -180,7 +178,7 @@ async def test_a_broken_chunk_is_a_400(intake: Served) -> None:
 async def test_a_million_tiny_chunks_stay_bounded(serve: Serve, house: DoorHouse) -> None:
     served = await serve("intake", webhook_bytes=2000, body_timeout_s=10.0, limit_header_timeout_s=1.0)
     reader, writer = await served.connect()
-    closed = asyncio.create_task(ended(reader, 15))
+    closed = asyncio.create_task(ended(reader))
     writer.write(b"POST /webhooks/shop HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
     sent = 0
     try:
@@ -289,12 +287,19 @@ async def ask_without_end(client: socket.socket) -> None:
 
 async def test_a_client_that_asks_and_asks_and_reads_nothing_is_cut_off(serve: Serve) -> None:
     served = await serve("intake", limit_write_timeout_s=0.3)
+    guard = served.listener.guard
+    assert guard is not None
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.setblocking(False)
         await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", served.listener.port))
+        await eventually(lambda: len(guard.connections) == 1)
+        [connection] = guard.connections
+        assert connection.transport is not None
+        own = connection.transport.get_extra_info("socket")
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # or the kernel takes megabytes of small answers
         with pytest.raises(ConnectionError):
-            await asyncio.wait_for(ask_without_end(client), 20)
+            await asyncio.wait_for(ask_without_end(client), 60)
 
 
 async def test_a_client_that_reads_slowly_gets_all_of_it(serve: Serve, house: DoorHouse) -> None:
@@ -311,7 +316,7 @@ async def test_a_client_that_reads_slowly_gets_all_of_it(serve: Serve, house: Do
         asked = "GET /admin/v1/orders?pool=main&limit=500 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         await loop.sock_sendall(client, f"{asked}Authorization: Bearer {READ}\r\n\r\n".encode())
         said = b""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while piece := await loop.sock_recv(client, 8192):
                 said += piece
                 await asyncio.sleep(0.001)
@@ -319,16 +324,18 @@ async def test_a_client_that_reads_slowly_gets_all_of_it(serve: Serve, house: Do
     assert f"Content-Length: {len(body)}".encode() in head
 
 
-async def test_a_good_request_passes_among_hundreds_of_slow_ones(serve: Serve, house: DoorHouse) -> None:
+async def test_a_good_request_passes_among_hundreds_of_slow_ones(
+    serve: Serve, house: DoorHouse, pass_time: PassTime
+) -> None:
     house.count("TEE", 5)
-    served = await serve("intake", limit_header_timeout_s=1.5, body_timeout_s=1.5)
+    served = await serve("intake", limit_header_timeout_s=600.0, body_timeout_s=600.0)
     slow = [await served.connect() for _ in range(200)]
     for number, (_, writer) in enumerate(slow):
         head = b"POST /webhooks/shop HTTP/1.1\r\nHost: x\r\n"
         writer.write(head if number % 2 else head + b"Content-Length: 100\r\n\r\nx")
-    started = time.monotonic()
     order = {"id": "1", "lines": [{"sku": "TEE", "quantity": 1}]}
     assert (await served.call("POST", "/v1/orders", json=order, token=SHOP_TOKEN)).status == 201
-    assert time.monotonic() - started < 1
-    ends = await asyncio.gather(*(ended(reader, 10) for reader, _ in slow))
+    assert not any(reader.at_eof() for reader, _ in slow), "it waited until they were gone"
+    pass_time(600)
+    ends = await asyncio.gather(*(ended(reader) for reader, _ in slow))
     assert {status(said) if said else 0 for said in ends} == {0, 408}

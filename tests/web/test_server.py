@@ -23,6 +23,7 @@ from flashd.web.admin import admin_app
 from flashd.web.intake import intake_app
 from flashd.web.limits import ClientLimits
 from flashd.web.server import Listener, check_parser, open_socket, tls_context
+from tests.conftest import PassTime
 from tests.fakes.doors import ADMIN, READ, SHOP_TOKEN, DoorHouse
 from tests.web.conftest import Serve, eventually
 
@@ -97,12 +98,12 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
-async def test_tls_is_served_and_a_slow_handshake_ends(tmp_path: Path, house: DoorHouse) -> None:
+async def test_tls_is_served_and_a_slow_handshake_ends(tmp_path: Path, house: DoorHouse, pass_time: PassTime) -> None:
     cert, key = self_signed(tmp_path)
     with pytest.raises(ConfigError, match="tls"):
         tls_context(TlsConfig(cert=str(cert), key=str(tmp_path / "none")))
     context = tls_context(TlsConfig(cert=str(cert), key=str(key)))
-    limits = ClientLimits(header_timeout_s=0.3, stop_s=2.0)
+    limits = ClientLimits(header_timeout_s=600.0, stop_s=2.0)
     listener = Listener("intake", intake_app(house.doors, IntakeConfig()), limits, tls=context)
     await listener.start(open_socket("127.0.0.1:0"))
     trust = ssl.create_default_context(cafile=str(cert))
@@ -112,7 +113,11 @@ async def test_tls_is_served_and_a_slow_handshake_ends(tmp_path: Path, house: Do
     ):
         assert answer.status == 401
     reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    ended = asyncio.create_task(reader.read())
+    while not ended.done():  # the first time may be too early: before it was accepted
+        pass_time(600)
+        await asyncio.wait({ended}, timeout=0.01)
+    assert await ended == b""
     writer.close()
     await listener.stop()
 
@@ -140,15 +145,15 @@ async def test_stopping_what_never_started_and_stopping_twice_is_fine(house: Doo
 
 async def test_a_request_at_work_is_finished_and_new_connections_are_refused(serve: Serve, house: DoorHouse) -> None:
     house.count("TEE", 1)
-    served = await serve("intake")
+    served = await serve("intake", limit_stop_s=600.0)
     shop = house.intakes["shop"]
     shop.gate.clear()
     order = {"id": "1", "lines": [{"sku": "TEE", "quantity": 1}]}
     call = asyncio.create_task(served.call("POST", "/v1/orders", json=order, token=SHOP_TOKEN))
-    await asyncio.wait_for(shop.inside.wait(), 5)
+    await asyncio.wait_for(shop.inside.wait(), 30)
     port = served.listener.port
     stopping = asyncio.create_task(served.listener.stop())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -159,7 +164,7 @@ async def test_a_request_at_work_is_finished_and_new_connections_are_refused(ser
     assert not stopping.done()
     shop.gate.set()
     assert (await call).status == 201
-    await asyncio.wait_for(stopping, 5)
+    await asyncio.wait_for(stopping, 30)
 
 
 async def test_a_request_that_never_ends_is_cut_off_at_the_bound(serve: Serve, house: DoorHouse) -> None:
@@ -167,10 +172,10 @@ async def test_a_request_that_never_ends_is_cut_off_at_the_bound(serve: Serve, h
     shop = house.intakes["shop"]
     shop.gate.clear()
     call = asyncio.create_task(served.call("POST", "/v1/orders", json={"id": "1"}, token=SHOP_TOKEN))
-    await asyncio.wait_for(shop.inside.wait(), 5)
+    await asyncio.wait_for(shop.inside.wait(), 30)
     started = time.monotonic()
     await served.listener.stop()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 8  # the usual bound is 10 s
     with pytest.raises(aiohttp.ClientError):
         await call
 
@@ -181,7 +186,7 @@ async def test_a_request_that_never_ends_is_cut_off_at_the_bound(serve: Serve, h
 async def frames(answer: aiohttp.ClientResponse, count: int) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
     frame: dict[str, str] = {}
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while len(found) < count:
             line = (await answer.content.readline()).decode().rstrip("\n")
             if line:
@@ -200,7 +205,7 @@ async def test_events_come_as_they_happen_and_resume_after_the_last_id(serve: Se
     async with served.session.get(url, headers=headers) as answer:
         assert answer.headers["Content-Type"] == "text/event-stream"
         assert answer.headers["Cache-Control"] == "no-store"
-        await asyncio.wait_for(house.main.following.wait(), 5)
+        await asyncio.wait_for(house.main.following.wait(), 30)
         house.main.happen(event(1), event(2))
         first, second = await frames(answer, 2)
     assert (first["id"], first["event"]) == ("1-0", "order.accepted")
@@ -217,7 +222,7 @@ async def test_a_stream_from_now_says_first_where_that_is(serve: Serve, house: D
     headers = {"Authorization": f"Bearer {READ}"}
     house.main.happen(event(1), event(2))
     async with served.session.get(served.base + "/events?pool=main", headers=headers) as answer:
-        first = [(await asyncio.wait_for(answer.content.readline(), 5)).decode().strip() for _ in range(3)]
+        first = [(await asyncio.wait_for(answer.content.readline(), 30)).decode().strip() for _ in range(3)]
     assert "id: 2-0" in first
     assert "" in first
 
@@ -240,7 +245,7 @@ async def test_more_streams_than_there_is_room_for_are_busy_and_room_comes_back(
     served = await serve("admin")
     headers = {"Authorization": f"Bearer {READ}"}
     async with served.session.get(served.base + "/events?pool=main", headers=headers):
-        await asyncio.wait_for(house.main.following.wait(), 5)
+        await asyncio.wait_for(house.main.following.wait(), 30)
         refused = await served.call("GET", "/events?pool=main", token=READ)
         assert (refused.status, refused.headers["Retry-After"]) == (503, "5")
         assert refused.json["detail"] == "1 streams are open"
@@ -251,13 +256,11 @@ async def test_more_streams_than_there_is_room_for_are_busy_and_room_comes_back(
 
 
 async def test_an_open_stream_does_not_delay_the_stop(serve: Serve, house: DoorHouse) -> None:
-    served = await serve("admin", limit_stop_s=10.0)
+    served = await serve("admin", limit_stop_s=600.0)
     headers = {"Authorization": f"Bearer {ADMIN}"}
     async with served.session.get(served.base + "/events?pool=main", headers=headers) as answer:
-        await asyncio.wait_for(house.main.following.wait(), 5)
-        started = time.monotonic()
-        await served.listener.stop()
-        assert time.monotonic() - started < 1
+        await asyncio.wait_for(house.main.following.wait(), 30)
+        await asyncio.wait_for(served.listener.stop(), 30)
         assert (await answer.content.read()).startswith(b"retry:")
     assert not house.main.following.is_set()  # the feed was closed as well
 
@@ -267,7 +270,7 @@ async def test_a_stream_whose_reader_went_away_is_closed_by_its_heartbeat(house:
     await listener.start(open_socket("127.0.0.1:0"))
     _, writer = await asyncio.open_connection("127.0.0.1", listener.port)
     writer.write(f"GET /events?pool=main HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {READ}\r\n\r\n".encode())
-    await asyncio.wait_for(house.main.following.wait(), 5)
+    await asyncio.wait_for(house.main.following.wait(), 30)
     writer.transport.abort()
     await eventually(lambda: not house.main.following.is_set())
     await listener.stop()
