@@ -96,6 +96,7 @@ class Publisher(Actor[Wake | Seen]):
         self._epoch = 0
         self._dirty = 0
         self._sweep: deque[str] = deque()
+        self._sweep_at = -1  # the cursor of the map, -1 where no sweep is under way
         self._swept_s = 0.0
         self._settled_s = 0.0
         self._round: asyncio.Task[Any] | None = None
@@ -302,7 +303,7 @@ class Publisher(Actor[Wake | Seen]):
         self._epoch = epoch
         self.slate.forget()
         self._sweep.clear()
-        self._swept_s = float("-inf")
+        self._sweep_at, self._swept_s = -1, float("-inf")
 
     async def _tend(self) -> None:
         """Mark what time alone makes dirty: windows of sales, channels that wait for units."""
@@ -324,9 +325,12 @@ class Publisher(Actor[Wake | Seen]):
     async def _sweep_on(self) -> None:
         """Go on with the full sweep, a part at a time, so that what sells is never behind it."""
         now_s = self.clock.monotonic_s()
-        if not self._sweep and now_s - self._swept_s >= self.rules.sweep_s:
-            self._swept_s = now_s
-            self._sweep.extend(await self._listings.entries(self._channel))
+        if not self._sweep and self._sweep_at < 0 and now_s - self._swept_s >= self.rules.sweep_s:
+            self._sweep_at, self._swept_s = 0, now_s
+        if not self._sweep and self._sweep_at >= 0:
+            skus, cursor = await self._listings.mapped(self._channel, self._sweep_at, limit=SWEEP)
+            self._sweep.extend(skus)
+            self._sweep_at = cursor or -1
         part = [self._sweep.popleft() for _ in range(min(SWEEP, len(self._sweep)))]
         if part:
             self.slate.to_read.update(part)

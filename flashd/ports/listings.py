@@ -76,6 +76,13 @@ class Listings(Protocol):
     async def entries(self, channel: str, skus: Sequence[str] = ()) -> dict[str, Entry]:
         """Return the channel's map, whole or of these SKUs."""
 
+    async def mapped(self, channel: str, cursor: int, *, limit: int) -> tuple[list[str], int]:
+        """
+        Return some SKUs of the channel's map, about *limit*, and the cursor of the next; 0 before the first.
+
+        The cursor 0 behind the last ends the round. What is in the map all the while comes at least once in it.
+        """
+
     async def put_kits(self, kits: Sequence[Kit], *, by: str) -> None:
         """
         Define kits; one without components is no longer a kit.

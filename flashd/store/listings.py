@@ -180,6 +180,13 @@ class RedisListings:
                 found = {sku.decode(): packed for sku, packed in (await self._client.hgetall(key)).items()}
         return {sku: _ENTRY.decode(packed) for sku, packed in sorted(found.items()) if packed is not None}
 
+    async def mapped(self, channel: str, cursor: int, *, limit: int) -> tuple[list[str], int]:
+        """Return some SKUs of the channel's map and the cursor of the next: a large map at once holds everybody up."""
+        [key] = self._keys(f"map:{channel}")
+        with store_faults("mapped"):
+            after, page = await self._client.hscan(key, cursor, count=limit)
+        return [sku.decode() for sku in page], int(after)
+
     async def put_kits(self, kits: Sequence[Kit], *, by: str) -> None:
         """
         Define kits; one without components is no longer a kit.

@@ -321,6 +321,25 @@ async def test_a_humans_edit_is_told_and_put_right(make: Make, write: WriteMode,
     assert shop.row().exposed == 10
 
 
+async def test_a_sweep_reads_a_large_map_to_its_end_page_by_page(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make(**{f"s{number:03}": 5 for number in range(260)})
+    shop = world.shop(rate="100/s")
+    await world.run(6, sweep_s=15.0)
+    pages: list[int] = []
+    mapped = world.listings.mapped
+
+    async def counted(channel: str, cursor: int, *, limit: int) -> tuple[list[str], int]:
+        skus, after = await mapped(channel, cursor, limit=limit)
+        pages.append(len(skus))
+        return skus, after
+
+    monkeypatch.setattr(world.listings, "mapped", counted)
+    shop.api.stock |= {"s000": 9, "s259": 9}
+    await world.clock.advance(14)
+    assert pages == [250, 10]
+    assert set(shop.api.stock.values()) == {5}
+
+
 # ------------------------------------------------------------------------------------------------- the daily budget
 
 

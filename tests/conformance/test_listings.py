@@ -390,6 +390,20 @@ async def test_the_map_keeps_one_entry_a_sku(shelf: Shelf) -> None:
     assert (await shelf.kinds()) == ["channel.mapped", "channel.mapped", "channel.unmapped"]
 
 
+async def test_a_large_map_is_told_in_pages(shelf: Shelf) -> None:
+    names = [f"S-{number:04}" for number in range(700)]
+    await shelf.port.place("shop", [Entry(sku=name, ids={"variant": name}) for name in names], by="ann")
+    pages, cursor = [], 0
+    while True:
+        skus, cursor = await shelf.port.mapped("shop", cursor, limit=100)
+        pages.append(skus)
+        if not cursor:
+            break
+    assert {sku for page in pages for sku in page} >= set(names)
+    assert max(len(page) for page in pages) < 200, "about so many at a time"
+    assert await shelf.port.mapped("nowhere", 0, limit=100) == ([], 0)
+
+
 # --------------------------------------------------------------------------------------------------------------- kits
 
 

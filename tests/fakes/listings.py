@@ -211,6 +211,12 @@ class FakeListings:
         own = self.state.entries.get(channel, {})
         return {sku: own[sku] for sku in sorted(set(skus or own)) if sku in own}
 
+    async def mapped(self, channel: str, cursor: int, *, limit: int) -> tuple[list[str], int]:
+        self._begin("mapped")
+        known = sorted(self.state.entries.get(channel, {}))
+        after = cursor + limit
+        return known[cursor:after], after if after < len(known) else 0
+
     async def put_kits(self, kits: Sequence[Kit], *, by: str) -> None:
         self._begin("put_kits")
         last = {kit.sku: kit for kit in kits}
