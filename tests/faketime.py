@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from tests.servers import Server, find_server, missing
 
@@ -41,6 +44,16 @@ def turned(kind: str, file: Path) -> Turned:
     server.turn(0)
     server.start()
     return server
+
+
+async def turn(server: Turned, client: Redis, seconds: int) -> None:
+    """Return when the server has seen its clock turned: it may answer once more by the time it looked at before."""
+    server.turn(seconds)
+    while True:
+        now_s, _ = await client.time()
+        if abs(int(now_s) - time.time() - seconds) < 30:
+            return
+        await asyncio.sleep(0.01)
 
 
 def preload() -> dict[str, str]:

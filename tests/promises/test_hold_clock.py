@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
@@ -14,23 +14,20 @@ from flashd.domain.order import Line
 from flashd.domain.reservation import HoldCode, HoldRequest
 from flashd.domain.stock import StockLevel
 from flashd.store.ledger import RedisLedger
-from tests.faketime import shifted
-from tests.servers import Server
+from tests.faketime import Turned, turn, turned
 
 
-@pytest.fixture(params=["+3600", "-3600"])
-def off_server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    server = shifted("valkey", request.param)
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Turned]:
+    server = turned("valkey", tmp_path / "clock")
     yield server
     server.close()
 
 
 @pytest.fixture
-async def ledger(off_server: Server) -> AsyncIterator[RedisLedger]:
-    client = Redis(unix_socket_path=off_server.socket_path, retry=Retry(NoBackoff(), 0))
-    ledger = RedisLedger(client, "main")
-    await ledger.recount(StockLevel(sku="tee", on_hand=1))
-    yield ledger
+async def client(server: Turned) -> AsyncIterator[Redis]:
+    client = Redis(unix_socket_path=server.socket_path, retry=Retry(NoBackoff(), 0))
+    yield client
     await client.aclose()
 
 
@@ -39,8 +36,14 @@ async def hold(ledger: RedisLedger, name: str, ttl_ms: int) -> HoldCode:
     return (await ledger.hold([request]))[0].code
 
 
-async def test_the_last_unit_is_one_buyer_s_for_as_long_as_he_was_promised_and_no_longer(ledger: RedisLedger) -> None:
-    assert await hold(ledger, "ann", 400) is HoldCode.HELD
-    assert await hold(ledger, "bob", 400) is HoldCode.SHORT, "the last unit is held twice"
-    await asyncio.sleep(0.6)
+@pytest.mark.parametrize("off_s", [3600, -3600])
+async def test_the_last_unit_is_one_buyer_s_for_as_long_as_he_was_promised_and_no_longer(
+    server: Turned, client: Redis, off_s: int
+) -> None:
+    await turn(server, client, off_s)
+    ledger = RedisLedger(client, "main")
+    await ledger.recount(StockLevel(sku="tee", on_hand=1))
+    assert await hold(ledger, "ann", 120_000) is HoldCode.HELD
+    assert await hold(ledger, "bob", 120_000) is HoldCode.SHORT, "the last unit is held twice"
+    await turn(server, client, off_s + 121)
     assert await hold(ledger, "bob", 60_000) is HoldCode.HELD, "held beyond its time"

@@ -14,6 +14,7 @@ from flashd.config import Secret, SecretText, StoreConfig
 from flashd.errors import ConfigError
 from flashd.store.address import Address, Node, read_address
 from flashd.store.connection import connect, listen
+from tests.conftest import PassTime
 from tests.servers import Server, find_server, missing
 
 
@@ -92,16 +93,20 @@ async def test_the_password_and_the_database_reach_the_server(server: Server) ->
         await admin.aclose()
 
 
-async def test_a_lost_reply_is_not_asked_for_again(server: Server) -> None:
-    client = connect(StoreConfig(url=server.url, timeout_s=0.1), reveal)
+async def test_a_lost_reply_is_not_asked_for_again(server: Server, pass_time: PassTime) -> None:
+    client = connect(StoreConfig(url=server.url, timeout_s=600), reveal)
     admin = connect(StoreConfig(url=server.url), reveal)
     try:
         await client.ping()
         await admin.config_resetstat()
-        await admin.client_pause(300, all=False)  # writes wait; the reply comes too late
+        await admin.client_pause(60_000, all=False)  # writes wait; the reply comes too late
+        asking = asyncio.ensure_future(client.incr("n"))
+        while not asking.done():  # it may not have been sent before the first time
+            await asyncio.wait({asking}, timeout=0.02)
+            pass_time(600)
         with pytest.raises(RedisTimeoutError):
-            await client.incr("n")
-        await asyncio.sleep(0.5)
+            await asking
+        await admin.client_unpause()
         assert await admin.get("n") in (None, b"1")
         assert (await admin.info("commandstats")).get("cmdstat_incr", {"calls": 0})["calls"] <= 1
     finally:

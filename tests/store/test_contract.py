@@ -19,6 +19,7 @@ from flashd.store.gate import RedisBackendGate
 from flashd.store.keys import generation_key
 from flashd.store.scripts import load
 from flashd.store.watch import RedisWatch
+from tests.conftest import PassTime
 from tests.fakes.clock import FakeClock
 from tests.servers import Server
 
@@ -361,15 +362,19 @@ async def test_memory_that_runs_out_is_told_before_it_ends(
 
 
 async def test_a_server_that_is_gone_or_hangs_is_a_finding_not_an_exception(
-    client: Redis, server: Server, config: StoreConfig, clock: FakeClock
+    client: Redis, server: Server, config: StoreConfig, clock: FakeClock, pass_time: PassTime
 ) -> None:
-    quick = msgspec.structs.replace(config, timeout_s=0.2)
+    patient = msgspec.structs.replace(config, timeout_s=600)
     contract = await verify(client, config, ["main"], clock)
-    limited = connect(quick, reveal)
-    watch = RedisWatch(limited, quick, contract, clock)
+    limited = connect(patient, reveal)
+    watch = RedisWatch(limited, patient, contract, clock)
     assert (await watch.probe()).ok
-    await client.client_pause(600, all=False)
-    assert not (await watch.probe()).ok
+    await client.client_pause(60_000, all=False)
+    probing = asyncio.create_task(watch.probe())
+    while not probing.done():
+        await asyncio.wait({probing}, timeout=0.02)
+        pass_time(600)
+    assert not (await probing).ok
     await client.client_unpause()
     assert (await watch.probe()).ok
     await limited.aclose()
