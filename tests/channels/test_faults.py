@@ -267,7 +267,7 @@ def test_a_misread_body_never_shows_what_is_in_it() -> None:
 
 def test_a_body_of_four_megabytes_of_brackets_is_answered_quickly() -> None:
     for hostile in (b"[" * 4_000_000, b"[]" * 2_000_000, b'"' * 4_000_000, b'{"a":[' * 600_000):
-        began = time.perf_counter()
+        began_s = time.thread_time()
         with pytest.raises(Misread):
             reading.read(hostile, msgspec.json.Decoder(dict[str, int]))
-        assert time.perf_counter() - began < 5
+        assert time.thread_time() - began_s < 5
