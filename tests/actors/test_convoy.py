@@ -243,7 +243,7 @@ async def test_a_row_is_quiet_when_the_last_answer_is_there_or_the_time_is_over(
     assert not waiting.done()
     quiet = asyncio.create_task(channel.row.quiet(60))
     ledger.open.set()
-    await asyncio.wait_for(quiet, 5)
+    await asyncio.wait_for(quiet, 30)
     assert (await waiting)[0].code is AcceptCode.ACCEPTED
 
 

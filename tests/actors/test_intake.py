@@ -80,7 +80,7 @@ class World:
         waiting = []
         for order_id in [*(f"place-{number}" for number in range(1, CALLS_IN_FLIGHT)), last]:
             waiting.append(self.ask(self.intake.admit(make_incoming(order_id))))
-            await asyncio.wait_for(self.ledger.arrived.acquire(), 5)
+            await asyncio.wait_for(self.ledger.arrived.acquire(), 30)
         return waiting
 
 
@@ -182,7 +182,7 @@ async def crash(world: World) -> Sequence[object]:
         await bad
     await world.clock.advance(10)  # the supervisor runs it again
     world.ledger.open.set()
-    answers = [reply.code for reply in await asyncio.wait_for(asyncio.gather(*others), 5)]
+    answers = [reply.code for reply in await asyncio.wait_for(asyncio.gather(*others), 30)]
     answers.append((await asyncio.wait_for(hold, 5)).code)
     world.ledger.trouble.clear()
     world.ledger.open.clear()
@@ -245,8 +245,8 @@ async def test_a_store_that_never_answers_does_not_hold_up_the_stop(world: World
     waiting = await world.fill_all_places()
     waiting.append(world.ask(world.intake.admit(make_incoming("in the mailbox"))))
     await asyncio.sleep(0)
-    await asyncio.wait_for(world.intake.stop(0.2), 3)
-    answers = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 1)
+    await asyncio.wait_for(world.intake.stop(0.2), 4)
+    answers = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 30)
     assert {type(answer) for answer in answers} <= {Busy, Transient}
     with pytest.raises(Busy):
         await world.intake.admit(make_incoming("after"))

@@ -69,7 +69,7 @@ async def test_before_the_first_probe_nothing_comes_in() -> None:
 
 
 async def test_it_is_ready_when_the_first_probe_is_done_and_probes_every_second(world: World) -> None:
-    await asyncio.wait_for(world.sentry.ready.wait(), 5)
+    await asyncio.wait_for(world.sentry.ready.wait(), 30)
     assert world.sentry.closed(False) == ""
     await world.clock.advance(5)
     assert 5 <= world.probes <= 7
@@ -140,7 +140,7 @@ async def test_a_store_without_a_limit_is_never_full(world: World) -> None:
 
 
 async def test_another_server_is_asked_what_it_forgot_until_it_could_be_asked(world: World) -> None:
-    await asyncio.wait_for(world.sentry.ready.wait(), 5)
+    await asyncio.wait_for(world.sentry.ready.wait(), 30)
     world.health = StoreHealth(ok=True, run="one")
     await world.clock.advance(5)
     assert world.recollections == 0  # the first there is has nothing to forget

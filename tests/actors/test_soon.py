@@ -25,7 +25,7 @@ async def test_it_is_awaited_or_told() -> None:
     Soon(future, settle).then(lambda soon: soon.result() + 1).tell(hear)
     future.set_result(4)
     assert await Soon(future, settle) == 8
-    await asyncio.wait_for(heard.wait(), 1)
+    await asyncio.wait_for(heard.wait(), 30)
     assert told == [9]
 
 

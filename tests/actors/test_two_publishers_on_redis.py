@@ -123,7 +123,7 @@ async def test_who_sleeps_past_its_lease_between_begin_and_write_breaks_nothing(
         else:
             shop.asleep = True
         await floor.ledger.recount(StockLevel(sku="tee", on_hand=6))
-        await asyncio.wait_for(sleeper.begun.wait(), 5)
+        await asyncio.wait_for(sleeper.begun.wait(), 30)
 
         async def asleep(_asked_s: float, _lease_s: float) -> bool:
             await sleeper.wake.wait()

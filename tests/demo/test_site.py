@@ -61,10 +61,10 @@ async def test_a_deed_waits_for_its_moment_and_happens_at_the_end_at_the_latest(
     await asyncio.sleep(0)
     assert not early.done()
     progress.move(purchases=25, booked=89)
-    await asyncio.wait_for(early, 1)
+    await asyncio.wait_for(early, 30)
     assert not late.done()
     progress.sold()
-    await asyncio.wait_for(late, 1)
+    await asyncio.wait_for(late, 30)
 
 
 def test_what_a_killed_child_left_behind_is_ended_with_it(tmp_path: Path) -> None:

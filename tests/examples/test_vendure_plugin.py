@@ -290,7 +290,7 @@ async def test_pages_of_orders_lose_none_even_where_a_whole_page_changed_in_one_
     admin.reply = reply
     seen, cursor = [], ""
     while True:
-        page = await asyncio.wait_for(api.orders(1_795_766_400_000, cursor=cursor, limit=2), 5)
+        page = await asyncio.wait_for(api.orders(1_795_766_400_000, cursor=cursor, limit=2), 30)
         seen += [json.loads(polled.raw)["id"] for polled in page.orders]
         if not (cursor := page.cursor):
             break

@@ -52,7 +52,7 @@ async def test_messages_are_taken_in_order_one_at_a_time() -> None:
     actor.start()
     for number in range(10):
         await actor.tell(number)
-    assert await actor.ask("last", 1) == "had last"
+    assert await actor.ask("last", 30) == "had last"
     assert actor.seen == [*range(10), "last"]
     await actor.stop()
 
@@ -63,7 +63,7 @@ async def test_an_offer_to_a_full_mailbox_is_refused_at_once() -> None:
     with pytest.raises(MailboxFull, match="recorder has 1 messages waiting"):
         actor.offer("second")
     with pytest.raises(MailboxFull):
-        await actor.ask("third", 1)
+        await actor.ask("third", 30)
 
 
 async def test_a_tell_to_a_full_mailbox_waits_for_room() -> None:
@@ -73,8 +73,8 @@ async def test_a_tell_to_a_full_mailbox_waits_for_room() -> None:
     await asyncio.sleep(0)
     assert not told.done()
     actor.start()
-    await asyncio.wait_for(told, 1)
-    await actor.ask("third", 1)
+    await asyncio.wait_for(told, 30)
+    await actor.ask("third", 30)
     assert actor.seen == ["first", "second", "third"]
     await actor.stop()
 
@@ -83,10 +83,10 @@ async def test_an_error_in_an_ask_goes_to_the_caller_and_the_actor_lives_on() ->
     actor = Recorder()
     life = actor.start()
     with pytest.raises(ValueError, match="mine"):
-        await actor.ask(ValueError("mine"), 1)
+        await actor.ask(ValueError("mine"), 30)
     with pytest.raises(TimeoutError, match="its own"):
-        await actor.ask(TimeoutError("its own"), 1)
-    assert await actor.ask("next", 1) == "had next"
+        await actor.ask(TimeoutError("its own"), 30)
+    assert await actor.ask("next", 30) == "had next"
     assert not life.done()
     await actor.stop()
 
@@ -95,7 +95,7 @@ async def test_a_broken_invariant_in_an_ask_is_told_to_the_caller_and_crashes_to
     actor = Recorder()
     life = actor.start()
     with pytest.raises(InvariantBroken):
-        await actor.ask(InvariantBroken("oversold"), 1)
+        await actor.ask(InvariantBroken("oversold"), 30)
     with pytest.raises(InvariantBroken):
         await life
 
@@ -108,7 +108,7 @@ async def test_an_error_in_a_tell_crashes_and_only_its_message_is_lost() -> None
         await actor.start()
     assert (actor.seen, actor.ends) == ([], 1)
     actor.start()
-    await actor.ask("later", 1)
+    await actor.ask("later", 30)
     assert actor.seen == ["good", "later"]
     assert actor.lives == 2
     await actor.stop()
@@ -120,7 +120,7 @@ async def test_an_ask_that_is_not_answered_in_time_says_that_nothing_is_known() 
     with pytest.raises(Transient, match=r"did not reply within 0\.01 s"):
         await actor.ask(gate, 0.01)
     gate.set()
-    assert await actor.ask("next", 1) == "had next"
+    assert await actor.ask("next", 30) == "had next"
     await actor.stop()
 
 
@@ -131,14 +131,14 @@ async def test_work_whose_asker_went_away_is_skipped() -> None:
     with pytest.raises(Transient):
         await actor.ask("for nobody", 0.01)
     gate.set()
-    await actor.ask("for me", 1)
+    await actor.ask("for me", 30)
     assert "for nobody" not in actor.seen
     await actor.stop()
 
 
 async def test_up_to_the_limit_of_waiting_messages_are_taken_in_one_turn() -> None:
     actor = Batcher()
-    asks = [asyncio.create_task(actor.ask(number, 1)) for number in range(5)]
+    asks = [asyncio.create_task(actor.ask(number, 30)) for number in range(5)]
     await asyncio.sleep(0)
     actor.start()
     replies = await asyncio.gather(*asks, return_exceptions=True)
@@ -160,11 +160,11 @@ async def test_stopping_ends_after_the_turn_in_hand_and_refuses_what_waits() -> 
     with pytest.raises(Busy, match="recorder is stopping"):
         actor.offer("late")
     gate.set()
-    await asyncio.wait_for(stopped, 1)
+    await asyncio.wait_for(stopped, 30)
     assert await first == f"had {gate}"
     with pytest.raises(Busy, match="recorder is stopping"):
         await waiting
-    await asyncio.wait_for(asyncio.gather(*outside), 1)
+    await asyncio.wait_for(asyncio.gather(*outside), 30)
     assert actor.seen == [gate]
     assert actor.ends == 1
 
@@ -203,10 +203,10 @@ async def test_a_child_that_fails_crashes_the_actor_even_while_it_idles() -> Non
     await actor.ready.wait()
     actor.spawn(fail())
     with pytest.raises(ValueError, match="child"):
-        await asyncio.wait_for(life, 1)
+        await asyncio.wait_for(life, 30)
     assert not actor.ready.is_set()
     actor.start()
-    assert await actor.ask("again", 1) == "had again"
+    assert await actor.ask("again", 30) == "had again"
     await actor.stop()
 
 
@@ -216,7 +216,7 @@ async def test_children_that_outlive_on_stop_are_cancelled() -> None:
     await actor.ready.wait()
     child = actor.spawn(asyncio.Event().wait())
     await asyncio.sleep(0)
-    await asyncio.wait_for(actor.stop(), 1)
+    await asyncio.wait_for(actor.stop(60), 30)
     assert child.cancelled()
     assert actor.children == set()
 

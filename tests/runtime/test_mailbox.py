@@ -16,7 +16,7 @@ async def settle() -> None:
 
 
 async def taken(mailbox: Mailbox[str], limit: int = 10) -> list[str]:
-    return [letter.message for letter in await asyncio.wait_for(mailbox.take(limit), 1)]
+    return [letter.message for letter in await asyncio.wait_for(mailbox.take(limit), 30)]
 
 
 async def test_letters_are_taken_in_order_and_no_more_than_asked_for() -> None:
@@ -60,7 +60,7 @@ async def test_a_closed_mailbox_refuses_and_answers_whoever_asked() -> None:
     await settle()
     mailbox.close()
     mailbox.refuse_rest()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 30)
     with pytest.raises(Busy):
         await reply
     with pytest.raises(Busy):
