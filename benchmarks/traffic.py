@@ -22,6 +22,7 @@ RECORDED = Path("tests/recorded/shopify-real-anon/2024-01_orders_2.json")
 SKUS = (SKU, *(f"SKU-1-{number}" for number in range(1, 10)))  # the second kind is what `substituted` writes
 _IDS = itertools.count(5_000_000_000_001)  # thirteen digits, so that all requests of a kind have one length
 _HOLE = "5000000000001"  # the id that `substituted` gives the first order
+_CHANCE = random.Random(1)  # one for all: each file of a run is for other SKUs of a million
 _PIECE = 1000  # requests written at a time
 
 
@@ -51,7 +52,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
     def requests(self) -> Iterator[bytes]:
         """Make requests without an end."""
-        parts, chance = self.body.split(_HOLE.encode()), random.Random(1)
+        parts, chance = self.body.split(_HOLE.encode()), _CHANCE
         targets = (self.target,) if isinstance(self.target, str) else self.target
         heads = [f"POST {at} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n" for at in targets]
         for number in _IDS:

@@ -109,8 +109,11 @@ def _tell(curve: Curve, section: Section, *, draws: bool) -> None:
     """Put a curve into its section."""
     refused = sum(point.refused for point in curve.points)
     section.notes.append(
-        f"webhooks of 383 B over {beside.CONNECTIONS} connections; the smallest size is {curve.sizes[0]:,}"
+        f"webhooks of 383 B over {beside.CONNECTIONS} connections; the smallest size is {curve.sizes[0]:,}; "
+        "the sides in turns, the other one frozen"
     )
+    if curve.fill is not None:
+        section.notes.append("what was filled in is on the disk, and its events are cut off, before the clock runs")
     if refused:
         section.notes.append(f"REFUSED OR BROKEN REQUESTS: {refused}")
     section.sheets.append(Sheet((curve.title, *HEAD[1:]), [point.cells() for point in curve.points]))

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.cpu import CpuMeter
+from benchmarks.growth import filling
 from benchmarks.growth.curve import Curve, Point, Sample
 from benchmarks.intake import scratch, tally
 from benchmarks.load import Load, load
@@ -98,12 +99,14 @@ def measure(curve: Curve, *, rounds: int, seconds: int, say: Say) -> None:
                 if curve.fill is not None:
                     say(f"{curve.title}: filling up to {size:,}")
                     curve.fill(grown.site, before, size)
+                    filling.rest(grown.site)
                     grown.kind = curve.kind(grown.site, size)
                     before = size
                 grown.settle()
                 grown.warm_up()
                 grown.site.freeze()
                 small.site.thaw()
+                small.settle()
                 small.warm_up()
                 small.site.freeze()
                 say(f"{curve.title}: {size:,} beside {curve.sizes[0]:,}")

@@ -21,6 +21,8 @@ HEAD = (
     "CPU us an order",
     "the smallest's",
     "its store",
+    "the smallest's store",
+    "CPU of both, times the smallest's",
     "calls an order",
     "MiB of a process",
     "more than the smallest",
@@ -38,6 +40,10 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     store_us: float
     calls: float
     mib: float  # resident memory of the largest process
+
+    @property
+    def cpu_us(self) -> float:
+        return self.flashd_us + self.store_us
 
 
 class Point(msgspec.Struct):
@@ -58,6 +64,12 @@ class Point(msgspec.Struct):
         return Spread.of(one.per_s / max(1.0, other.per_s) for one, other in pairs)
 
     @property
+    def cpu_share(self) -> Spread:
+        """Return how much CPU an order takes, flashd's and its store's, of the smallest size's in the same round."""
+        pairs = zip(self.here, self.smallest, strict=True)
+        return Spread.of(one.cpu_us / max(1.0, other.cpu_us) for one, other in pairs)
+
+    @property
     def more_mib(self) -> float:
         """Return how much larger a process is than at the smallest size, at the end of the rounds."""
         return self.here[-1].mib - self.smallest[-1].mib
@@ -76,6 +88,8 @@ class Point(msgspec.Struct):
             self.spread("flashd_us").text(),
             Spread.of(one.flashd_us for one in self.smallest).text(),
             self.spread("store_us").text(),
+            Spread.of(one.store_us for one in self.smallest).text(),
+            self.cpu_share.text(".2f"),
             self.spread("calls").text(".3f"),
             f"{self.here[-1].mib:.0f}",
             f"{self.more_mib:+.1f}",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from benchmarks.growth import filling, plot
@@ -30,6 +31,12 @@ def test_a_point_is_a_share_of_the_smallest_size_of_the_same_round() -> None:
     assert point.share.text(".2f") == "0.85 (0.80-0.90)"
     assert point.more_mib == 2.5
     assert len(point.cells()) == len(HEAD)
+
+
+def test_the_cpu_of_an_order_is_that_of_flashd_and_its_store_beside_the_smallest() -> None:
+    dear = msgspec.structs.replace(sample(900.0, 61.0), flashd_us=120.0, store_us=60.0)
+    point = Point(100, here=[dear, sample(400.0, 63.0)], smallest=[sample(1000.0, 60.0), sample(500.0, 60.5)])
+    assert point.cpu_share.text(".2f") == "1.10 (1.00-1.20)"
 
 
 def test_the_worst_curve_is_judged_at_its_large_end() -> None:
@@ -62,9 +69,11 @@ def test_skus_and_orders_are_filled_in_by_the_daemons_own_scripts(tmp_path: Path
         site.count(numbered(10))
         filling.skus(site, 10, 1000)
         filling.backlog(site, 0, 600)
+        filling.rest(site)
         with site.store() as client:
             assert client.hlen("fd:{main}:stock") == 1000
             assert client.zcard("fd:{main}:q:sink-00") == 600
             level = client.hget("fd:{main}:stock", f"{numbered(1000)[-1]}\x1fmain")
             assert level is not None
             assert level.startswith(b"1000000000 ")
+            assert client.xlen("fd:{main}:j") == 1000, "no million events are left to be read and trimmed"
