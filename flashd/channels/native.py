@@ -9,19 +9,19 @@ same id with other content is a conflict.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import msgspec
 
 from flashd.channels import reading, schema, signature
-from flashd.channels.reading import Misread
+from flashd.channels.reading import Misread, at
 from flashd.config import ChannelConfig, Secret, SecretText
 from flashd.domain.identity import customer_hash, identity_of, identity_of_text
 from flashd.domain.instant import version_of
 from flashd.domain.order import Effect, Incoming
 from flashd.domain.reservation import HoldRequest
+from flashd.domain.text import check_id, readable_lines
 from flashd.errors import ConfigError, Forbidden, Refused
 from flashd.ports import Unreadable, Unrelated
 
@@ -64,15 +64,17 @@ def decode_hold(
     if seen.ttl_ms is not None and not SHORTEST_TTL_MS <= seen.ttl_ms <= max_ttl_ms:
         raise Misread(f"$.ttl_ms is out of range: want {SHORTEST_TTL_MS} to {max_ttl_ms} (ms)")
     lines = schema.lines_of(seen.lines)
-    wanted: Counter[str] = Counter()
+    if not reading.is_plain(body):
+        lines = readable_lines(lines)
+    wanted: dict[str, int] = {}
     for line in lines:
-        wanted[line.sku] += line.quantity
-    customer = _identity(seen.customer)
+        wanted[line.sku] = wanted.get(line.sku, 0) + line.quantity
+    customer = _identity(seen.customer) if seen.customer else ""
     hashed = hash_customer(customer) if customer else ""
     pinned = (seen.location,) if seen.location else ()
     content = msgspec.json.encode((sorted(wanted.items()), seen.ttl_ms, hashed, *pinned))
     return HoldRequest(
-        id=reading.id_at("$.id", seen.id),
+        id=at("$.id", check_id, seen.id),
         lines=lines,
         ttl_ms=default_ttl_ms if seen.ttl_ms is None else seen.ttl_ms,
         digest=hashlib.blake2b(content, digest_size=8).hexdigest(),
@@ -92,7 +94,7 @@ def decode_order(body: bytes, channel: str) -> Incoming:
     """
     seen = reading.read_strictly(body, _ORDER)
     _speak_for(channel, seen.channel)
-    order, doubt = schema.order_of(seen, channel)
+    order, doubt = schema.order_of(seen, channel, body)
     effect = EFFECTS[seen.status or "paid"]
     return Incoming(
         order=order,

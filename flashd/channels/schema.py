@@ -18,7 +18,7 @@ from flashd.channels.reading import MAX_UNITS, Misread, at
 from flashd.domain.instant import parse_ms
 from flashd.domain.money import NO_CURRENCY, check_currency, discrepancy
 from flashd.domain.order import Address, Customer, Line, Order
-from flashd.domain.text import ID_LENGTH, check_id, check_sku, readable
+from flashd.domain.text import ID_LENGTH, check_id, check_sku, readable_order
 
 Id = Annotated[str, Meta(min_length=1, max_length=ID_LENGTH)]
 Text = Annotated[str, Meta(max_length=4000)]
@@ -59,7 +59,7 @@ class AddressBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True
     phone: Text = ""
 
 
-_NOBODY, _NOWHERE = CustomerBody(), AddressBody()
+_NOBODY, _NOWHERE = Customer(), Address()
 
 
 class OrderBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -107,13 +107,14 @@ class HoldBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, k
     location: Text = ""  # where it will be picked up; "": by the channel's terms
 
 
-def order_of(seen: OrderBody, channel: str) -> tuple[Order, str]:
+def order_of(seen: OrderBody, channel: str, body: bytes) -> tuple[Order, str]:
     """
     Return the canonical order and, if its total does not add up, why it must be parked.
 
     Args:
         seen: The decoded body.
         channel: The channel that it came through.
+        body: As it came.
 
     Raises:
         Misread: A text, a time or the currency is malformed, or the body names another channel.
@@ -131,11 +132,11 @@ def order_of(seen: OrderBody, channel: str) -> tuple[Order, str]:
         currency = check_currency(seen.currency) if seen.currency else _no_currency(seen)
     except ValueError as error:
         raise Misread(f"{path} {error}") from None
-    who, to = seen.customer or _NOBODY, seen.ship_to or _NOWHERE
+    who, to = seen.customer, seen.ship_to
     order = Order(
         channel=channel,
         id=order_id,
-        number=seen.number and readable(seen.number),  # most texts are empty
+        number=seen.number,
         placed_ms=placed_ms,
         currency=currency,
         lines=lines_of(seen.lines),
@@ -143,31 +144,33 @@ def order_of(seen: OrderBody, channel: str) -> tuple[Order, str]:
         discount=seen.discount,
         tax=seen.tax,
         total=seen.total or 0,
-        customer=Customer(
-            name=who.name and readable(who.name),
-            email=who.email and readable(who.email),
-            phone=who.phone and readable(who.phone),
-        ),
-        ship_to=Address(
-            name=to.name and readable(to.name),
-            company=to.company and readable(to.company),
-            street=to.street and readable(to.street),
-            street2=to.street2 and readable(to.street2),
-            city=to.city and readable(to.city),
-            region=to.region and readable(to.region),
-            postcode=to.postcode and readable(to.postcode),
-            country=to.country,
-            phone=to.phone and readable(to.phone),
-        ),
-        tags=tuple(map(readable, seen.tags)),
-        note=seen.note and readable(seen.note),
+        customer=Customer(name=who.name, email=who.email, phone=who.phone) if who else _NOBODY,
+        ship_to=_address(to) if to else _NOWHERE,
+        tags=tuple(seen.tags),
+        note=seen.note,
     )
+    if not reading.is_plain(body):
+        order = readable_order(order)
     if seen.total is not None:
         return order, discrepancy(order)
     total = order.sum_of_parts
     if total < 0:
         raise Misread("$.discount is more than everything else costs")
     return msgspec.structs.replace(order, total=total), ""
+
+
+def _address(seen: AddressBody) -> Address:
+    return Address(
+        name=seen.name,
+        company=seen.company,
+        street=seen.street,
+        street2=seen.street2,
+        city=seen.city,
+        region=seen.region,
+        postcode=seen.postcode,
+        country=seen.country,
+        phone=seen.phone,
+    )
 
 
 def check_channel(told: str, own: str) -> None:
@@ -183,7 +186,7 @@ def check_channel(told: str, own: str) -> None:
 
 def lines_of(seen: Sequence[LineBody]) -> tuple[Line, ...]:
     """
-    Return the lines, with their SKUs checked.
+    Return the lines, with their SKUs checked and titles as they came.
 
     Raises:
         Misread: A SKU holds a control character.
@@ -194,8 +197,7 @@ def lines_of(seen: Sequence[LineBody]) -> tuple[Line, ...]:
             sku = check_sku(line.sku)
         except ValueError as error:
             raise Misread(f"$.lines[{index}].sku {error}") from None
-        title = line.title and readable(line.title)
-        lines.append(Line(sku, line.quantity, unit_price=line.unit_price, discount=line.discount, title=title))
+        lines.append(Line(sku, line.quantity, unit_price=line.unit_price, discount=line.discount, title=line.title))
     return tuple(lines)
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import functools
-import unicodedata
+import re
+from collections.abc import Iterable
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from flashd.domain.order import Address, Customer, Line, Order
 
 ID_LENGTH = 255  # of an id in bytes, of a SKU in characters, as Shopify allows
 _FIRST_PRINTABLE = "\x20"  # packed values in the store are separated by what lies below
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+T = TypeVar("T", Address, Customer)
+_UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")  # and no other
 
 
 def check_id(text: str) -> str:
@@ -19,6 +26,8 @@ def check_id(text: str) -> str:
     Raises:
         ValueError: It is empty, too long, or holds a control character.
     """
+    if text.isascii() and text.isprintable() and 0 < len(text) <= ID_LENGTH:  # as nearly all are
+        return text
     return _checked(text, len(text.encode()), "bytes")
 
 
@@ -40,12 +49,35 @@ def _checked(text: str, length: int, unit: str) -> str:
 
 def readable(text: str | None) -> str:
     """Return text for people without control and direction characters; line breaks and tabs stay."""
-    if not text:
-        return ""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(mark for mark in text if mark in "\n\t" or not _is_control(mark))
+    if not text or text.isprintable():  # none of those is
+        return text or ""
+    return _UNWANTED.sub("", text)
 
 
-def _is_control(mark: str) -> bool:
-    return mark in _BIDI or unicodedata.category(mark) == "Cc"
+def readable_order(order: Order) -> Order:
+    """Return the order with every text in it that people read as `readable` has it; ids, SKUs and codes stay."""
+    who, to = order.customer, order.ship_to
+    texts = [order.number, order.note, who.name, who.email, who.phone, *order.tags]
+    texts += (to.name, to.company, to.street, to.street2, to.city, to.region, to.postcode, to.country, to.phone)
+    texts += [line.title for line in order.lines]
+    if "".join(texts).isprintable():
+        return order
+    return replace(
+        order,
+        number=readable(order.number),
+        lines=readable_lines(order.lines),
+        customer=_readable_texts(who),
+        ship_to=_readable_texts(to),
+        tags=tuple(map(readable, order.tags)),
+        note=readable(order.note),
+    )
+
+
+def readable_lines(lines: Iterable[Line]) -> tuple[Line, ...]:
+    """Return lines with their titles as people read them."""
+    return tuple(replace(line, title=readable(line.title)) for line in lines)
+
+
+def _readable_texts(part: T) -> T:
+    """Return a Struct of nothing but texts as people read it."""
+    return replace(part, **{name: readable(getattr(part, name)) for name in part.__struct_fields__})

@@ -197,10 +197,17 @@ VALUES = st.recursive(
 
 
 @settings(max_examples=150, deadline=None)
-@given(VALUES, st.integers(20, 40), st.booleans())
-def test_the_depth_is_what_a_slow_count_says(value: object, wrapping: int, spaced: bool) -> None:  # noqa: FBT001
+@given(VALUES, st.integers(20, 40), st.booleans(), st.sampled_from(['"\\', "", "}", "a"]), st.integers(0, 40))
+def test_the_depth_is_what_a_slow_count_says(
+    value: object,
+    wrapping: int,
+    spaced: bool,  # noqa: FBT001  # drawn
+    key: str,
+    neighbours: int,
+) -> None:
     for index in range(wrapping):
-        value = [value, "]"] if index % 2 else {'"\\': value}
+        more: list[object] = [{"price": {"amount": "1.00", "tags": []}}] * neighbours  # long ones go another way
+        value = [*more, value, "]" if key else ""] if index % 2 else {key: value}
     body = json.dumps(value, indent=1 if spaced else None).encode()
     assert too_deep(body) == (depth_of(body) > reading.DEPTH)
 

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
-import pytest
+import unicodedata
 
-from flashd.domain.text import check_id, check_sku, readable
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flashd.domain.order import Address, Customer, Line, Order
+from flashd.domain.text import check_id, check_sku, readable, readable_order
 
 
 @pytest.mark.parametrize(
@@ -27,3 +32,57 @@ def test_text_for_people_has_no_control_and_no_direction_characters() -> None:
     assert readable("a\x00b\u202ec\u2066d\x85e\x1b[31m") == "abcde[31m"
     assert readable("line\n\tnext Ä 😀") == "line\n\tnext Ä 😀"
     assert readable(None) == readable("") == ""
+
+
+_DIRECTIONS = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_TEXTS = st.text(st.characters() | st.sampled_from(_DIRECTIONS + "\x00\x1f\x7f\x85\n\t aA\xe4"), max_size=6)
+
+
+def slowly(text: str) -> str:
+    """Look at one character after the other."""
+    return "".join(
+        mark for mark in text if mark in "\n\t" or (mark not in _DIRECTIONS and unicodedata.category(mark) != "Cc")
+    )
+
+
+@given(_TEXTS)
+def test_a_text_is_readable_as_a_look_at_each_character_says(text: str) -> None:
+    assert readable(text) == slowly(text)
+
+
+def order_with(text: str, place: str = "") -> Order:
+    """An order with *text* at one place."""
+    part, _, field = place.partition(".")
+    return Order(
+        channel="c",
+        id="\u202e1",
+        placed_ms=1,
+        currency="EUR",
+        lines=(Line("\x7fA", 2, 3, 4, "Lamp"), Line("B", 1, title=text if part == "lines" else "")),
+        shipping=5,
+        discount=6,
+        tax=7,
+        total=8,
+        customer=Customer(**{field: text} if part == "customer" else {"name": "Ada"}),
+        ship_to=Address(**{field: text} if part == "ship_to" else {"city": "Bonn"}),
+        number=text if part == "number" else "1",
+        tags=(text,) if part == "tags" else ("vip",),
+        note=text if part == "note" else "",
+    )
+
+
+_PLACES = [
+    *("number", "note", "tags", "lines"),
+    *(f"customer.{field}" for field in Customer.__struct_fields__),
+    *(f"ship_to.{field}" for field in Address.__struct_fields__),
+]
+
+
+@pytest.mark.parametrize("place", _PLACES)
+def test_each_text_of_an_order_is_made_readable_wherever_it_stands_and_nothing_else_is_changed(place: str) -> None:
+    assert readable_order(order_with("a\x85b\n", place)) == order_with("ab\n", place) != order_with("", place)
+
+
+def test_an_order_that_is_readable_is_not_made_anew() -> None:
+    order = order_with("M\u00fcller", "customer.name")
+    assert readable_order(order) is order

@@ -16,12 +16,12 @@ import re
 import msgspec
 
 from flashd.channels import reading
-from flashd.channels.reading import NOTHING, Misread, Raw, amount_at, at, instant_at, present, units_at
+from flashd.channels.reading import ABSENT, NOTHING, Misread, Raw, amount, amount_at, at, units
 from flashd.channels.shopify.config import Config
-from flashd.domain.instant import version_of
+from flashd.domain.instant import parse_ms, version_of
 from flashd.domain.money import absorb_rounding, check_currency, discrepancy, share
 from flashd.domain.order import Address, Customer, Effect, Incoming, Line, Order
-from flashd.domain.text import readable
+from flashd.domain.text import check_sku, readable, readable_order
 from flashd.ports import Unreadable, Unrelated
 
 # What each financial_status means. None stands for an order that was never charged, such as a free one in the making.
@@ -188,13 +188,16 @@ def _incoming(seen: _Order, body: bytes, channel: str, config: Config) -> Incomi
     cancelled = effect is Effect.CANCEL
     lines, doubts, rounded = _lines(seen, _refunded_units(seen) if seen.refunds else {}, ordered=cancelled)
     order = _order(seen, channel, lines, whole=cancelled)
+    if not reading.is_plain(body):
+        order = readable_order(order)
     if rounded:
         order = absorb_rounding(order, rounded)
-    if effect in (Effect.DELIVER, Effect.WAIT):
+    if effect is Effect.DELIVER or effect is Effect.WAIT:
         if not lines and seen.line_items:
             effect = Effect.CANCEL  # everything was taken off the order: nothing is left to deliver
-        reason = "; ".join(filter(None, (reason, *doubts, _address_doubt(seen, config), discrepancy(order))))
-    updated_ms = instant_at("$.updated_at", seen.updated_at) if seen.updated_at else order.placed_ms
+        found = (reason, *doubts, _address_doubt(seen, config), discrepancy(order))
+        reason = "; ".join(filter(None, found)) if any(found) else ""
+    updated_ms = at("$.updated_at", parse_ms, seen.updated_at) if seen.updated_at else order.placed_ms
     return Incoming(
         order=order,
         version=version_of(updated_ms, effect, steps=len(seen.refunds or ())),
@@ -218,13 +221,13 @@ def _effect(seen: _Order, config: Config) -> tuple[Effect, str]:
 
 
 def _refunded_units(seen: _Order) -> dict[bytes, int]:
-    units: dict[bytes, int] = {}
+    refunded: dict[bytes, int] = {}
     for index, refund in enumerate(seen.refunds or ()):
         for line in refund.refund_line_items:
-            taken = units_at(f"$.refunds[{index}].refund_line_items[...].quantity", line.quantity)
+            taken = at(f"$.refunds[{index}].refund_line_items[...].quantity", units, line.quantity)
             key = bytes(line.line_item_id)
-            units[key] = units.get(key, 0) + taken
-    return units
+            refunded[key] = refunded.get(key, 0) + taken
+    return refunded
 
 
 def _lines(seen: _Order, refunded: dict[bytes, int], *, ordered: bool) -> tuple[tuple[Line, ...], list[str], int]:
@@ -236,33 +239,37 @@ def _lines(seen: _Order, refunded: dict[bytes, int], *, ordered: bool) -> tuple[
     """
     lines, doubts, rounded = [], [] if seen.line_items else ["there are no lines"], 0
     for index, line in enumerate(reading.few("$.line_items", seen.line_items)):
-        path = f"$.line_items[{index}]"
-        whole = units_at(f"{path}.quantity", line.quantity)
-        quantity = whole
-        if not ordered and line.current_quantity is not None:
-            quantity = units_at(f"{path}.current_quantity", line.current_quantity)
-        elif not ordered:
-            quantity = max(0, whole - refunded.get(bytes(line.id), 0))
-        sku, doubt = _sku(line, path, index)
-        if quantity == 0:
-            continue
-        discount = 0
-        for part in line.discount_allocations or ():
-            discount += amount_at(f"{path}.discount_allocations[...]", part.amount, seen.currency)
-        if discount and quantity != whole:
-            discount = share(discount, quantity, whole)
-            rounded += 1
+        field = "quantity"
+        try:
+            whole = quantity = units(line.quantity)
+            if line.current_quantity is not None and not ordered:
+                field = "current_quantity"
+                quantity = units(line.current_quantity)
+            elif refunded and not ordered:
+                quantity = max(0, whole - refunded.get(bytes(line.id), 0))
+            field = "sku"
+            sku, doubt = (check_sku(line.sku), "") if line.sku else _unnamed(line, index)
+            if quantity == 0:
+                continue
+            field = "discount_allocations[...]"
+            discount = 0
+            for part in line.discount_allocations or ():
+                discount += amount(bytes(part.amount), seen.currency)
+            if discount and quantity != whole:
+                discount = share(discount, quantity, whole)
+                rounded += 1
+            field = "price"
+            price = amount(bytes(line.price), seen.currency)
+        except ValueError as error:
+            raise Misread(f"$.line_items[{index}].{field} {error}") from None
         if doubt:
             doubts.append(doubt)
-        price = amount_at(f"{path}.price", line.price, seen.currency)
-        lines.append(Line(sku, quantity, unit_price=price, discount=discount, title=readable(line.name)))
+        lines.append(Line(sku, quantity, unit_price=price, discount=discount, title=line.name or ""))
     return tuple(lines), doubts, rounded
 
 
-def _sku(line: _Line, path: str, index: int) -> tuple[str, str]:
-    """Return what stock is counted by, and a doubt where the line has no name of its own for it."""
-    if line.sku:
-        return reading.sku_at(f"{path}.sku", line.sku), ""
+def _unnamed(line: _Line, index: int) -> tuple[str, str]:
+    """Return what stock of a line without a SKU is counted by, and a doubt where nothing names it."""
     if _INTEGER.fullmatch(bytes(line.variant_id)):
         return f"variant:{bytes(line.variant_id).decode()}", ""
     name = readable(line.name)
@@ -270,43 +277,42 @@ def _sku(line: _Line, path: str, index: int) -> tuple[str, str]:
 
 
 def _order(seen: _Order, channel: str, lines: tuple[Line, ...], *, whole: bool) -> Order:
-    """Build the order. Additional fees go with the shipping and duties with the taxes: all are charged on top."""
+    """
+    Build the order, with texts as they came.
+
+    Additional fees go with the shipping and duties with the taxes: all are charged on top.
+    """
     currency = seen.currency
-    current = present(seen.current_total_price) and not whole
-    tax = 0
+    total, total_now = bytes(seen.total_price), bytes(seen.current_total_price)
+    current = total_now not in ABSENT and not whole
+    tax = shipping = 0
     if not seen.taxes_included:
         tax = amount_at("$.total_tax", seen.current_total_tax if current else seen.total_tax, currency)
     duties = seen.current_total_duties_set
     if duties and not seen.duties_included:
         tax += amount_at("$.current_total_duties_set", duties.shop_money.amount, currency)
-    shipping = 0
     for line in seen.shipping_lines or ():
         shipping += _shipping(line, currency)
     if seen.current_total_additional_fees_set:
         fees = seen.current_total_additional_fees_set.shop_money.amount
         shipping += amount_at("$.current_total_additional_fees_set", fees, currency)
-    if not (present(seen.current_total_price) or present(seen.total_price)):
+    if total in ABSENT and total_now in ABSENT:
         raise Misread("$.total_price is missing")
-    total = seen.current_total_price if current else seen.total_price
     return Order(
         channel=channel,
         id=_id(seen),
-        number=readable(seen.name),
-        placed_ms=instant_at("$.created_at", seen.created_at),
+        number=seen.name or "",
+        placed_ms=at("$.created_at", parse_ms, seen.created_at),
         currency=currency,
         lines=lines,
         shipping=shipping,
         tax=tax,
-        total=amount_at("$.total_price", total, currency),
+        total=at("$.total_price", amount, total_now if current else total, currency),
         customer=_customer(seen),
-        ship_to=_address(seen.shipping_address),
-        tags=_tags(seen.tags) if seen.tags else (),
-        note=readable(seen.note),
+        ship_to=_address(seen.shipping_address) if seen.shipping_address else _NOWHERE,
+        tags=tuple(filter(None, map(readable, map(str.strip, seen.tags.split(","))))) if seen.tags else (),
+        note=seen.note or "",
     )
-
-
-def _tags(told: str) -> tuple[str, ...]:
-    return tuple(filter(None, (readable(tag.strip()) for tag in told.split(","))))
 
 
 def _id(seen: _Order) -> str:
@@ -328,9 +334,8 @@ def _shipping(line: _Shipping, currency: str) -> int:
     if line.discount_allocations:
         parts = (amount_at("$.shipping_lines[...]", part.amount, currency) for part in line.discount_allocations)
         return price - sum(parts)
-    if present(line.discounted_price):
-        return amount_at("$.shipping_lines[...].discounted_price", line.discounted_price, currency)
-    return price
+    discounted = bytes(line.discounted_price)
+    return price if discounted in ABSENT else at("$.shipping_lines[...].discounted_price", amount, discounted, currency)
 
 
 def _address_doubt(seen: _Order, config: Config) -> str:
@@ -340,28 +345,29 @@ def _address_doubt(seen: _Order, config: Config) -> str:
     return "goods are to be shipped and there is no shipping_address" if shipped else ""
 
 
-def _address(seen: _Address | None) -> Address:
-    if seen is None:
-        return _NOWHERE
+def _address(seen: _Address) -> Address:
     return Address(
-        name=readable(seen.name) if seen.name else "",
-        company=readable(seen.company) if seen.company else "",
-        street=readable(seen.address1) if seen.address1 else "",
-        street2=readable(seen.address2) if seen.address2 else "",
-        city=readable(seen.city) if seen.city else "",
-        region=readable(seen.province_code or seen.province),
-        postcode=readable(seen.zip) if seen.zip else "",
-        country=readable(seen.country_code) if seen.country_code else "",
-        phone=readable(seen.phone) if seen.phone else "",
+        name=seen.name or "",
+        company=seen.company or "",
+        street=seen.address1 or "",
+        street2=seen.address2 or "",
+        city=seen.city or "",
+        region=seen.province_code or seen.province or "",
+        postcode=seen.zip or "",
+        country=seen.country_code or "",
+        phone=seen.phone or "",
     )
 
 
 def _customer(seen: _Order) -> Customer:
     person = seen.customer or _NOBODY
-    name = " ".join(filter(None, (person.first_name, person.last_name)))
-    address = seen.billing_address or seen.shipping_address or _NO_ADDRESS
+    if person.first_name and person.last_name:
+        name = f"{person.first_name} {person.last_name}"
+    else:
+        address = seen.billing_address or seen.shipping_address or _NO_ADDRESS
+        name = person.first_name or person.last_name or address.name or ""
     return Customer(
-        name=readable(name or address.name),
-        email=readable(seen.email or seen.contact_email or person.email),
-        phone=readable(seen.phone or person.phone),
+        name=name,
+        email=seen.email or seen.contact_email or person.email or "",
+        phone=seen.phone or person.phone or "",
     )

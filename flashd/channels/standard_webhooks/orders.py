@@ -60,7 +60,7 @@ def decode_order(body: bytes, channel: str) -> Incoming | Unreadable:
     try:
         seen = reading.read_strictly(body, _DECODER)
         changed = schema.version_at(seen)
-        order, doubt = schema.order_of(seen, channel)
+        order, doubt = schema.order_of(seen, channel, body)
     except Misread as error:
         return Unreadable(str(error))
     effect = EFFECTS[seen.status]

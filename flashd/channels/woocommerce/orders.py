@@ -13,6 +13,7 @@ woocommerce.github.io/woocommerce-rest-api-docs (order properties; line totals n
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import ClassVar
@@ -20,13 +21,13 @@ from typing import ClassVar
 import msgspec
 
 from flashd.channels import reading, signature
-from flashd.channels.reading import NOTHING, Misread, Raw, amount_at, at, id_at, instant_at, sku_at, units_at
+from flashd.channels.reading import NOTHING, Misread, Raw, amount, amount_at, at, units
 from flashd.channels.woocommerce.config import Config
 from flashd.config import Secret, SecretText
-from flashd.domain.instant import version_of
+from flashd.domain.instant import parse_ms, version_of
 from flashd.domain.money import absorb_rounding, check_currency, decimal_text, discrepancy
 from flashd.domain.order import Address, Customer, Effect, Incoming, Line, Order
-from flashd.domain.text import readable
+from flashd.domain.text import check_id, check_sku, readable, readable_order
 from flashd.ports import Unreadable, Unrelated
 
 # What each status means; a status that a plug-in made up is parked.
@@ -54,6 +55,7 @@ _OTHERS: tuple[tuple[str, frozenset[str]], ...] = (
 )
 _PING = re.compile(rb"webhook_id=[0-9]{1,20}")
 _ID = re.compile(r"[1-9][0-9]{0,18}")
+_utc_ms = functools.partial(parse_ms, utc=True)  # what ends in _gmt has no offset
 
 
 class _Line(msgspec.Struct):
@@ -85,7 +87,9 @@ class _Address(msgspec.Struct):
 
     @property
     def full_name(self) -> str:
-        return " ".join(filter(None, (self.first_name, self.last_name)))
+        if self.first_name and self.last_name:
+            return f"{self.first_name} {self.last_name}"
+        return self.first_name or self.last_name or ""
 
 
 class _Order(msgspec.Struct):
@@ -139,15 +143,20 @@ def _incoming(seen: _Order, body: bytes, channel: str, config: Config) -> Incomi
     at("$.currency", check_currency, seen.currency)
     effect, reason = _effect(seen, config)
     order, doubts = _order(seen, channel)
-    refunded = -sum(amount_at("$.refunds[...].total", refund.total, seen.currency) for refund in seen.refunds)
+    if not reading.is_plain(body):
+        order = readable_order(order)
+    refunded = 0
+    for refund in seen.refunds:
+        refunded -= amount_at("$.refunds[...].total", refund.total, seen.currency)
     if refunded and effect is not Effect.CANCEL:
         order = msgspec.structs.replace(order, discount=order.discount + refunded, total=order.total - refunded)
         doubts.append(
             f"{decimal_text(refunded, seen.currency)} was refunded, and WooCommerce does not say for which lines"
         )
-    if effect in (Effect.DELIVER, Effect.WAIT):
-        reason = "; ".join(filter(None, (reason, *doubts, discrepancy(order))))
-    updated_ms = instant_at("$.date_modified_gmt", seen.date_modified_gmt or seen.date_created_gmt or "", utc=True)
+    if effect is Effect.DELIVER or effect is Effect.WAIT:
+        found = (reason, *doubts, discrepancy(order))
+        reason = "; ".join(filter(None, found)) if any(found) else ""
+    updated_ms = at("$.date_modified_gmt", _utc_ms, seen.date_modified_gmt or seen.date_created_gmt or "")
     return Incoming(
         order=order,
         version=version_of(updated_ms, effect, steps=len(seen.refunds)),
@@ -168,43 +177,46 @@ def _effect(seen: _Order, config: Config) -> tuple[Effect, str]:
 
 def _order(seen: _Order, channel: str) -> tuple[Order, list[str]]:
     """
-    Build the order, and say what is doubtful about its lines.
+    Build the order, with texts as they came, and say what is doubtful about its lines.
 
     Fees are charged like shipping, and a negative one is a discount. Each amount was rounded for itself (prices that
     include tax are kept as net amounts), so half a minor unit for each may be missing from the total.
     """
     currency = seen.currency
     lines, doubts = _lines(seen)
-    fees = [amount_at(f"$.fee_lines[{index}].total", fee.total, currency) for index, fee in enumerate(seen.fee_lines)]
+    charged = discount = 0
+    for index, line in enumerate(seen.fee_lines):
+        fee = amount_at(f"$.fee_lines[{index}].total", line.total, currency)
+        charged, discount = (charged + fee, discount) if fee > 0 else (charged, discount - fee)
     order = Order(
         channel=channel,
         id=_id(seen.id),
-        number=readable(str(seen.number)),
-        placed_ms=instant_at("$.date_created_gmt", seen.date_created_gmt or seen.date_modified_gmt or "", utc=True),
+        number=str(seen.number),
+        placed_ms=at("$.date_created_gmt", _utc_ms, seen.date_created_gmt or seen.date_modified_gmt or ""),
         currency=currency,
         lines=lines,
-        shipping=amount_at("$.shipping_total", seen.shipping_total, currency) + sum(fee for fee in fees if fee > 0),
-        discount=-sum(fee for fee in fees if fee < 0),
+        shipping=amount_at("$.shipping_total", seen.shipping_total, currency) + charged,
+        discount=discount,
         tax=amount_at("$.total_tax", seen.total_tax, currency),
         total=amount_at("$.total", seen.total, currency),
         customer=Customer(
-            name=readable(seen.billing.full_name),
-            email=readable(seen.billing.email),
-            phone=readable(seen.billing.phone),
+            name=seen.billing.full_name,
+            email=seen.billing.email or "",
+            phone=seen.billing.phone or "",
         ),
         ship_to=_address(seen.shipping if seen.shipping.address_1 else seen.billing),
-        note=readable(seen.customer_note),
+        note=seen.customer_note or "",
     )
     if not lines:
         doubts.append("there are no lines")
-    return absorb_rounding(order, (len(lines) + len(fees) + 2) // 2), doubts
+    return absorb_rounding(order, (len(lines) + len(seen.fee_lines) + 2) // 2), doubts
 
 
 def _id(found: int | str) -> str:
     """Return the id as text: plug-ins write it as either, and a number in text is the same order."""
     if isinstance(found, int) and not _ID.fullmatch(str(found)):
         raise Misread("$.id is out of range: want a positive integer below 10^19")
-    return id_at("$.id", str(found))
+    return at("$.id", check_id, str(found))
 
 
 def _lines(seen: _Order) -> tuple[tuple[Line, ...], list[str]]:
@@ -215,28 +227,28 @@ def _lines(seen: _Order) -> tuple[tuple[Line, ...], list[str]]:
     """
     lines, doubts = [], []
     for index, line in enumerate(reading.few("$.line_items", seen.line_items)):
-        path = f"$.line_items[{index}]"
-        quantity = units_at(f"{path}.quantity", line.quantity)
-        sku, doubt = _sku(line, path, index)
-        if quantity == 0:
-            continue
-        if doubt:
-            doubts.append(doubt)
-        total = amount_at(f"{path}.total", line.total, seen.currency)
-        subtotal = max(total, amount_at(f"{path}.subtotal", line.subtotal, seen.currency))
-        unit_price = -(-subtotal // quantity)
-        lines.append(
-            Line(
-                sku, quantity, unit_price=unit_price, discount=unit_price * quantity - total, title=readable(line.name)
-            )
-        )
+        field = "quantity"
+        try:
+            quantity = units(line.quantity)
+            field = "sku"
+            sku, doubt = (check_sku(line.sku), "") if line.sku else _unnamed(line, index)
+            if quantity == 0:
+                continue
+            if doubt:
+                doubts.append(doubt)
+            field = "total"
+            total = amount(bytes(line.total), seen.currency)
+            field = "subtotal"
+            subtotal = max(total, amount(bytes(line.subtotal), seen.currency))
+        except ValueError as error:
+            raise Misread(f"$.line_items[{index}].{field} {error}") from None
+        price = -(-subtotal // quantity)
+        lines.append(Line(sku, quantity, unit_price=price, discount=price * quantity - total, title=line.name or ""))
     return tuple(lines), doubts
 
 
-def _sku(line: _Line, path: str, index: int) -> tuple[str, str]:
-    """Return what stock is counted by, and a doubt where the line names no product."""
-    if line.sku:
-        return sku_at(f"{path}.sku", line.sku), ""
+def _unnamed(line: _Line, index: int) -> tuple[str, str]:
+    """Return what stock of a line without a SKU is counted by, and a doubt where it names no product."""
     for kind, found in (("variation", line.variation_id), ("product", line.product_id)):
         if found and _ID.fullmatch(str(found)):
             return f"{kind}:{found}", ""
@@ -245,15 +257,15 @@ def _sku(line: _Line, path: str, index: int) -> tuple[str, str]:
 
 def _address(seen: _Address) -> Address:
     return Address(
-        name=readable(seen.full_name),
-        company=readable(seen.company),
-        street=readable(seen.address_1),
-        street2=readable(seen.address_2),
-        city=readable(seen.city),
-        region=readable(seen.state),
-        postcode=readable(seen.postcode),
-        country=readable(seen.country),
-        phone=readable(seen.phone),
+        name=seen.full_name,
+        company=seen.company or "",
+        street=seen.address_1 or "",
+        street2=seen.address_2 or "",
+        city=seen.city or "",
+        region=seen.state or "",
+        postcode=seen.postcode or "",
+        country=seen.country or "",
+        phone=seen.phone or "",
     )
 
 
