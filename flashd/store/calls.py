@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
 from msgspec.structs import replace
 
 from flashd.domain.order import Effect, Incoming, Kind, Line
@@ -16,7 +17,14 @@ from flashd.store.packing import clean, pack_raw, pack_terms, pack_thresholds, w
 Argument = str | bytes | int
 TermsOf = Callable[[str], SellingTerms]
 
-_FOLLOW_UPS = [f"\x1f{kind}" for kind in (Kind.CANCEL, Kind.AMEND)]
+_CANCEL, _AMEND = (f"\x1f{kind}" for kind in (Kind.CANCEL, Kind.AMEND))  # behind the key of the order itself
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def _pack_values(values: tuple[str | int, ...]) -> bytes:
+    """Pack up to fifteen values as cmsgpack.unpack returns them: one behind the other, without the list around them."""
+    return _encode(values)[1:]
 
 
 def _sum(lines: Iterable[Line]) -> dict[str, int]:
@@ -56,21 +64,18 @@ def pack_orders(
         admit = order.placed_after(since_ms)
         group = (channel, backend, incoming.effect, incoming.strict, admit, incoming.reason)
         record = f"{prefix}{channel}:{order.id}"
-        records.append(record)
-        if not incoming.strict:
-            records += [record + kind for kind in _FOLLOW_UPS]
+        records += (record,) if incoming.strict else (record, record + _CANCEL, record + _AMEND)
         written = write_order(order)
-        entries += (
+        facts = (
             groups.setdefault(group, len(groups) + 1),
-            incoming.version,
+            str(incoming.version),
             order.digest_of(written),
             incoming.hold_id,
             _pack_lines(order.lines, location),
-            pack(written),
-            pack_raw(incoming.raw),
             max(0, order.placed_ms),
             incoming.customer,
         )
+        entries += (_pack_values(facts), pack(written), pack_raw(incoming.raw))
     args: list[Argument] = [len(groups)]
     for channel, backend, effect, strict, admit, reason in groups:
         args += (effect, int(strict), int(admit), backend, clean(reason), pack_terms(terms_of(channel)))
@@ -93,7 +98,7 @@ def pack_holds(requests: Sequence[HoldRequest], terms_of: TermsOf) -> list[Argum
         terms, text = known
         wanted = _sum(request.lines)
         group = (request.ttl_ms, request.channel, text)
-        entries += (
+        values = (
             groups.setdefault(group, len(groups) + 1),
             request.id,
             request.digest,
@@ -101,4 +106,5 @@ def pack_holds(requests: Sequence[HoldRequest], terms_of: TermsOf) -> list[Argum
             _pack_wanted(wanted, terms.locations[0]),
             pack_thresholds([terms.threshold_of(sku) for sku in wanted]),
         )
+        entries.append(_pack_values(values))
     return [len(groups), *(value for group in groups for value in group), *entries]

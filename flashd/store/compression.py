@@ -15,6 +15,7 @@ from __future__ import annotations
 import sys
 import zlib
 from importlib import resources
+from typing import Final
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -37,11 +38,13 @@ _OPTIONS: dict[int, int] = {
     zstd.CompressionParameter.dict_id_flag: 0,  # our own first byte says which, and takes three bytes less
 }
 _COMPRESSOR = zstd.ZstdCompressor(options=_OPTIONS, zstd_dict=_DICTIONARY.as_digested_dict)  # making one costs 10 us
+_compress = _COMPRESSOR.compress  # looking it up, and the next, is a tenth of the time of a short text
+_WHOLE: Final = zstd.ZstdCompressor.FLUSH_FRAME
 
 
 def pack(text: bytes) -> bytes:
     """Compress *text*, where that helps."""
-    small = _COMPRESSOR.compress(text, zstd.ZstdCompressor.FLUSH_FRAME)
+    small = _compress(text, _WHOLE)
     # Less the magic number and with the byte that says the way: three bytes fewer than the frame.
     return _FIRST + small[4:] if len(small) - 4 < len(text) else _PLAIN + text
 

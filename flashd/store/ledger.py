@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from flashd.domain.order import AcceptCode, Accepted, Incoming, Kind, Order, OrderRef, OrderState
+from flashd.domain.order import AcceptCode, Accepted, Effect, Incoming, Kind, Order, OrderRef, OrderState
 from flashd.domain.reservation import HoldCode, HoldReply, HoldRequest, HoldState
 from flashd.domain.stock import DEFAULT_LOCATION, StockLevel
 from flashd.domain.terms import SellingTerms
@@ -136,7 +136,9 @@ class RedisLedger:
         for _ in range(_ROUNDS):
             for index, reply in zip(left, await ask(left), strict=True):
                 replies[index] = reply
-            left = [index for index in left if replies[index] == _AGAIN or replies[index][0] == _AGAIN]
+            left = [
+                index for index in left if not isinstance(reply := replies[index], int) and _AGAIN in (reply, reply[0])
+            ]
             if not left:
                 return replies
             await self._learn(backends)
@@ -178,7 +180,8 @@ class RedisLedger:
             replies: list[Any] = await self._call("accept", keys, self._routes() + args)
             return replies
 
-        answers = [_accepted(reply) for reply in await self._until_covered(len(orders), backends, ask)]
+        replies = await self._until_covered(len(orders), backends, ask)
+        answers = [_accepted(reply, incoming) for reply, incoming in zip(replies, orders, strict=True)]
         self.recall.note(orders, answers)
         return answers
 
@@ -341,7 +344,9 @@ def _pairs(values: Sequence[bytes]) -> tuple[tuple[str, int], ...]:
     return tuple((sku.decode(), int(units)) for sku, units in zip(values[::2], values[1::2], strict=True))
 
 
-def _hold_reply(reply: Sequence[bytes]) -> HoldReply:
+def _hold_reply(reply: Sequence[bytes] | int) -> HoldReply:
+    if isinstance(reply, int):  # as most are
+        return HoldReply(code=HoldCode.HELD, state=HoldState.HELD, expires_ms=reply)
     code, state = _HOLD_CODES[reply[0]], _HOLD_STATES[reply[1]]
     if code in (HoldCode.LIMIT, HoldCode.CLOSED):
         _, _, _, sale, first, second, sku = reply
@@ -352,7 +357,13 @@ def _hold_reply(reply: Sequence[bytes]) -> HoldReply:
     return HoldReply(code=code, state=state, expires_ms=int(reply[2]), left=_pairs(reply[3:]))
 
 
-def _accepted(reply: Sequence[bytes]) -> Accepted:
+_QUEUED = Accepted(AcceptCode.ACCEPTED, OrderState.QUEUED)
+_WAITING = Accepted(AcceptCode.ACCEPTED, OrderState.WAITING)
+
+
+def _accepted(reply: Sequence[bytes] | int, incoming: Incoming) -> Accepted:
+    if isinstance(reply, int):  # as most are
+        return _WAITING if incoming.effect is Effect.WAIT else _QUEUED
     return Accepted(_ACCEPT_CODES[reply[0]], _ORDER_STATES[reply[1]], _pairs(reply[2:]))
 
 

@@ -20,6 +20,7 @@ RECORD_FIELDS = ("s", "i", "o", "t", "x", "r", "h", "d", "p", "k", "u")
 _ITEM, _FIELD = "\x1e", "\x1f"
 _OPENING = b"{"  # of an order that an older version wrote, as plain JSON
 _ORDER = msgspec.json.Decoder(Order)
+_encode = msgspec.json.Encoder().encode  # msgspec.json.encode makes one each time
 
 
 def pack_items(items: Iterable[Item]) -> str:
@@ -116,7 +117,7 @@ def pack_order(order: Order) -> bytes:
 
 def write_order(order: Order) -> bytes:
     """Write the canonical order as JSON."""
-    return msgspec.json.encode(order)
+    return _encode(order)
 
 
 def repack_order(order: Order, kept: bytes | None) -> bytes:

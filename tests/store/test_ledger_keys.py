@@ -85,14 +85,35 @@ async def test_a_tombstone_of_a_hold_goes_when_its_time_has_come(client: Redis) 
     assert (await bench.ledger.hold([make_hold()]))[0].code is HoldCode.HELD
 
 
-@pytest.mark.parametrize("version", ["0x10", "1e3", " 5", "nan", "-1", "", "12345678901234567"])
-async def test_what_is_no_whole_number_writes_nothing(client: Redis, version: str) -> None:
+def _order(*facts: str | int) -> list[str | bytes]:
+    """Return the arguments of one order that has these facts."""
+    return [msgspec.msgpack.encode(facts)[1:], "{}", ""]
+
+
+GOOD = ("7", "d", "", "tee\x1fmain\x1f1\x1f0", 0, "")  # all but its group
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *(_order(1, version, *GOOD[1:]) for version in ("0x10", "1e3", " 5", "nan", "-1", "", "12345678901234567")),
+        _order(1, *GOOD[:-1]),
+        _order(2, *GOOD),
+        _order("1", *GOOD),
+        _order(1, *GOOD[:4], "0", ""),
+        _order(1, *GOOD)[:-1],
+        [b"\xc1", "{}", ""],
+    ],
+)
+async def test_an_order_that_is_not_as_agreed_is_refused_before_any_is_written(
+    client: Redis, bad: list[str | bytes]
+) -> None:
     fixed = [pool_key("main", str(number)) for number in range(16)]
-    rest = [pool_key("main", name) for name in ("q:erp", "exp:shop", "ord:shop:1", "ord:shop:1a", "ord:shop:1b")]
-    group: list[str | int] = ["deliver", 0, 1, "erp", "", "1 1 none\x1fmain"]
-    entry: list[str | int] = ["1", version, "d", "", "tee\x1fmain\x1f1\x1f0", "{}", "", 0, ""]
-    with pytest.raises(ResponseError, match="in digits"):
-        await load("accept").call(client, [*fixed, *rest], ["erp", " ", 1, *group, *entry])
+    orders = ("ord:shop:1", "ord:shop:1a", "ord:shop:1b", "ord:shop:2", "ord:shop:2a", "ord:shop:2b")
+    rest = [pool_key("main", name) for name in ("q:erp", "exp:shop", *orders)]
+    group: list[str | bytes | int] = ["deliver", 0, 1, "erp", "", "1 1 none\x1fmain"]
+    with pytest.raises(ResponseError, match=r"accept wants|Bad data format"):
+        await load("accept").call(client, [*fixed, *rest], ["erp", " ", 1, *group, *_order(1, *GOOD), *bad])
     assert await client.dbsize() == 0
 
 

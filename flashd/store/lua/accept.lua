@@ -21,9 +21,10 @@
 -- ARGV[2] kinds which follow-ups the backends take: " erp/cancel erp/amend "
 -- ARGV[3] groups how many there are of what is alike for many orders, all of one channel
 -- ARGV[4..] orders first for each group: effect, strict (0 or 1), admit (0 or 1), backend, reason, terms; then for each order:
---   its group (from 1), version, digest, hold id, items, content, raw body, placed ms, customer
+--   its facts (the number of its group, version, digest, hold id, items, placed ms, customer, as msgpack), content, raw body
 -- RETURNS per order {code, state, SKU, units ...}: `accepted`, `updated`, `repeat`, `stale`, `later`, `conflict`,
---   `unknown_sku`, or `again` (nothing written: overdue holds are left to sweep, or a backend was not listed)
+--   `unknown_sku`, or `again` (nothing written: overdue holds are left to sweep, or a backend was not listed); or, of an order
+--   that is as most are, 1: accepted, queued or in a group that waits waiting, and nothing short
 -- KEEPS on hand = atp + held + sold + safety; versions only rise; a hold leaves HELD once; every record in exactly one index
 -- CLOCK server
 
@@ -35,13 +36,32 @@
 
 -- A function around functions: what they take from outside is found once, which for so many costs half of making them.
 local prepare_group, accept_usual, write_gathered = (function()
+-- Whether a pool has rules of sales is asked once a call; what knows them is made only then.
+local sales = nil
+local function know_sales(keys)
+  if sales == nil then
+    sales = redis.call('HLEN', keys.rule) > 0 and (function()
 -- @include rule_parts
 -- @include rules
--- @include listing_row
+-- @include usual_uses
+      return { rules_for = rules_for, count = count_usual, count_in = count_in, write = write_counted }
+    end)()
+  end
+  return sales
+end
 -- @include filing
 -- @include usual_wish
--- @include usual_uses
+
+-- The same for what a channel shows.
+local listings = nil
+local function know_listings()
+  listings = listings or (function()
+-- @include listing_row
 -- @include usual_listing
+    return { lot = listed_lot, sell = sell_listed_wish, write = write_rows }
+  end)()
+  return listings
+end
 -- @include usual_order
   return prepare_group, accept_usual, write_gathered
 end)()
@@ -58,35 +78,39 @@ for name in string.gmatch(ARGV[1], '%S+') do
 end
 local groups, at = {}, 4
 for index = 1, integer(ARGV[3]) or 0 do
-  groups[whole(index)] = {
+  groups[index] = {
     shelf = KEYS[key_at], effect = ARGV[at], strict = ARGV[at + 1] == '1', admit = ARGV[at + 2] == '1', backend = ARGV[at + 3],
-    reason = ARGV[at + 4], terms_text = ARGV[at + 5], terms = read_terms(ARGV[at + 5] or ''),
+    reason = ARGV[at + 4], terms_text = ARGV[at + 5], terms = read_terms(ARGV[at + 5] or ''), usual = false,
   }
   at, key_at = at + 6, key_at + 1
 end
-local orders_at = at
+local orders_at, entries = at, {}
+for index = orders_at, #ARGV, 3 do
+  entries[#entries + 1] = { cmsgpack.unpack(ARGV[index]) } -- one argument of seven values costs half of seven arguments
+end
 
 -- Refuse.
-for index = orders_at, #ARGV, 9 do
-  local group = groups[ARGV[index]]
-  if not (group and group.terms and integer(ARGV[index + 1]) and integer(ARGV[index + 7]) and ARGV[index + 8]) then
-    return redis.error_reply('ERR flashd: accept wants nine arguments an order, its group, version and instant in digits')
+for index = 1, #entries do
+  local entry = entries[index]
+  local group = groups[entry[1]]
+  if not (group and group.terms and integer(entry[2]) and type(entry[6]) == 'number' and entry[7]) then
+    return redis.error_reply('ERR flashd: accept wants of an order its group, a version in digits, an instant')
   end
+end
+if #ARGV ~= orders_at + 3 * #entries - 1 then
+  return redis.error_reply('ERR flashd: accept wants three arguments an order')
 end
 
 -- Write, order by order.
-for _, group in pairs(groups) do
-  prepare_group(keys, group)
+for index = 1, #groups do
+  groups[index].usual = prepare_group(keys, groups[index])
 end
-local replies, member_from, accept_one = {}, #KEYS[1], nil -- behind "ord:", where "stock" stands in the first key
-for index = orders_at, #ARGV, 9 do
-  local group = groups[ARGV[index]]
-  local entry = {
-    version = ARGV[index + 1], digest = ARGV[index + 2], hold = ARGV[index + 3], items = ARGV[index + 4], content = ARGV[index + 5],
-    raw = ARGV[index + 6], placed = ARGV[index + 7], customer = ARGV[index + 8],
-  }
-  local key = KEYS[key_at]
-  local reply = accept_usual(keys, group, key, string.sub(key, member_from), entry)
+local replies, accept_one = {}, nil
+at = orders_at
+for index = 1, #entries do
+  local entry, key = entries[index], KEYS[key_at]
+  local group, content, raw = groups[entry[1]], ARGV[at + 1], ARGV[at + 2]
+  local reply = accept_usual(keys, group.usual, key, entry, content, raw)
   if not reply and not accept_one then -- a hundred and fifty functions, made only where one of them is wanted
     accept_one = (function()
 -- @include record
@@ -118,16 +142,17 @@ for index = orders_at, #ARGV, 9 do
   end
   if not reply then
     write_gathered(keys)
-    entry.version, entry.placed = integer(entry.version), integer(entry.placed)
-    entry.effect, entry.strict, entry.admit, entry.backend = group.effect, group.strict, group.admit, group.backend
-    entry.reason, entry.terms = group.reason, group.terms_text
     reply = accept_one({
       keys = keys, kinds = ARGV[2], key = key, cancel_key = KEYS[key_at + 1], amend_key = KEYS[key_at + 2], shelf = group.shelf,
-      entry = entry,
+      entry = {
+        version = integer(entry[2]), digest = entry[3], hold = entry[4], items = entry[5], content = content, raw = raw,
+        placed = entry[6], customer = entry[7], effect = group.effect, strict = group.strict, admit = group.admit,
+        backend = group.backend, reason = group.reason, terms = group.terms_text,
+      },
     })
   end
-  replies[#replies + 1] = reply
-  key_at = key_at + (group.strict and 1 or 3)
+  replies[index] = reply
+  key_at, at = key_at + (group.strict and 1 or 3), at + 3
 end
 write_gathered(keys)
 write_levels(keys.stock, keys.journal, keys.dirty)

@@ -9,10 +9,11 @@
 -- KEYS[8] kit HASH what kits are made of
 -- KEYS[9] rule HASH rules of sales by SKU
 -- ARGV[1] groups how many there are of what is alike for many requests
--- ARGV[2..] requests first for each group: ttl_ms, channel, terms; then for each request: its group (from 1), id, digest,
---   customer, items, thresholds
+-- ARGV[2..] requests first for each group: ttl_ms, channel, terms; then for each request the number of its group, id, digest,
+--   customer, items, thresholds, as msgpack
 -- RETURNS per request {code, state, deadline ms, SKU, units left ...}: `held`, `repeat`, `conflict`, `short`, `unknown_sku`,
---   {`closed`, .., sale, start ms, end ms, SKU}, {`limit`, .., sale, what the customer has, may have, SKU}, or `again` (nothing written: overdue holds are left to sweep)
+--   {`closed`, .., sale, start ms, end ms, SKU}, {`limit`, .., sale, what the customer has, may have, SKU}, or `again` (nothing written: overdue holds are left to sweep);
+--   or, of a hold that is as most are, its deadline alone
 -- KEEPS on hand = atp + held + sold + safety, none below zero; refusals are not stored
 -- CLOCK server
 
@@ -25,11 +26,21 @@
 
 -- A function around functions: what they take from outside is found once, which for so many costs half of making them.
 local prepare_group, hold_usual, write_gathered = (function()
+-- Whether a pool has rules of sales is asked once a call; what knows them is made only then.
+local sales = nil
+local function know_sales(keys)
+  if sales == nil then
+    sales = redis.call('HLEN', keys.rule) > 0 and (function()
 -- @include rule_parts
 -- @include rules
+-- @include usual_uses
+      return { rules_for = rules_for, count = count_usual, count_in = count_in, write = write_counted }
+    end)()
+  end
+  return sales
+end
 -- @include filing
 -- @include usual_wish
--- @include usual_uses
 -- @include usual_hold
   return prepare_group, hold_usual, write_gathered
 end)()
@@ -42,30 +53,30 @@ local keys = {
 -- Read.
 local groups, at = {}, 2
 for index = 1, integer(ARGV[1]) or 0 do
-  groups[whole(index)] = { ttl = integer(ARGV[at]), channel = ARGV[at + 1], terms = read_terms(ARGV[at + 2] or '') }
+  groups[index] = { ttl = integer(ARGV[at]), channel = ARGV[at + 1], terms = read_terms(ARGV[at + 2] or '') }
   at = at + 3
 end
-local requests_at = at
+local requests = {}
+for index = at, #ARGV do
+  requests[#requests + 1] = { cmsgpack.unpack(ARGV[index]) } -- one argument of six values costs half of six arguments
+end
 
 -- Refuse: every argument, before the first hold is written.
-for index = requests_at, #ARGV, 6 do
-  local group = groups[ARGV[index]]
-  if not (group and group.ttl and group.terms and ARGV[index + 5]) then
-    return redis.error_reply('ERR flashd: hold wants six arguments a request, the time in digits')
+for index = 1, #requests do
+  local group = groups[requests[index][1]]
+  if not (group and group.ttl and group.terms and requests[index][6]) then
+    return redis.error_reply('ERR flashd: hold wants six values a request, the time in digits')
   end
 end
 
 -- Write, hold by hold.
-for _, group in pairs(groups) do
-  prepare_group(group)
+for index = 1, #groups do
+  prepare_group(groups[index])
 end
 local replies, hold_one = {}, nil
-for index = requests_at, #ARGV, 6 do
-  local group = groups[ARGV[index]]
-  local request = {
-    id = ARGV[index + 1], digest = ARGV[index + 2], customer = ARGV[index + 3], items = ARGV[index + 4],
-    thresholds = ARGV[index + 5],
-  }
+for index = 1, #requests do
+  local request = requests[index]
+  local group = groups[request[1]]
   local reply = hold_usual(keys, group, request)
   if not reply and not hold_one then -- eighty functions, made only where one of them is wanted
     hold_one = (function()
@@ -84,10 +95,12 @@ for index = requests_at, #ARGV, 6 do
   end
   if not reply then
     write_gathered(keys)
-    request.ttl, request.channel, request.terms, request.order, request.reason = group.ttl, group.channel, group.terms, '', ''
-    reply = hold_one(request)
+    reply = hold_one({
+      id = request[2], digest = request[3], customer = request[4], items = request[5], thresholds = request[6], ttl = group.ttl,
+      channel = group.channel, terms = group.terms, order = '', reason = '',
+    })
   end
-  replies[#replies + 1] = reply
+  replies[index] = reply
 end
 write_gathered(keys)
 write_levels(keys.stock, keys.journal, keys.dirty)

@@ -1,37 +1,36 @@
 -- Members that enter and leave indexes, gathered: one ZADD or ZREM for many of a call. Whoever reads an index first, or moves
 -- one of its members, has it written before.
-local filed = { ZADD = {}, ZREM = {} }
+local filed, taken_out = {}, {}
 
-local function write_filed()
-  for verb, lists in pairs(filed) do
-    for index, list in pairs(lists) do
-      redis.call(verb, index, unpack(list))
-      lists[index] = nil
-    end
+local function write_listed(verb, lists)
+  for index, list in pairs(lists) do
+    redis.call(verb, index, unpack(list))
+    lists[index] = nil
   end
 end
 
-local function list_for(verb, index)
-  local list = filed[verb][index]
-  if not list or #list >= 1000 then
-    if list then
-      redis.call(verb, index, unpack(list))
-    end
-    list = {}
-    filed[verb][index] = list
-  end
-  return list
+local function write_filed()
+  write_listed('ZADD', filed)
+  write_listed('ZREM', taken_out)
 end
 
 local function file(index, score, member)
-  local list = list_for('ZADD', index)
+  local list = filed[index] or {}
   local size = #list
   list[size + 1], list[size + 2] = score, member
+  filed[index] = list
+  if size >= 998 then
+    write_listed('ZADD', filed)
+  end
 end
 
 local function take_out(index, member)
-  local list = list_for('ZREM', index)
+  local list = taken_out[index] or {}
   list[#list + 1] = member
+  taken_out[index] = list
+  if #list >= 1000 then
+    write_listed('ZREM', taken_out)
+  end
 end
 
 -- What record.lua's move does, gathered. Needs record.lua.

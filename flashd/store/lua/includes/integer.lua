@@ -7,7 +7,7 @@ local function integer(text)
 end
 
 -- Most numbers of a call are few and small, and printf of a double is slow. -0 finds the text of 0.
-local whole_texts = { [0] = '0' }
+local whole_texts = { [0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9' }
 
 local function whole(number)
   local text = whole_texts[number]

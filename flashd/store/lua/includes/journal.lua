@@ -15,7 +15,7 @@ end
 local function announce(journal, kind, members)
   local way = ways[kind] or way_of(journal, kind)
   local id = redis.call('XADD', journal, '*', 'k', kind, 'd', members)
-  if stamp_ms == '' or string.sub(id, 1, #stamp_ms) ~= stamp_ms then
+  if stamp_ms == '' or string.find(id, stamp_ms, 1, true) ~= 1 then
     stamp_ms = string.match(id, '^%d+%-')
     stamp = '","at":"' .. rfc3339(tonumber(string.sub(stamp_ms, 1, -2)))
   end
@@ -40,5 +40,6 @@ end
 
 -- The same for an id, which a call says once or twice: not worth remembering.
 local function quoted_id(text)
-  return string.find(text, '[^%w_.#-]') and cjson.encode(text) or '"' .. text .. '"'
+  local is_plain = string.find(text, '^%w*$') or not string.find(text, '[^%w_.#-]') -- the first is the quicker look
+  return is_plain and '"' .. text .. '"' or cjson.encode(text)
 end

@@ -1,7 +1,7 @@
 -- What most holds and orders want: SKUs that are no kits, all from one place. The files that begin with usual lead to what the
 -- general way (hold_one.lua, accept_one.lua) leads to, with less work; where something is not as usual they write nothing
 -- and leave it to that. What a text of items means is worked out once a call: in a rush all want the same.
--- *keys* has stock, kit and rule. Needs terms.lua, stock.lua, rules.lua.
+-- *keys* has stock and kit. Needs terms.lua, stock.lua, and know_sales of the script.
 local wishes, some_kits = {}, nil
 
 local function is_kit(keys, sku)
@@ -9,6 +9,11 @@ local function is_kit(keys, sku)
     some_kits = redis.call('HLEN', keys.kit) > 0
   end
   return some_kits and redis.call('HEXISTS', keys.kit, sku) == 1
+end
+
+local function is_ruled(keys, sku)
+  local sales = know_sales(keys)
+  return sales and sales.rules_for(keys, sku)[1] ~= nil
 end
 
 local ONE = '^([^\030\031]+)\031[^\030\031]*\031([1-9]%d*)\0310$'
@@ -19,7 +24,7 @@ local function read_wish(keys, items)
     if #units > 14 or is_kit(keys, only) then
       return false
     end
-    return { skus = { only }, units = { tonumber(units) }, lots = {}, ruled = rules_for(keys, only)[1] ~= nil }
+    return { skus = { only }, units = { tonumber(units) }, lots = {}, ruled = is_ruled(keys, only) }
   end
   local wish, seen, told = { skus = {}, units = {}, lots = {}, ruled = false }, {}, {}
   for sku, place, quantity in string.gmatch(items, '([^\030\031]+)\031([^\030\031]*)\031([1-9]%d*)\0310') do
@@ -29,7 +34,7 @@ local function read_wish(keys, items)
     local index = #told + 1
     seen[sku], told[index] = true, sku .. '\031' .. place .. '\031' .. quantity .. '\0310'
     wish.skus[index], wish.units[index] = sku, tonumber(quantity)
-    wish.ruled = wish.ruled or rules_for(keys, sku)[1] ~= nil
+    wish.ruled = wish.ruled or is_ruled(keys, sku)
   end
   return items ~= '' and table.concat(told, '\030') == items and wish -- else it was not all that was written
 end
@@ -51,7 +56,7 @@ local function lot_at(keys, wish, location)
   if lot ~= nil then
     return lot
   end
-  lot = { levels = {}, units = wish.units, moves = {} }
+  lot = { levels = {}, units = wish.units, moves = {}, bare = '', taken = '' }
   local bare, taken = {}, {}
   for index, sku in ipairs(wish.skus) do
     local level = level_of(keys.stock, sku, location)
@@ -71,8 +76,9 @@ local function lot_at(keys, wish, location)
 end
 
 local function is_free(lot)
-  for index, level in ipairs(lot.levels) do
-    if spare_of(level) < lot.units[index] then
+  local levels, units = lot.levels, lot.units
+  for index = 1, #levels do
+    if spare_of(levels[index]) < units[index] then
       return false
     end
   end
@@ -81,8 +87,9 @@ end
 
 -- Returns the lot at the first place where all of it is free, as pick.lua chooses; nil where it would have to be split.
 local function free_lot(keys, wish, terms)
-  for _, location in ipairs(terms.locations) do
-    local lot = lot_at(keys, wish, location)
+  local places = terms.locations
+  for index = 1, #places do
+    local lot = lot_at(keys, wish, places[index])
     if lot and is_free(lot) then
       return lot
     end
@@ -92,8 +99,8 @@ end
 
 -- Changes counters by *held*, *sold* and *exposed* times the units; returns the moves as JSON text, remembered as *name*.
 local function shift_lot(lot, name, held, sold, exposed)
-  for index, level in ipairs(lot.levels) do
-    local units = lot.units[index]
+  for index = 1, #lot.levels do
+    local level, units = lot.levels[index], lot.units[index]
     level.held, level.sold = level.held + held * units, level.sold + sold * units
     level.exposed = level.exposed + exposed * units
     touch(level)
