@@ -1,11 +1,13 @@
 -- The journal is the truth, pub/sub only the wake-up: the same message in both. Needs clock.lua, integer.lua.
 local pool, stamp_ms, stamp = nil, '', nil -- the same in most messages of one call
 local ways = {} -- by kind: the pub/sub channel, and the envelope from kind to pool
+local alone = false -- a script may learn that nobody can listen but at this very server: no replica, no Cluster
 
 local function way_of(journal, kind)
   pool = pool or string.match(journal, '^fd:{([^}]*)}')
   local way = {
     to = 'fd:events:' .. pool .. ':' .. string.match(kind, '^%a+'), envelope = '","kind":"' .. kind .. '","pool":"' .. pool .. '"',
+    unheard = false,
   }
   ways[kind] = way
   return way
@@ -15,14 +17,18 @@ end
 local function announce(journal, kind, members)
   local way = ways[kind] or way_of(journal, kind)
   local id = redis.call('XADD', journal, '*', 'k', kind, 'd', members)
+  if way.unheard then
+    return id
+  end
   if stamp_ms == '' or string.find(id, stamp_ms, 1, true) ~= 1 then
     stamp_ms = string.match(id, '^%d+%-')
     stamp = '","at":"' .. rfc3339(tonumber(string.sub(stamp_ms, 1, -2)))
   end
-  redis.call(
+  local heard = redis.call(
     'PUBLISH', way.to,
     '{"v":1,"id":"' .. id .. stamp .. way.envelope .. (members ~= '' and ',' or '') .. members .. '}'
   )
+  way.unheard = alone and heard == 0 -- nobody subscribes while a script runs
   return id
 end
 
