@@ -204,7 +204,7 @@ async def test_a_place_of_several_orders_is_one_address(
     await backend.deliver_many([a_delivery(an_order(f"9{number}", ship_to=to)) for number, to in enumerate(places)])
     assert len(tryton.places) == 3
     asked_for = [words.removeprefix("party.address") for words in asked(server) if words.startswith("party.address")]
-    assert asked_for == ["", "/search_read", "/create", "/search_read"]  # the first: the party's own
+    assert asked_for == ["", "/search_read", "/create", "/search_read", "/search_read"]  # the first: the party's own
 
 
 # ---------------------------------------------------------------------------------------------------- one is poisonous
