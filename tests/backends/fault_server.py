@@ -94,6 +94,7 @@ class FaultServer:
     connections: int = 0
     last: Reply = field(default_factory=Reply)  # the stand-in's last reply to a request that writes
     port: int = 0
+    hangs: Callable[[], None] = lambda: None  # called where it says nothing from now on, or a byte at a time
 
     @property
     def url(self) -> str:
@@ -162,12 +163,14 @@ class FaultServer:
             writer.write(reply.encode()[:25])  # the answer breaks off inside its headers
             await writer.drain()
         elif fault.cut == "hole":
+            self.hangs()
             await asyncio.Event().wait()
         elif fault.cut == "tarpit":
             for byte in reply.encode():
                 writer.write(bytes([byte]))
                 await writer.drain()
                 await asyncio.sleep(0.2)
+                self.hangs()
         elif fault.cut == "reset":
             writer.transport.abort()
         return False

@@ -40,6 +40,7 @@ from flashd.ports import Backend
 from tests.backends.fault_server import AWAY, DOUBTFUL, THROTTLED, Fault, FaultServer, StandIn
 from tests.backends.orders import a_delivery, an_order, reveal
 from tests.backends.stand_ins import HttpStandIn, OdooStandIn, TrytonStandIn
+from tests.conftest import PassTime
 from tests.fakes.backend import FakeBackend
 from tests.fakes.clock import FakeClock
 
@@ -76,11 +77,11 @@ ADAPTERS: dict[str, tuple[Callable[..., Backend], Callable[[], StandIn]]] = {
 
 
 @pytest.fixture(params=ADAPTERS)
-async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
-    """Each adapter before a stand-in of its backend; impatient, so that a black hole costs no minute."""
+async def rig(request: pytest.FixtureRequest, pass_time: PassTime) -> AsyncIterator[Rig]:
+    """Each adapter before a stand-in of its backend; in a black hole its minute is over at once."""
     make, stand_in = ADAPTERS[request.param]
-    async with FaultServer(stand_in()).running() as server:
-        backend = make(server.url, timeout_s=1.0)
+    async with FaultServer(stand_in(), hangs=lambda: pass_time(60)).running() as server:
+        backend = make(server.url, timeout_s=60.0)
         yield Rig(backend, server)
         await backend.close()
 

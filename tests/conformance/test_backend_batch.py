@@ -35,6 +35,7 @@ from flashd.ports import Backend, BatchingBackend
 from tests.backends.fault_server import AWAY, DOUBTFUL, THROTTLED, Fault, FaultServer, StandIn
 from tests.backends.orders import a_delivery, an_order, reveal
 from tests.backends.stand_ins import TrytonStandIn
+from tests.conftest import PassTime
 from tests.fakes.backend import BatchingFake
 from tests.fakes.clock import FakeClock
 
@@ -85,11 +86,11 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
 
 
 @pytest.fixture(params=ADAPTERS)
-async def faulty(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
-    """Each adapter; impatient, so that a black hole costs no minute."""
+async def faulty(request: pytest.FixtureRequest, pass_time: PassTime) -> AsyncIterator[Rig]:
+    """Each adapter; in a black hole its minute is over at once."""
     make, stand_in = ADAPTERS[request.param]
-    async with FaultServer(stand_in()).running() as server:
-        backend = make(server.url, timeout_s=1.0)
+    async with FaultServer(stand_in(), hangs=lambda: pass_time(60)).running() as server:
+        backend = make(server.url, timeout_s=60.0)
         yield Rig(backend, server.stand_in.held, server)
         await backend.close()
 
