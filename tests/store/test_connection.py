@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import socket
 import subprocess
 from pathlib import Path
@@ -113,6 +114,26 @@ async def test_a_lost_reply_is_not_asked_for_again(server: Server, pass_time: Pa
         await admin.delete("n")
         await client.aclose()
         await admin.aclose()
+
+
+async def test_what_does_not_close_in_time_is_left_without_a_word(pass_time: PassTime) -> None:
+    server = Server("valkey").start()
+    assert server.process is not None
+    client = connect(StoreConfig(url=server.url, timeout_s=600), reveal)
+    try:
+        await client.ping()
+        server.process.send_signal(signal.SIGSTOP)
+        asking = asyncio.ensure_future(client.set("much", b"x" * 5_000_000))  # more than a socket holds
+        await asyncio.wait({asking}, timeout=0.1)
+        closing = asyncio.create_task(client.aclose())
+        while not closing.done():
+            await asyncio.wait({closing}, timeout=0.05)
+            pass_time(600)
+        await closing
+    finally:
+        server.close()
+    with pytest.raises((RedisConnectionError, RedisTimeoutError)):
+        await asking
 
 
 async def test_more_callers_than_connections_wait_for_their_turn(server: Server) -> None:
