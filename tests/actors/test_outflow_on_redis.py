@@ -44,7 +44,7 @@ def build(client: Redis, backend: FakeBackend, owner: str, rules: BackendRules =
     )
 
 
-async def settled(bench: RedisBench, refs: list[OrderRef], within_s: float = 20.0) -> None:
+async def settled(bench: RedisBench, refs: list[OrderRef], within_s: float = 60.0) -> None:
     """Wait until the store says that all are delivered."""
     deadline = time.monotonic() + within_s
     while {(await bench.record(ref)).state for ref in refs} != {OrderState.DELIVERED}:

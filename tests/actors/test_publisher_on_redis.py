@@ -101,7 +101,7 @@ class Floor:
         self.publishers[name] = publisher
         self.actors += [line, publisher, poller]
 
-    async def until(self, holds: Any, what: str, within_s: float = 20.0) -> None:
+    async def until(self, holds: Any, what: str, within_s: float = 60.0) -> None:
         deadline = time.monotonic() + within_s
         while not await holds():
             assert time.monotonic() < deadline, what

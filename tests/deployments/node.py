@@ -58,7 +58,7 @@ class Node:
     async def start(self) -> Node:
         """Start it, and wait until it answers."""
         self._launch()
-        await holds(self._answers, f"{self.kind} answers at {self.address}: {self.folder}/log", within_s=15)
+        await holds(self._answers, f"{self.kind} answers at {self.address}: {self.folder}/log", within_s=60)
         return self
 
     def _launch(self) -> None:

@@ -54,7 +54,7 @@ class Leader:
 
     async def go_on(self) -> None:
         """Look up what is in doubt, and send what is due, until it is delivered."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (await self.bench.record(REF)).state is not OrderState.DELIVERED:
                 await self.lead()
                 for doubt in await self.bench.outbox.doubtful(1):

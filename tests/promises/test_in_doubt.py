@@ -242,7 +242,7 @@ async def cell(server: Server, fault: str, can: str) -> tuple[Erp, dict[str, Ord
             await ledger.accept([Incoming(order=order, version=1, effect=Effect.DELIVER)], [pool], since_ms=0)
             refs.append(OrderRef("shop", str(number)))
         states: dict[str, OrderState] = {}
-        async with erp.open() as url, outflow(client, pool, url, can, settle_s), asyncio.timeout(40):
+        async with erp.open() as url, outflow(client, pool, url, can, settle_s), asyncio.timeout(100):
             while not states or not set(states.values()) <= ENDED:
                 await asyncio.sleep(0.1)
                 records = [await book.get(ref) for ref in refs]

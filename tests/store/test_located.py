@@ -96,7 +96,7 @@ async def test_a_primary_that_sentinels_replaced_is_found_again_with_all_that_wa
             await ledger.levels()
         assert not (await store.watch.probe()).ok
         elected = await trio.failed_over(old)
-        await holds(store.back, "the new primary is used", within_s=15)
+        await holds(store.back, "the new primary is used", within_s=60)
         assert [level.on_hand for level in await ledger.levels()] == [5]
         assert await port_of(store.client) == elected.port
         assert (await store.watch.probe()).run != health.run
@@ -185,7 +185,7 @@ async def closes_alone(cluster: ClusterOfThree, store: Opened, pool: str) -> Non
     assert (health.ok, set(health.closed)) == (True, hit)
     assert "it has not answered for 0.8 s" in health.reason
     node.resume()
-    await holds(store.back, "all pools are open", within_s=15)
+    await holds(store.back, "all pools are open", within_s=60)
 
 
 class Sentinel:
