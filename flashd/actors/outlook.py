@@ -20,7 +20,8 @@ from flashd.domain.standing import NO_SALE, Phase, Standing, phase_of, standings
 from flashd.domain.stock import StockLevel
 from flashd.ports import Clock
 
-SALES_S = 0.2  # sales are read again after so long
+SALES_S = 0.2  # sales are read again after so long,
+IDLE_S = 1.0  # and where nothing is to be shown anyway: what a sale changes is dirty by that
 KITS_S = 2.0
 
 
@@ -108,12 +109,12 @@ class Outlook:
         self._wanted: dict[str, tuple[int, float]] = {}  # SKU -> (figure, since when)
         self._buffers: dict[str, int] = {}  # as they were tuned
 
-    async def refresh(self) -> set[str]:
+    async def refresh(self, *, idle: bool = False) -> set[str]:
         """Read sales and kits again, if it is time; return the SKUs of sales whose phase or version changed."""
         now_s, now_ms = self._clock.monotonic_s(), self._clock.now_ms()
         if now_s - self._kits_s >= KITS_S:
             self.kits, self._kits_s = await self._listings.kits(), now_s
-        if now_s - self._sales_s >= SALES_S:
+        if now_s - self._sales_s >= (IDLE_S if idle else SALES_S):
             self._records, self._sales_s = await self._sales.all(), now_s
         phases = {one.sale.name: (one.version, phase_of(one, now_ms)) for one in self._records}
         if phases == self._phases:

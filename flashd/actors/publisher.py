@@ -23,6 +23,7 @@ from flashd.actors.figure_reader import FigureReader
 from flashd.actors.figure_writer import FigureWriter
 from flashd.actors.outlook import Aim, Outlook
 from flashd.actors.slate import Slate
+from flashd.actors.stir import Stir
 from flashd.domain.flow import ChannelFlow
 from flashd.domain.listing import UNKNOWN, Ended, ListingState, Outcome, WriteMode
 from flashd.errors import Busy, StoreUnavailable
@@ -92,7 +93,7 @@ class Publisher(Actor[Wake | Seen]):
         )
         self._writer = FigureWriter(api, books, line, self.slate, lambda: self.rules, clock=clock)
         self._reader = FigureReader(api, books.listings, line, self.slate, ask_poll=ask_poll)
-        self._stir = asyncio.Event()
+        self._stir = Stir(clock)
         self._epoch = 0
         self._dirty = 0
         self._sweep: deque[str] = deque()
@@ -117,11 +118,11 @@ class Publisher(Actor[Wake | Seen]):
                 await self._settle(message.seen_ms)
             except StoreUnavailable as error:  # the next poll tells it again
                 log.warning("figures.not_settled", channel=self._channel, reason=str(error))
-        self._stir.set()
+        self._stir.say()
 
     def wake(self) -> None:
         """Say that something changed; never waits."""
-        self._stir.set()
+        self._stir.say()
 
     def seen(self, seen_ms: int) -> None:
         """Say that all orders up to that instant of the platform's clock were admitted; never waits."""
@@ -164,24 +165,27 @@ class Publisher(Actor[Wake | Seen]):
 
     async def _step(self) -> None:
         """Look at what is dirty, and start one call: a drop first, so that what is sent was computed just now."""
-        self._stir.clear()
+        within_s = min(self._stir.begin(), self.rules.poll_s / 2)
         term = self._line.term
         if term is None or self.rules.display.mode == "none":
-            return await self._nap(self.rules.poll_s)
+            return await self._stir.wait(self.rules.poll_s)
         if term.epoch != self._epoch:
             self._begin_term(term.epoch)
         await self._tend()
-        await self._listings.spread(self.rules.channels)
-        found = await self._listings.dirty(self._channel, LOOK + len(self.slate.until_s))
+        await self._listings.spread(self.rules.channels, within_s=within_s)
+        waits, limit = self._listings.waits(self._channel), LOOK + len(self.slate.until_s)
+        found = await self._listings.dirty(self._channel, limit) if waits else []
+        if found and not self._dirty:
+            await self._refresh(idle=False)  # a sale may be why
         await self._listings.clean(self._channel, self.slate.resting(found))
         self._dirty = len(found)
         if len(found) < SWEEP:
             await self._sweep_on()
         if len(self._flying()) >= self.rules.calls_in_flight:
-            return await self._nap(self.rules.poll_s)
+            return await self._stir.wait(self.rules.poll_s)
         to_read, to_write = await self._sort(self.slate.note_dirty(found)[:LOOK], found)
         if not to_read and not to_write:
-            return await self._nap(self.rules.poll_s)
+            return await self._stir.wait(self.rules.poll_s)
         wait_s = await self._line.drop()
         if wait_s > 0:
             return await self.clock.sleep(min(wait_s, 1.0))
@@ -190,13 +194,6 @@ class Publisher(Actor[Wake | Seen]):
             return self._launch([aim.sku for aim in to_read[:READ]], self._reader.read(entries))
         batch = to_write[: max(1, self.api.traits.batch)]
         return self._launch([aim.sku for aim in batch], self._writer.write(batch))
-
-    async def _nap(self, seconds: float) -> None:
-        sleeper = asyncio.ensure_future(self._stir.wait())
-        try:
-            await any_of([sleeper], seconds, clock=self.clock)
-        finally:
-            sleeper.cancel()
 
     def _launch(self, skus: Sequence[str], call: Coroutine[Any, Any, None]) -> None:
         self.slate.in_hand.update(skus)
@@ -209,7 +206,7 @@ class Publisher(Actor[Wake | Seen]):
             self._line.last_error = str(error)
         finally:
             self.slate.in_hand.difference_update(skus)
-            self._stir.set()
+            self._stir.say(urgent=True)  # a place is free
 
     # --------------------------------------------------------------------------------------------- what must be done
 
@@ -305,11 +302,13 @@ class Publisher(Actor[Wake | Seen]):
         self._sweep.clear()
         self._sweep_at, self._swept_s = -1, float("-inf")
 
+    async def _refresh(self, *, idle: bool) -> None:
+        if changed := await self._outlook.refresh(idle=idle):
+            await self._listings.mark(self._channel, sorted(changed))
+
     async def _tend(self) -> None:
         """Mark what time alone makes dirty: windows of sales, channels that wait for units."""
-        changed = await self._outlook.refresh()
-        if changed:
-            await self._listings.mark(self._channel, sorted(changed))
+        await self._refresh(idle=not self._dirty)
         due = self.slate.due_again()
         if due:
             await self._listings.mark(self._channel, sorted(due))

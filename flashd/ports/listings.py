@@ -27,8 +27,17 @@ class Listings(Protocol):
 
     pool: str
 
-    async def spread(self, channels: Sequence[str]) -> int:
-        """Hand what became dirty in the pool to each channel's own dirty set; return how many SKUs."""
+    async def spread(self, channels: Sequence[str], *, within_s: float = 0.0) -> int:
+        """
+        Hand what became dirty in the pool to each channel's own dirty set; return how many SKUs.
+
+        Nothing is asked where this process began to do it for the same channels less than *within_s* ago: one channel
+        does it for all.
+        """
+
+    def waits(self, channel: str) -> bool:
+        """Say whether the channel must look at anything, as far as this process knows since it spread; costs no I/O."""
+        ...
 
     async def dirty(self, channel: str, limit: int = 1000) -> list[Dirty]:
         """Return what a channel must look at, longest dirty first; a peek."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,9 @@ class RedisListings:
         self.pool = pool
         self._client: Any = client  # its types allow for decoded answers, which this store never asks for
         self._location = location
+        self._spread: tuple[str, ...] = ()
+        self._spread_s = float("-inf")  # when that began last
+        self._waiting: set[str] = set()  # channels
         self.adopt(terms or {})
 
     def adopt(self, terms: Mapping[str, SellingTerms]) -> None:
@@ -68,15 +72,32 @@ class RedisListings:
 
     # ---------------------------------------------------------------------------------------------------- what is dirty
 
-    async def spread(self, channels: Sequence[str]) -> int:
+    async def spread(self, channels: Sequence[str], *, within_s: float = 0.0) -> int:
         """Hand what became dirty in the pool to each channel's own dirty set; return how many SKUs."""
+        spread, now_s = tuple(channels), time.monotonic()
+        if spread == self._spread and now_s - self._spread_s < within_s:
+            return 0
+        self._spread, self._spread_s = spread, now_s
+        try:
+            return await self._spread_all(channels)
+        except BaseException:
+            self._spread_s = float("-inf")
+            raise
+
+    async def _spread_all(self, channels: Sequence[str]) -> int:
         keys = self._keys("dirty", "kit", *(f"dirty:{channel}" for channel in channels))
         count = 0
         while True:
-            handed = int(await self._call("spread", keys, [_PAGE]))
-            count += handed
-            if handed < _PAGE:
+            handed, *waiting = await self._call("spread", keys, [_PAGE])
+            count += int(handed)
+            if int(handed) < _PAGE:
+                self._waiting.difference_update(channels)
+                self._waiting.update(channel for channel, units in zip(channels, waiting, strict=True) if units)
                 return count
+
+    def waits(self, channel: str) -> bool:
+        """Say whether the channel must look at anything, as far as this process knows since it spread; costs no I/O."""
+        return channel in self._waiting
 
     async def dirty(self, channel: str, limit: int = 1000) -> list[Dirty]:
         """Return what a channel must look at, longest dirty first; a peek."""
@@ -92,6 +113,7 @@ class RedisListings:
     async def mark(self, channel: str, skus: Sequence[str]) -> None:
         """Make SKUs dirty for one channel."""
         if skus:
+            self._waiting.add(channel)
             await self._call("mark", self._keys(f"dirty:{channel}"), skus)
 
     # --------------------------------------------------------------------------------------------------------- listings
@@ -124,6 +146,7 @@ class RedisListings:
         ]
 
     def _of_channel(self, channel: str) -> list[str]:
+        self._waiting.add(channel)  # what is done with these keys may leave it something to look at
         own = (f"exp:{channel}", f"settling:{channel}", f"dirty:{channel}")
         return self._keys("stock", "j", "dirty", "kit", *own)
 
@@ -160,6 +183,7 @@ class RedisListings:
 
     async def place(self, channel: str, entries: Sequence[Entry], *, by: str) -> int:
         """Put entries into the channel's map, in place of former ones of the same SKU; return how many changed."""
+        self._waiting.add(channel)
         args: list[str | bytes | int] = [channel, clean(by)]
         for entry in entries:
             args += [entry.sku, msgspec.json.encode(entry, order="deterministic")]
@@ -167,6 +191,7 @@ class RedisListings:
 
     async def displace(self, channel: str, skus: Sequence[str], *, by: str) -> int:
         """Take SKUs out of the channel's map; their listings stay until they are zero."""
+        self._waiting.add(channel)
         keys = self._keys(f"map:{channel}", f"dirty:{channel}", "j")
         return int(await self._call("displace", keys, [channel, clean(by), *skus]))
 

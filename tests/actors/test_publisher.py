@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 
@@ -52,6 +52,28 @@ async def test_a_change_is_shown_within_a_moment(make: Make, write: WriteMode) -
     await world.clock.advance(1)
     assert shop.shows() == 7
     assert 0 < shop.publisher.snapshot().lag.p99_s < 10
+
+
+async def test_a_rush_is_looked_at_twenty_times_a_second(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make(tee=10)
+    shop = world.shop()
+    await world.run(10)
+    looks = 0
+    spread = world.listings.spread
+
+    async def counted(channels: Sequence[str], *, within_s: float) -> int:
+        nonlocal looks
+        looks += 1
+        return await spread(channels, within_s=within_s)
+
+    monkeypatch.setattr(world.listings, "spread", counted)
+    for _ in range(400):
+        shop.publisher.wake()
+        await world.clock.advance(0.005)
+    assert 30 <= looks <= 42
+    world.stock("tee", 7)
+    await world.clock.advance(1)
+    assert shop.shows() == 7
 
 
 async def test_what_the_shop_sold_by_itself_is_not_written_back(make: Make) -> None:

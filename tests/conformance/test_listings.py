@@ -327,6 +327,35 @@ async def test_what_changes_is_spread_to_every_channel_and_cleaned_by_each(shelf
     assert [one.sku for one in await shelf.port.dirty("mall")] == ["tee"]
 
 
+async def test_a_channel_knows_whether_there_is_anything_to_look_at(shelf: Shelf) -> None:
+    port = shelf.port
+    await stock(shelf.bench)
+    await port.spread(["shop", "mall"])
+    assert port.waits("shop")
+    for channel in ("shop", "mall"):
+        await port.clean(channel, await port.dirty(channel))
+    await port.spread(["shop", "mall"])
+    assert (port.waits("shop"), port.waits("mall")) == (False, False)
+    await port.mark("mall", ["tee"])
+    assert (port.waits("shop"), port.waits("mall")) == (False, True)
+    await port.spread(["shop", "mall"])
+    assert (port.waits("shop"), port.waits("mall")) == (False, True), "what waits is not forgotten"
+    await port.place("shop", [Entry(sku="tee", ids={"variant": "1"})], by="ann")
+    assert port.waits("shop")
+
+
+async def test_one_channel_spreads_for_all_who_ask_in_the_same_moment(shelf: Shelf) -> None:
+    if shelf.bench.fake is not None:
+        pytest.skip("the fake does it anew each time")
+    await stock(shelf.bench)
+    assert await shelf.port.spread(["shop", "mall"], within_s=60.0) == 1
+    await stock(shelf.bench, on_hand=11)
+    assert await shelf.port.spread(["shop", "mall"], within_s=60.0) == 0
+    assert await shelf.port.spread(["shop", "mall"]) == 1, "it happened since"
+    await stock(shelf.bench, on_hand=12)
+    assert await shelf.port.spread(["shop"], within_s=60.0) == 1, "for other channels nobody did it"
+
+
 async def test_what_became_dirty_again_after_it_was_seen_stays_dirty(shelf: Shelf) -> None:
     await shelf.port.mark("shop", ["tee", "mug"])
     seen = await shelf.port.dirty("shop")

@@ -32,7 +32,7 @@ class FakeListings:
 
     # ---------------------------------------------------------------------------------------------------- what is dirty
 
-    async def spread(self, channels: Sequence[str]) -> int:
+    async def spread(self, channels: Sequence[str], *, within_s: float = 0.0) -> int:
         self._begin("spread")
         found = sorted(self.state.dirty.items(), key=lambda pair: pair[1])
         for sku, since in found:
@@ -48,6 +48,9 @@ class FakeListings:
         own = self.state.own_dirty.setdefault(channel, {})
         if sku not in own or own[sku][1]:
             own[sku] = (since_ms, False)
+
+    def waits(self, channel: str) -> bool:
+        return bool(self.state.own_dirty.get(channel))
 
     async def dirty(self, channel: str, limit: int = 1000) -> list[Dirty]:
         self._begin("dirty")

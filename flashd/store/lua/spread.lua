@@ -4,7 +4,7 @@
 -- KEYS[2] kit HASH kits
 -- KEYS[3..] own_dirty ZSET dirty:<channel> of each channel
 -- ARGV[1] limit how many at most
--- RETURNS how many SKUs left the pool's set
+-- RETURNS {how many SKUs left the pool's set, then how many each channel must look at}
 -- KEEPS what is dirty stays so until its channel has cleaned it
 -- CLOCK none
 
@@ -20,10 +20,18 @@ if not limit then
   return redis.error_reply('ERR flashd: spread wants a whole number')
 end
 
+local function reply_of(count)
+  local reply = { count }
+  for index = 3, #KEYS do
+    reply[#reply + 1] = redis.call('ZCARD', KEYS[index])
+  end
+  return reply
+end
+
 -- Write.
 local found = redis.call('ZRANGE', KEYS[1], 0, limit - 1, 'WITHSCORES')
 if #found == 0 then
-  return 0
+  return reply_of(0)
 end
 local kits_of = {}
 local kits = redis.call('HGETALL', KEYS[2])
@@ -46,4 +54,4 @@ for index = 1, #found, 2 do
   end
   redis.call('ZREM', KEYS[1], sku)
 end
-return #found / 2
+return reply_of(#found / 2)
