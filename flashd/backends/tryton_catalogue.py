@@ -18,6 +18,9 @@ from flashd.domain.order import Address, Order
 PAGE = 500  # products read at a time
 EXTRA = "\x1f"  # before the name of an extra line in Products: no SKU begins so
 Products = Mapping[str, tuple[int, int]]  # SKU or extra -> (product, unit)
+# Of an address, what nearly always differs from place to place
+_TELLING = ("party_name", "street_unstructured", "postal_code", "city")
+_Measure = tuple[object, ...]
 
 
 class Shop(msgspec.Struct, frozen=True, kw_only=True):
@@ -282,7 +285,7 @@ class Catalogue:
 
     async def addresses(self, places: Sequence[Address], shop: Shop) -> dict[Address, int | Declined]:
         """
-        Return what `address` would of each place, with two or three requests for all of them.
+        Return what `address` would of each place, with one or two requests for all of them.
 
         Raises:
             EndedError: As above.
@@ -290,20 +293,12 @@ class Catalogue:
         ids: dict[Address, int | Declined] = {to: shop.address for to in places if not (to.street or to.city)}
         fields = {to: await self._place(to) for to in dict.fromkeys(places) if to not in ids}
         if fields:
-            ids |= await self._there(fields)
-            made = {_measure(fields[to]): fields[to] for to in fields if to not in ids}
-            if made:
-                records = [
-                    {name: value for name, value in place.items() if value is not None} for place in made.values()
-                ]
-                answer = await self._link.post(f"{self._model}/party.address/create", {"vlist": records})
-                if not isinstance(answer, Answer):
-                    raise EndedError(answer)
-                if decode_refusal(answer) is None and answer.status != 200:
-                    raise EndedError(by_status(answer) or unread(answer))
-                ids |= await self._there(fields)
+            known = await self._there(list(fields.values()))
+            lacking = {_measure(place): place for place in fields.values() if _measure(place) not in known}
+            known |= await self._make(lacking) if lacking else {}
+            ids |= {to: known[_measure(place)] for to, place in fields.items() if _measure(place) in known}
         for to in fields:
-            if to not in ids:  # one of them was refused, and with it all; or Tryton writes it in a way of its own
+            if to not in ids:  # one of them was refused, and with it all
                 try:
                     ids[to] = await self.address(to, shop)
                 except EndedError as ended:
@@ -315,12 +310,28 @@ class Catalogue:
     async def _place(self, to: Address) -> dict[str, Any]:
         return encode_address(to, self._party, await self._id("country.country", to.country) if to.country else None)
 
-    async def _there(self, fields: Mapping[Address, Mapping[str, Any]]) -> dict[Address, int]:
-        same = [[[name, "=", value] for name, value in place.items()] for place in fields.values()]
-        names = next(iter(fields.values()))
-        found = await self.gather("party.address", ["OR", *same], [*names])
-        oldest = {_measure({name: record.get(name) for name in names}): record["id"] for record in _newest_first(found)}
-        return {to: oldest[_measure(place)] for to, place in fields.items() if _measure(place) in oldest}
+    async def _there(self, places: Sequence[Mapping[str, Any]]) -> dict[_Measure, int]:
+        # One list of values a field, not one clause a place: a party may have very many addresses, and Tryton's
+        # database would try each clause on each of them. What is found beyond these places does no harm.
+        within = [["party", "=", self._party]]
+        within += [[name, "in", list(dict.fromkeys(place[name] for place in places))] for name in _TELLING]
+        found = await self.gather("party.address", within, [*places[0]])
+        return {
+            _measure({name: record.get(name) for name in places[0]}): record["id"] for record in _newest_first(found)
+        }
+
+    async def _make(self, places: Mapping[_Measure, Mapping[str, Any]]) -> dict[_Measure, int]:
+        """Make all of these addresses, or, where one of them is refused, none."""
+        # What a place lacks is told too: Tryton inserts at once what has the same fields.
+        answer = await self._link.post(f"{self._model}/party.address/create", {"vlist": [*places.values()]})
+        if not isinstance(answer, Answer):
+            raise EndedError(answer)
+        if decode_refusal(answer) is not None:
+            return {}
+        ids = answer.json
+        if answer.status != 200 or not isinstance(ids, list) or [*map(type, ids)] != [int] * len(places):
+            raise EndedError(by_status(answer) or unread(answer))
+        return dict(zip(places, ids, strict=True))  # in the order of what was asked for
 
     async def _id(self, model: str, code: str) -> int | None:
         known = (model, code)
@@ -345,7 +356,7 @@ def _records(model: str, answer: Answer | Later | Doubtful) -> list[dict[str, An
     return body
 
 
-def _measure(fields: Mapping[str, Any]) -> tuple[object, ...]:
+def _measure(fields: Mapping[str, Any]) -> _Measure:
     """What tells two addresses apart: Tryton cuts blanks off at both ends."""
     return tuple((value.strip() or None) if isinstance(value, str) else value for value in fields.values())
 

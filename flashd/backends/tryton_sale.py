@@ -98,8 +98,9 @@ def encode_sale(
 
 def _encode_line(line: SaleLine) -> dict[str, Any]:
     price = {"__class__": "Decimal", "decimal": str(line.unit_price)}
-    fields = {"product": line.product, "unit": line.unit, "description": line.description}
-    return {"type": "line", "quantity": line.quantity, "unit_price": price} | {k: v for k, v in fields.items() if v}
+    # What a line lacks is told too: Tryton inserts at once what has the same fields, and else one by one.
+    told = {"product": line.product, "unit": line.unit, "description": line.description or None}
+    return {"type": "line", "quantity": line.quantity, "unit_price": price} | told
 
 
 def decode_decimal(value: object) -> Decimal | None:

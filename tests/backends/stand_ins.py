@@ -175,9 +175,8 @@ class TrytonStandIn:
         if domain[0] == "OR":
             return any(self._matches(record, one) for one in domain[1:])
         return all(
-            record.get(name) in value
-            if operator == "in"
-            else record.get(name) == (value.strip() if isinstance(value, str) else value)
+            record.get(name)
+            in [one.strip() if isinstance(one, str) else one for one in (value if operator == "in" else [value])]
             for name, operator, value in domain
         )
 
@@ -201,7 +200,7 @@ class TrytonStandIn:
                 {
                     **line,
                     "quantity": float(line["quantity"]),
-                    "product": {"id": line["product"]} if "product" in line else None,
+                    "product": {"id": line["product"]} if line["product"] else None,
                 }
                 for line in body["lines"][0][1]
             ]

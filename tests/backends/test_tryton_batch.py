@@ -204,7 +204,40 @@ async def test_a_place_of_several_orders_is_one_address(
     await backend.deliver_many([a_delivery(an_order(f"9{number}", ship_to=to)) for number, to in enumerate(places)])
     assert len(tryton.places) == 3
     asked_for = [words.removeprefix("party.address") for words in asked(server) if words.startswith("party.address")]
-    assert asked_for == ["", "/search_read", "/create", "/search_read", "/search_read"]  # the first: the party's own
+    assert asked_for == ["", "/search_read", "/create", "/search_read"]  # the first: the party's own
+
+
+async def test_an_address_that_mixes_two_places_of_a_batch_is_used_for_neither(
+    tryton: TrytonStandIn, backend: TrytonBackend
+) -> None:
+    bob = Address(name="Bob", street="1 Infinite Loop", city="Cupertino")
+    eve = Address(name="Eve", street="2 Long Lane", city="Bonn")
+    mixed = msgspec.structs.replace(bob, street=eve.street)
+    await backend.deliver(a_delivery(an_order("0", ship_to=mixed)))
+    deliveries = [a_delivery(an_order(str(number), ship_to=to)) for number, to in enumerate((bob, eve), 1)]
+    assert [type(outcome) for outcome in await backend.deliver_many(deliveries)] == [Delivered] * 2
+    by_id = {place["id"]: place for place in tryton.places}
+    used = [by_id[sale["shipment_address"]] for sale in tryton.sales.values()]
+    assert [(place["party_name"], place["street_unstructured"]) for place in used] == [
+        ("Bob", "2 Long Lane"),
+        ("Bob", "1 Infinite Loop"),
+        ("Eve", "2 Long Lane"),
+    ]
+
+
+async def test_made_addresses_that_cannot_be_told_apart_let_nothing_be_written() -> None:
+    class OneTooFew(TrytonStandIn):
+        def _make_places(self, bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return super()._make_places(bodies)[1:]
+
+    stand_in = OneTooFew()
+    async with FaultServer(stand_in).running() as server:
+        backend = make(server)
+        deliveries = [a_delivery(an_order(city, ship_to=Address(name="Bob", city=city))) for city in ("Bonn", "Köln")]
+        outcomes = await backend.deliver_many(deliveries)
+        assert [type(outcome) for outcome in outcomes] == [Later] * 2
+        assert stand_in.sales == {}
+        await backend.close()
 
 
 # ---------------------------------------------------------------------------------------------------- one is poisonous
