@@ -54,13 +54,14 @@ party = PARTY
 batch = BATCH
 rate = "unlimited"
 max_in_flight = 2
-timeout_s = 120
+timeout_s = 300
 settle_s = 10
 [[routes]]
 backend = "erp"
 """
 _TOKEN = "till-token-of-the-bench"
-_WARM = 24  # orders before the clock starts: Tryton's workers load themselves with their first requests
+# Orders before the clock starts, some at a time: Tryton's workers load themselves with their first requests
+_WARM, _WARM_STEP = 24, 6
 _ENOUGH = 1000  # fewer orders are a try, and say nothing of the goal
 _PATIENCE_S = 1800.0
 _ALIKE_S = 20.0  # Tryton processes a sale after it was confirmed
@@ -81,8 +82,10 @@ class Drive(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@click.option("--orders", default=1000, type=click.IntRange(20), show_default=True, help="Each way, over all rounds.")
-@click.option("--batch", default=50, type=click.IntRange(2, 200), show_default=True, help="Orders in one request.")
+@click.option(
+    "--orders", default=1000, type=click.IntRange(20), show_default=True, help="Each way, over all rounds, at least."
+)
+@click.option("--batch", default=100, type=click.IntRange(2, 200), show_default=True, help="Orders in one request.")
 @click.option("--rounds", default=2, type=click.IntRange(1, 9), show_default=True, help="Turns of both ways.")
 @click.option("--note", default="", help="A sentence for RESULTS.md, such as what else the machine did.")
 @click.option("--write/--no-write", default=True, help="Write benchmarks/RESULTS.md.")
@@ -93,10 +96,21 @@ def main(*, orders: int, batch: int, rounds: int, note: str, write: bool) -> Non
     run = Run("bench-tryton", note, path=RESULTS if write else None)
 
     def fill(section: Section, say: Say) -> None:
-        _measure(section, say, each=orders // rounds, batch=batch, rounds=rounds)
+        _measure(section, say, each=share(orders, batch=batch, rounds=rounds), batch=batch, rounds=rounds)
 
     if run.measure([(TITLE, fill)]):
         raise SystemExit(1)
+
+
+def share(orders: int, *, batch: int, rounds: int) -> int:
+    """
+    Return how many orders go each way in one round, so that all rounds have *orders* at least.
+
+    They are whole batches, as many for one of the two requests under way as for the other: else one would stand idle at
+    the end of so short a run, which is no matter where thousands wait.
+    """
+    together = 2 * batch
+    return -(-orders // (rounds * together)) * together
 
 
 def _measure(section: Section, say: Say, *, each: int, batch: int, rounds: int) -> None:
@@ -128,8 +142,9 @@ def _drive(erp: Tryton, batch: int, count: int, name: str, say: Say) -> Drive:
         try:
             for sku in erp.ids["products"]:
                 flashd.ask_admin("PUT", f"/admin/v1/stock/{sku}", {"on_hand": 1_000_000})
-            _place(flashd, wanted[:_WARM])
-            _wait_for(flashd, _WARM, say)
+            for first in range(0, _WARM, _WARM_STEP):
+                _place(flashd, wanted[first : first + _WARM_STEP])
+                _wait_for(flashd, first + _WARM_STEP, say)
             flashd.ask_admin("POST", "/admin/v1/backends/erp/pause", {"reason": "the bench"})
             _place(flashd, wanted[_WARM:])
             flashd.ask_admin("POST", "/admin/v1/backends/erp/resume")
@@ -240,7 +255,8 @@ def _tell(section: Section, singles: list[Drive], batches: list[Drive]) -> None:
         "the clock runs from the backlog's release to the last delivery",
         "a sale is made with its address, quoted, confirmed and processed (shipment, invoice) by Tryton in the request",
         "orders of one line (70%), two (20%) or three, and shipping; each to a place of its own",
-        f"{_WARM} orders before the clock starts; the two ways take turns, each with a Tryton that is empty",
+        f"{_WARM} orders before the clock starts, {_WARM_STEP} at a time; the ways take turns, with an empty Tryton",
+        "whole batches, as many for one of the two requests under way as for the other; the same number one by one",
         "once, lines and total right: read by SQL from Tryton's own database",
     ]
     rows = []
