@@ -60,8 +60,9 @@ def decode_hold(
         Forbidden: It names another channel.
     """
     seen = reading.read_strictly(body, _HOLD)
-    _speak_for(channel, seen.channel)
-    if seen.ttl_ms is not None and not SHORTEST_TTL_MS <= seen.ttl_ms <= max_ttl_ms:
+    _speak_for(channel, seen.channel or "")
+    ttl_ms = seen.ttl_ms or None
+    if ttl_ms is not None and not SHORTEST_TTL_MS <= ttl_ms <= max_ttl_ms:
         raise Misread(f"$.ttl_ms is out of range: want {SHORTEST_TTL_MS} to {max_ttl_ms} (ms)")
     lines = schema.lines_of(seen.lines)
     if not reading.is_plain(body):
@@ -72,11 +73,11 @@ def decode_hold(
     customer = _identity(seen.customer) if seen.customer else ""
     hashed = hash_customer(customer) if customer else ""
     pinned = (seen.location,) if seen.location else ()
-    content = msgspec.json.encode((sorted(wanted.items()), seen.ttl_ms, hashed, *pinned))
+    content = msgspec.json.encode((sorted(wanted.items()), ttl_ms, hashed, *pinned))
     return HoldRequest(
         id=at("$.id", check_id, seen.id),
         lines=lines,
-        ttl_ms=default_ttl_ms if seen.ttl_ms is None else seen.ttl_ms,
+        ttl_ms=default_ttl_ms if ttl_ms is None else ttl_ms,
         digest=hashlib.blake2b(content, digest_size=8).hexdigest(),
         channel=channel,
         customer=hashed,
@@ -93,7 +94,7 @@ def decode_order(body: bytes, channel: str) -> Incoming:
         Forbidden: It names another channel.
     """
     seen = reading.read_strictly(body, _ORDER)
-    _speak_for(channel, seen.channel)
+    _speak_for(channel, seen.channel or "")
     order, doubt = schema.order_of(seen, channel, body)
     effect = EFFECTS[seen.status or "paid"]
     return Incoming(
@@ -101,7 +102,7 @@ def decode_order(body: bytes, channel: str) -> Incoming:
         version=version_of(order.placed_ms, effect),
         effect=effect,
         reason="a test order" if effect is Effect.IGNORE else doubt,
-        hold_id=seen.hold_id,
+        hold_id=seen.hold_id or "",
         strict=True,
         raw=body,
     )
@@ -121,7 +122,7 @@ def _speak_for(own: str, told: str) -> None:
 def _identity(customer: str | schema.CustomerBody) -> str:
     if isinstance(customer, str):
         return identity_of_text(customer)
-    return identity_of(customer.email, customer.phone)
+    return identity_of(customer.email or "", customer.phone or "")
 
 
 class Native:

@@ -2,7 +2,8 @@
 flashd's own order schema: what the native API and signed Standard Webhooks take, in full in docs/channels/.
 
 Strict where platforms are read leniently: an unknown field, another type or a key that stands twice is an error that
-names its path. Money is an integer of minor units.
+names its path. Money is an integer of minor units. What is not told is UNSET, and so not written when a body is written
+again: that is how `reading.read_strictly` finds keys that stand twice.
 """
 
 from __future__ import annotations
@@ -24,70 +25,73 @@ Id = Annotated[str, Meta(min_length=1, max_length=ID_LENGTH)]
 Text = Annotated[str, Meta(max_length=4000)]
 Units = Annotated[int, Meta(ge=1, le=MAX_UNITS)]
 Amount = Annotated[int, Meta(ge=0, le=10**12)]
+MaybeText = Text | UnsetType
+MaybeAmount = Amount | UnsetType
+MaybeStr = str | UnsetType
 Lines = Annotated[list["LineBody"], Meta(min_length=1, max_length=reading.MAX_LINES)]
 
 
-class LineBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class LineBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """One line; it costs ``unit_price * quantity - discount``."""
 
     sku: Id
     quantity: Units
-    unit_price: Amount = 0
-    discount: Amount = 0
-    title: Text = ""
+    unit_price: MaybeAmount = UNSET
+    discount: MaybeAmount = UNSET
+    title: MaybeText = UNSET
 
 
-class CustomerBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class CustomerBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Who bought."""
 
-    name: Text = ""
-    email: Text = ""
-    phone: Text = ""
+    name: MaybeText = UNSET
+    email: MaybeText = UNSET
+    phone: MaybeText = UNSET
 
 
-class AddressBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class AddressBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """Where the goods go."""
 
-    name: Text = ""
-    company: Text = ""
-    street: Text = ""
-    street2: Text = ""
-    city: Text = ""
-    region: Text = ""
-    postcode: Text = ""
-    country: Annotated[str, Meta(pattern=r"^([A-Z]{2})?$")] = ""
-    phone: Text = ""
+    name: MaybeText = UNSET
+    company: MaybeText = UNSET
+    street: MaybeText = UNSET
+    street2: MaybeText = UNSET
+    city: MaybeText = UNSET
+    region: MaybeText = UNSET
+    postcode: MaybeText = UNSET
+    country: Annotated[str, Meta(pattern=r"^([A-Z]{2})?$")] | UnsetType = UNSET
+    phone: MaybeText = UNSET
 
 
 _NOBODY, _NOWHERE = Customer(), Address()
 
 
-class OrderBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class OrderBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """An order; each channel adds which states of it may be told."""
 
     id: Id
     lines: Lines
-    channel: str = ""
-    number: Text = ""
-    placed_at: str = ""
-    currency: str = ""
-    shipping: Amount = 0
-    discount: Amount = 0
-    tax: Amount = 0
-    total: Amount | None = None
+    channel: MaybeStr = UNSET
+    number: MaybeText = UNSET
+    placed_at: MaybeStr = UNSET
+    currency: MaybeStr = UNSET
+    shipping: MaybeAmount = UNSET
+    discount: MaybeAmount = UNSET
+    tax: MaybeAmount = UNSET
+    total: Amount | UnsetType | None = UNSET
     customer: CustomerBody | UnsetType = UNSET
     ship_to: AddressBody | UnsetType = UNSET
-    tags: Annotated[list[Text], Meta(max_length=100)] = []
-    note: Text = ""
-    hold_id: Annotated[str, Meta(max_length=ID_LENGTH)] = ""
+    tags: Annotated[list[Text], Meta(max_length=100)] | UnsetType = UNSET
+    note: MaybeText = UNSET
+    hold_id: Annotated[str, Meta(max_length=ID_LENGTH)] | UnsetType = UNSET
 
 
 class WebhookOrder(OrderBody, kw_only=True):
     """An order as a Standard Webhook tells it: every delivery carries the whole of it, and a newer one wins."""
 
     status: Literal["paid", "pending", "cancelled", "test"]
-    version: Annotated[int, Meta(ge=0, le=10**13)] | None = None
-    updated_at: str = ""
+    version: Annotated[int, Meta(ge=0, le=10**13)] | UnsetType | None = UNSET
+    updated_at: MaybeStr = UNSET
 
 
 class NativeOrder(OrderBody, kw_only=True):
@@ -96,15 +100,15 @@ class NativeOrder(OrderBody, kw_only=True):
     status: Literal["paid", "test"] | UnsetType = UNSET  # paid
 
 
-class HoldBody(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+class HoldBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """A wish to set stock aside."""
 
     id: Id
     lines: Lines
-    ttl_ms: Annotated[int, Meta(ge=1)] | None = None
-    customer: Text | CustomerBody = ""
-    channel: str = ""
-    location: Text = ""  # where it will be picked up; "": by the channel's terms
+    ttl_ms: Annotated[int, Meta(ge=1)] | UnsetType | None = UNSET
+    customer: Text | CustomerBody | UnsetType = UNSET
+    channel: MaybeStr = UNSET
+    location: MaybeText = UNSET  # where it will be picked up; by the channel's terms if it does not say
 
 
 def order_of(seen: OrderBody, channel: str, body: bytes) -> tuple[Order, str]:
@@ -119,7 +123,7 @@ def order_of(seen: OrderBody, channel: str, body: bytes) -> tuple[Order, str]:
     Raises:
         Misread: A text, a time or the currency is malformed, or the body names another channel.
     """
-    check_channel(seen.channel, channel)
+    check_channel(seen.channel or "", channel)
     path = "$.hold_id"
     try:
         if seen.hold_id:
@@ -136,22 +140,22 @@ def order_of(seen: OrderBody, channel: str, body: bytes) -> tuple[Order, str]:
     order = Order(
         channel=channel,
         id=order_id,
-        number=seen.number,
+        number=seen.number or "",
         placed_ms=placed_ms,
         currency=currency,
         lines=lines_of(seen.lines),
-        shipping=seen.shipping,
-        discount=seen.discount,
-        tax=seen.tax,
+        shipping=seen.shipping or 0,
+        discount=seen.discount or 0,
+        tax=seen.tax or 0,
         total=seen.total or 0,
-        customer=Customer(name=who.name, email=who.email, phone=who.phone) if who else _NOBODY,
+        customer=Customer(name=who.name or "", email=who.email or "", phone=who.phone or "") if who else _NOBODY,
         ship_to=_address(to) if to else _NOWHERE,
-        tags=tuple(seen.tags),
-        note=seen.note,
+        tags=tuple(seen.tags or ()),
+        note=seen.note or "",
     )
     if not reading.is_plain(body):
         order = readable_order(order)
-    if seen.total is not None:
+    if isinstance(seen.total, int):
         return order, discrepancy(order)
     total = order.sum_of_parts
     if total < 0:
@@ -161,15 +165,15 @@ def order_of(seen: OrderBody, channel: str, body: bytes) -> tuple[Order, str]:
 
 def _address(seen: AddressBody) -> Address:
     return Address(
-        name=seen.name,
-        company=seen.company,
-        street=seen.street,
-        street2=seen.street2,
-        city=seen.city,
-        region=seen.region,
-        postcode=seen.postcode,
-        country=seen.country,
-        phone=seen.phone,
+        name=seen.name or "",
+        company=seen.company or "",
+        street=seen.street or "",
+        street2=seen.street2 or "",
+        city=seen.city or "",
+        region=seen.region or "",
+        postcode=seen.postcode or "",
+        country=seen.country or "",
+        phone=seen.phone or "",
     )
 
 
@@ -197,7 +201,8 @@ def lines_of(seen: Sequence[LineBody]) -> tuple[Line, ...]:
             sku = check_sku(line.sku)
         except ValueError as error:
             raise Misread(f"$.lines[{index}].sku {error}") from None
-        lines.append(Line(sku, line.quantity, unit_price=line.unit_price, discount=line.discount, title=line.title))
+        price, discount, title = line.unit_price or 0, line.discount or 0, line.title or ""
+        lines.append(Line(sku, line.quantity, unit_price=price, discount=discount, title=title))
     return tuple(lines)
 
 
@@ -208,9 +213,9 @@ def version_at(seen: WebhookOrder) -> int:
     Raises:
         Misread: Neither is there, or both are.
     """
-    if (seen.version is None) == (not seen.updated_at):
+    if isinstance(seen.version, int) == bool(seen.updated_at):
         raise Misread("$: want either `version` (an integer that rises with every change) or `updated_at`")
-    return seen.version if seen.version is not None else at("$.updated_at", parse_ms, seen.updated_at)
+    return seen.version if isinstance(seen.version, int) else at("$.updated_at", parse_ms, seen.updated_at)
 
 
 def _no_currency(seen: OrderBody) -> str:

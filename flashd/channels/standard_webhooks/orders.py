@@ -66,7 +66,12 @@ def decode_order(body: bytes, channel: str) -> Incoming | Unreadable:
     effect = EFFECTS[seen.status]
     reason = {Effect.IGNORE: "a test order", Effect.CANCEL: ""}.get(effect, doubt)
     return Incoming(
-        order=order, version=version_of(changed, effect), effect=effect, reason=reason, hold_id=seen.hold_id, raw=body
+        order=order,
+        version=version_of(changed, effect),
+        effect=effect,
+        reason=reason,
+        hold_id=seen.hold_id or "",
+        raw=body,
     )
 
 
