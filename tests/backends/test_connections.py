@@ -23,6 +23,7 @@ from flashd.domain.delivery import Doubtful, Later
 from flashd.errors import ConfigError
 from flashd.ports.departure import MomentPassedError, before_departure
 from tests.backends.scripted_server import HANG_UP, RESET, ScriptedServer, Step
+from tests.conftest import PassTime
 
 ASK = b"POST /orders HTTP/1.1\r\nHost: erp\r\nContent-Length: 2\r\n\r\n{}"
 HEAD = b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n"
@@ -49,9 +50,9 @@ async def pool() -> AsyncIterator[Connections]:
 
 
 @pytest.fixture
-async def hasty() -> AsyncIterator[Connections]:
-    """Answers must be there in a moment."""
-    async with a_pool(most=1, timeout_s=0.2) as made:
+async def narrow() -> AsyncIterator[Connections]:
+    """One at a time, and all the time in the world."""
+    async with a_pool(most=1, timeout_s=600) as made:
         yield made
 
 
@@ -224,19 +225,27 @@ async def test_a_request_whose_moment_passed_is_not_written_and_its_connection_i
         assert server.connections == 1
 
 
-async def test_no_answer_in_time_is_a_cut(hasty: Connections) -> None:
+async def test_no_answer_in_time_is_a_cut(narrow: Connections, pass_time: PassTime) -> None:
     async with ScriptedServer([SILENCE]).running() as server:
+        asking = asyncio.ensure_future(narrow.ask(at(server), ASK))
+        await server.until(seen=1)
+        pass_time(600)
         with pytest.raises(CutError, match="timed out"):
-            await hasty.ask(at(server), ASK)
+            await asking
         await server.until(open_=0)
 
 
-async def test_no_place_in_time_and_no_connection_in_time_means_that_nothing_was_written(hasty: Connections) -> None:
+async def test_no_place_in_time_and_no_connection_in_time_means_that_nothing_was_written(
+    narrow: Connections, pass_time: PassTime
+) -> None:
     async with ScriptedServer([SILENCE]).running() as server:
-        under_way = asyncio.ensure_future(hasty.ask(at(server), ASK))
+        under_way = asyncio.ensure_future(narrow.ask(at(server), ASK))
         await server.until(seen=1)
+        asking = asyncio.ensure_future(narrow.ask(at(server), ASK))
+        await asyncio.sleep(0)
+        pass_time(600)
         with pytest.raises((UnreachedError, CutError)) as late:  # its place comes free as its own time is over
-            await hasty.ask(at(server), ASK)
+            await asking
         with pytest.raises(CutError):
             await under_way
         if isinstance(late.value, UnreachedError):

@@ -4,10 +4,12 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
 
 from flashd.errors import StoreUnavailable
 from flashd.web import intake_batch
+from tests.conftest import PassTime
 from tests.fakes.doors import SHOP_TOKEN, DoorHouse
 from tests.web.conftest import Serve, Served, eventually
 
@@ -101,20 +103,26 @@ async def test_too_many_lines_end_the_batch_with_a_last_word(
     assert [each["status"] for each in found] == [201, 201, 201, 413]
 
 
-async def test_a_batch_whose_next_line_never_comes_is_ended(serve: Serve, house: DoorHouse) -> None:
+async def test_a_batch_whose_next_line_never_comes_is_ended(
+    serve: Serve, house: DoorHouse, pass_time: PassTime
+) -> None:
     house.count("TEE", 10)
-    intake = await serve("intake", body_timeout_s=0.2)
+    intake = await serve("intake", body_timeout_s=600.0)
     hold = asyncio.Event()
 
     async def lines() -> AsyncIterator[bytes]:
         yield line(1) + b"{"
-        await hold.wait()
+        await eventually(lambda: len(house.main.records) == 1)
+        while not hold.is_set():
+            pass_time(600)
+            await asyncio.sleep(0.02)
 
-    headers = {"Authorization": f"Bearer {SHOP_TOKEN}"}
-    async with intake.session.post(intake.base + "/v1/orders:batch", data=lines(), headers=headers) as answer:
-        found = results(await asyncio.wait_for(answer.content.read(), 30))
+    headers, timeout = {"Authorization": f"Bearer {SHOP_TOKEN}"}, aiohttp.ClientTimeout()
+    url = intake.base + "/v1/orders:batch"
+    async with intake.session.post(url, data=lines(), headers=headers, timeout=timeout) as answer:
+        found = results(await answer.content.read())
+        hold.set()
     assert [each["status"] for each in found] == [201, 408]
-    hold.set()
 
 
 async def test_a_client_that_goes_away_leaves_no_work_behind(intake: Served, house: DoorHouse) -> None:
