@@ -37,12 +37,11 @@ _RETRIES = """for _ in range(3):
             if not isinstance(answer, Doubtful):
                 break
         return answer"""
-_EARLY = """for wish in group:
-                if isinstance(wish.what, Incoming) and not wish.answer.done():
-                    from flashd.domain.order import AcceptCode
+_EARLY = """for wish in wishes:
+            from flashd.domain.order import Accepted, AcceptCode
 
-                    wish.answer.set_result(Accepted(AcceptCode.ACCEPTED, OrderState.QUEUED))
-            replies = await call([wish.what for wish in group])"""
+            wish.answer([Accepted(AcceptCode.ACCEPTED, OrderState.QUEUED) for _ in wish.items])
+        replies = await self.ledger.accept(orders, backends, since_ms=since_ms)"""
 _PARSED = """early = self.channel.decode(headers, body)
         if not isinstance(early, Unreadable) and not self.channel.verify(headers, body, now_s=now_ms / 1000):"""
 _SEEN = """self.last_event_ms = now_ms
@@ -168,7 +167,7 @@ BUGS = (
         "2xx before the store's reply",
         "kill loop",
         "lost: (",
-        (Edit("actors/intake.py", "replies = await call([wish.what for wish in group])", _EARLY),),
+        (Edit("actors/convoy.py", "replies = await self.ledger.accept(orders, backends, since_ms=since_ms)", _EARLY),),
     ),
     Bug(
         "parse before verify",
