@@ -30,14 +30,22 @@ class Row:
     Args:
         name: For whoever reads an error.
         size: How many items may wait.
+        since_ms: Returns before which an unknown order is recorded as ignored.
         closed: Says why nothing may come in now, for a hold (True) or an order, or "".
         broke: Told of an error that no ledger may raise.
     """
 
     def __init__(
-        self, name: str, size: int, *, closed: Callable[[bool], str], broke: Callable[[Exception], object]
+        self,
+        name: str,
+        size: int,
+        *,
+        since_ms: Callable[[], int],
+        closed: Callable[[bool], str],
+        broke: Callable[[Exception], object],
     ) -> None:
         self.name = name
+        self.since_ms = since_ms
         self.broke = broke
         self.is_called = False  # it stands among those that a call will take from
         self._size = size
@@ -208,11 +216,11 @@ class Convoy:
             for row, taken in group:
                 row.settle(taken)
 
-    async def _ask(self, group: _Group, ask: Callable[[list[Wish]], Any]) -> None:
+    async def _ask(self, group: _Group, ask: Callable[[_Group], Any]) -> None:
         """Make one call for *group*; one that is refused as a whole is made again for each channel alone."""
         wishes = [wish for _, taken in group for wish in taken]
         try:
-            replies = await ask(wishes)
+            replies = await ask(group)
         except Exception as error:  # noqa: BLE001  # whatever it is, it goes to the askers
             if len(group) > 1 and not isinstance(error, Transient | Busy):
                 for part in group:  # asking again is safe by the ids, and nobody answers for another channel's orders
@@ -230,21 +238,23 @@ class Convoy:
             wish.answer(replies[at:end])
             at = end
 
-    async def _accept(self, wishes: list[Wish]) -> Sequence[Any]:
+    async def _accept(self, group: _Group) -> Sequence[Any]:
         orders: list[Any] = []
         backends: list[str] = []
         since_ms: list[int] = []
-        for wish in wishes:
-            orders += wish.items
-            backends += wish.backends
-            since_ms += [wish.since_ms] * len(wish.items)
+        for row, taken in group:
+            for wish in taken:
+                orders += wish.items
+                backends += wish.backends
+            since_ms += [row.since_ms()] * (len(orders) - len(since_ms))
         replies = await self.ledger.accept(orders, backends, since_ms=since_ms)
         for name in {name for name, reply in zip(backends, replies, strict=True) if reply.state is OrderState.QUEUED}:
             self._wake(name)
         return replies
 
-    async def _hold(self, wishes: list[Wish]) -> Sequence[Any]:
+    async def _hold(self, group: _Group) -> Sequence[Any]:
         requests: list[Any] = []
-        for wish in wishes:
-            requests += wish.items
+        for _, taken in group:
+            for wish in taken:
+                requests += wish.items
         return await self.ledger.hold(requests)

@@ -73,7 +73,13 @@ class ChannelIntake(Actor[_Told]):
         self.counts: Counter[str] = Counter()  # webhooks and orders by result
         self.last_event_ms = 0
         self._convoy = convoy
-        self._row = Row(self.name, row_size, closed=self._closed, broke=self.crash)
+        self._row = Row(
+            self.name,
+            row_size,
+            since_ms=lambda: self.rules.since_ms(),  # noqa: PLW0108  # a reload replaces the rules
+            closed=lambda is_hold: self.rules.closed(is_hold),  # noqa: PLW0108  # as above
+            broke=self.crash,
+        )
 
     async def on_start(self) -> None:
         """Let what waited be taken."""
@@ -174,10 +180,7 @@ class ChannelIntake(Actor[_Told]):
         identify = rules.identify
         if identify is not None:
             orders = [replace(one, customer=one.customer or identify(one.order)) for one in orders]
-        return self._add(Wish(orders, [rules.route(one.order) for one in orders], rules.since_ms()))
-
-    def _closed(self, is_hold: bool) -> str:  # noqa: FBT001  # the shape of IntakeRules.closed
-        return self.rules.closed(is_hold)
+        return self._add(Wish(orders, [rules.route(one.order) for one in orders]))
 
     def _add(self, wish: Wish) -> Wish:
         row = self._row

@@ -22,17 +22,13 @@ class Wish:
     Args:
         items: What is wanted: all of one kind.
         backends: Where each order goes; of holds, none.
-        since_ms: Unknown orders placed before it are recorded as ignored.
     """
 
-    __slots__ = ("_error", "_heard", "_replies", "backends", "is_hold", "is_over", "items", "since_ms")
+    __slots__ = ("_error", "_heard", "_replies", "backends", "is_hold", "is_over", "items")
 
-    def __init__(
-        self, items: Sequence[Incoming] | Sequence[HoldRequest], backends: Sequence[str] = (), since_ms: int = 0
-    ) -> None:
+    def __init__(self, items: Sequence[Incoming] | Sequence[HoldRequest], backends: Sequence[str] = ()) -> None:
         self.items = items
         self.backends = backends
-        self.since_ms = since_ms
         self.is_hold = not backends
         self.is_over = False  # answered, or nobody waits for it any more
         self._heard: Callable[[Any], object] | None = None

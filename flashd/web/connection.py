@@ -200,18 +200,17 @@ class Connection(web.RequestHandler):
         self._whole = whole
         self._active = self._request_in_progress = True
         self._counted = 0
+        hot, body = whole.hot, whole.body
         try:
-            self._count_in(whole)
-            whole.hot.take(whole.headers, whole.body).tell(self._answer)
-        except Exception as error:  # noqa: BLE001  # each stands for an answer
-            self._end_express(self._express.problem(error, whole.hot))
-
-    def _count_in(self, whole: Whole) -> None:
-        try:
-            self._counted = self._express.budget.take_whole(whole.body, whole.hot.limit)
+            self._counted = self._express.budget.take_whole(body, hot.limit)
         except (Busy, TooLarge) as error:
-            whole.hot.refused(error)
-            raise
+            hot.refused(error)
+            self._end_express(self._express.problem(error, hot))
+            return
+        try:
+            hot.take(whole.headers, body).tell(self._answer)
+        except Exception as error:  # noqa: BLE001  # each stands for an answer
+            self._end_express(self._express.problem(error, hot))
 
     def _answer(self, soon: Soon[Answer]) -> None:
         """Write what became of the request, whatever it is; a bug is logged."""

@@ -55,7 +55,7 @@ class Webhooks:
 
     def hot(self, name: str) -> Hot:
         """Return what takes the webhooks of a channel, also of one that is unknown."""
-        take, refused = functools.partial(self._take_whole, name), functools.partial(self._refuse, name)
+        take, refused = functools.partial(self._take, name, None), functools.partial(self._refuse, name)
         return Hot(f"/webhooks/{name}", take, self._config.webhook_bytes, refused)
 
     def _refuse(self, name: str, error: Exception) -> None:
@@ -73,15 +73,13 @@ class Webhooks:
                 raise
             return (await self._take(name, started_s, request.headers, body)).response()
 
-    def _take_whole(self, name: str, headers: Mapping[str, str], body: bytes) -> Soon[Answer]:
-        return self._take(name, self._doors.clock.monotonic_s(), headers, body)
-
-    def _take(self, name: str, started_s: float, headers: Mapping[str, str], body: bytes) -> Soon[Answer]:
+    def _take(self, name: str, head_s: float | None, headers: Mapping[str, str], body: bytes) -> Soon[Answer]:
         """
         Answer 200 once the webhook's effect is durable; an error leaves the platform to send it again.
 
-        Each is counted by what becomes of it, from the head (*started_s*) to the answer.
+        Each is counted by what becomes of it, from the head (at *head_s*; None: it came with the body) to the answer.
         """
+        started_s = self._doors.clock.monotonic_s() if head_s is None else head_s
 
         def answer(soon: Soon[Receipt]) -> Answer:
             try:

@@ -60,15 +60,16 @@ class Channel:
     def __init__(self, convoy: Convoy, *, size: int = 4096, closed: Callable[[bool], str] = lambda _: "") -> None:
         self.convoy = convoy
         self.broken: list[Exception] = []
-        self.row = Row("a channel", size, closed=closed, broke=self.broken.append)
+        self.since_ms = 0
+        self.row = Row("a channel", size, since_ms=lambda: self.since_ms, closed=closed, broke=self.broken.append)
 
-    def wish(self, *ids: str, since_ms: int = 0) -> Wish:
-        wish = Wish([make_incoming(order_id) for order_id in ids], ["erp"] * len(ids), since_ms)
+    def wish(self, *ids: str) -> Wish:
+        wish = Wish([make_incoming(order_id) for order_id in ids], ["erp"] * len(ids))
         self.row.add(wish)
         return wish
 
-    async def ask(self, *ids: str, since_ms: int = 0) -> Sequence[Accepted]:
-        wish = self.wish(*ids, since_ms=since_ms)
+    async def ask(self, *ids: str) -> Sequence[Accepted]:
+        wish = self.wish(*ids)
         self.convoy.call(self.row)
         return await wish
 
@@ -98,9 +99,9 @@ async def test_what_is_asked_for_in_one_turn_is_one_call_and_each_gets_its_own_a
 async def test_each_channel_keeps_its_cut_over(ledger: Counted) -> None:
     convoy = Convoy(ledger)
     placed_ms = make_incoming("x").order.placed_ms
-    late, early = await asyncio.gather(
-        Channel(convoy).ask("a", since_ms=placed_ms + 1), Channel(convoy).ask("b", since_ms=placed_ms)
-    )
+    one, other = Channel(convoy), Channel(convoy)
+    one.since_ms, other.since_ms = placed_ms + 1, placed_ms
+    late, early = await asyncio.gather(one.ask("a"), other.ask("b"))
     assert len(ledger.carried) == 1
     assert [late[0].state, early[0].state] == [OrderState.IGNORED, OrderState.QUEUED]
 

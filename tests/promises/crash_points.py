@@ -26,7 +26,7 @@ from typing import Any, cast
 import structlog
 from redis.asyncio import Redis
 
-from flashd.actors.convoy import Convoy
+from flashd.actors.convoy import Convoy, Row
 from flashd.actors.delivery import Courier
 from flashd.actors.wish import Wish
 from flashd.config import SecretText, StoreConfig
@@ -208,10 +208,12 @@ class World:
 # ------------------------------------------------------------------------------------------------------ seeded bugs
 
 
-async def _answers_first(convoy: Convoy, wishes: list[Wish]) -> list[Accepted]:
+async def _answers_first(convoy: Convoy, group: list[tuple[Row, list[Wish]]]) -> list[Accepted]:
     """Say that it is kept before the store has kept it."""
-    asyncio.get_running_loop().call_later(0.01, lambda: asyncio.ensure_future(_ACCEPT(convoy, wishes)))
-    return [Accepted(AcceptCode.ACCEPTED, OrderState.QUEUED)] * sum(len(wish.items) for wish in wishes)
+    asyncio.get_running_loop().call_later(0.01, lambda: asyncio.ensure_future(_ACCEPT(convoy, group)))
+    return [Accepted(AcceptCode.ACCEPTED, OrderState.QUEUED)] * sum(
+        len(wish.items) for _, taken in group for wish in taken
+    )
 
 
 async def _finds_nothing(_: Courier, flight: Any) -> list[Finding]:
