@@ -63,8 +63,6 @@ class RedisLedger:
         location: Where the orders of channels without terms take their stock.
         kinds: For each configured backend, which items it takes: decides where follow-ups of delivered orders go.
         terms: On which terms each channel sells.
-        alone: Nobody can listen to events but at this very server, for it has no replica and is in no Cluster: what one
-            call says on a channel where nobody heard the first of it is written to the journal and not published.
     """
 
     def __init__(
@@ -75,10 +73,8 @@ class RedisLedger:
         location: str = DEFAULT_LOCATION,
         kinds: Mapping[str, Collection[Kind]] | None = None,
         terms: Mapping[str, SellingTerms] | None = None,
-        alone: bool = False,
     ) -> None:
         self.pool = pool
-        self._alone = int(alone)
         self.recall = Recall(pool)
         self._client: Any = client  # its types allow for decoded answers, which this store never asks for
         self._default = SellingTerms(locations=(location,))
@@ -154,7 +150,7 @@ class RedisLedger:
 
         async def ask(left: list[int]) -> list[Any]:
             args = pack_holds([requests[index] for index in left], self._terms_of)
-            replies: list[Any] = await self._call("hold", self._hold_keys, [self._alone, *args])
+            replies: list[Any] = await self._call("hold", self._hold_keys, args)
             return replies
 
         return [_hold_reply(reply) for reply in await self._until_covered(len(requests), (), ask)]
@@ -181,7 +177,7 @@ class RedisLedger:
             told = [(orders[index], backends[index], since[index]) for index in left]
             keys, args = pack_orders(self.pool, told, self._terms_of)
             keys = [*self._accept_keys, *self._queues(), *keys]
-            replies: list[Any] = await self._call("accept", keys, [*self._routes(), self._alone, *args])
+            replies: list[Any] = await self._call("accept", keys, self._routes() + args)
             return replies
 
         replies = await self._until_covered(len(orders), backends, ask)

@@ -159,10 +159,7 @@ async def open_store(
         contract=contract,
         watch=watch_over(client, config.store, contract, clock),
         announcer=RedisAnnouncer(client),
-        pools={
-            name: _open_pool(name, pool, client, listener, kinds, clock, alone=server is not None)
-            for name, pool in config.pools.items()
-        },
+        pools={name: _open_pool(name, pool, client, listener, kinds, clock) for name, pool in config.pools.items()},
         gates={name: _open_gate(client, name, clock, backend_key) for name in kinds},
         channel_gates={name: _open_gate(client, name, clock, channel_key) for name in config.channels},
     )
@@ -172,13 +169,11 @@ def _open_gate(client: Client, name: str, clock: Clock, key: Callable[[str, str]
     return RedisBackendGate(client.at(key(name, "lease")), name, clock, key=key)
 
 
-def _open_pool(
-    name: str, pool: PoolConfig, first: Client, listener: Redis, kinds: Kinds, clock: Clock, *, alone: bool
-) -> PoolStore:
+def _open_pool(name: str, pool: PoolConfig, first: Client, listener: Redis, kinds: Kinds, clock: Clock) -> PoolStore:
     client = first.at(generation_key(name))
     return PoolStore(
         config=pool,
-        ledger=RedisLedger(client, name, location=pool.location, kinds=kinds, alone=alone),
+        ledger=RedisLedger(client, name, location=pool.location, kinds=kinds),
         book=RedisOrderBook(client, name),
         feed=RedisFeed(client, listener, name),
         journal=RedisJournal(client, name),

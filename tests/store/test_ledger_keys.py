@@ -113,7 +113,7 @@ async def test_an_order_that_is_not_as_agreed_is_refused_before_any_is_written(
     rest = [pool_key("main", name) for name in ("q:erp", "exp:shop", *orders)]
     group: list[str | bytes | int] = ["deliver", 0, 1, "erp", "", "1 1 none\x1fmain"]
     with pytest.raises(ResponseError, match=r"accept wants|Bad data format"):
-        await load("accept").call(client, [*fixed, *rest], ["erp", " ", 0, 1, *group, *_order(1, *GOOD), *bad])
+        await load("accept").call(client, [*fixed, *rest], ["erp", " ", 1, *group, *_order(1, *GOOD), *bad])
     assert await client.dbsize() == 0
 
 

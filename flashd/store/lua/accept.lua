@@ -19,9 +19,8 @@
 --   record and, of a group that is not strict, those of its cancel and amend
 -- ARGV[1] backends names in the order of their queues, joined by a space
 -- ARGV[2] kinds which follow-ups the backends take: " erp/cancel erp/amend "
--- ARGV[3] alone 1: nobody can listen but at this very server
--- ARGV[4] groups how many there are of what is alike for many orders, all of one channel
--- ARGV[5..] orders first for each group: effect, strict (0 or 1), admit (0 or 1), backend, reason, terms; then for each order:
+-- ARGV[3] groups how many there are of what is alike for many orders, all of one channel
+-- ARGV[4..] orders first for each group: effect, strict (0 or 1), admit (0 or 1), backend, reason, terms; then for each order:
 --   its facts (the number of its group, version, digest, hold id, items, placed ms, customer, as msgpack), content, raw body
 -- RETURNS per order {code, state, SKU, units ...}: `accepted`, `updated`, `repeat`, `stale`, `later`, `conflict`,
 --   `unknown_sku`, or `again` (nothing written: overdue holds are left to sweep, or a backend was not listed); or, of an order
@@ -77,9 +76,8 @@ local key_at = 17
 for name in string.gmatch(ARGV[1], '%S+') do
   keys.q[name], key_at = KEYS[key_at], key_at + 1
 end
-alone = ARGV[3] == '1'
-local groups, at = {}, 5
-for index = 1, integer(ARGV[4]) or 0 do
+local groups, at = {}, 4
+for index = 1, integer(ARGV[3]) or 0 do
   groups[index] = {
     shelf = KEYS[key_at], effect = ARGV[at], strict = ARGV[at + 1] == '1', admit = ARGV[at + 2] == '1', backend = ARGV[at + 3],
     reason = ARGV[at + 4], terms_text = ARGV[at + 5], terms = read_terms(ARGV[at + 5] or ''), usual = false,
@@ -95,7 +93,7 @@ end
 for index = 1, #entries do
   local entry = entries[index]
   local group = groups[entry[1]]
-  if not (group and group.terms and integer(entry[2]) and type(entry[6]) == 'number' and entry[7]) then
+  if not (group and group.terms and in_digits(entry[2]) and type(entry[6]) == 'number' and entry[7]) then
     return redis.error_reply('ERR flashd: accept wants of an order its group, a version in digits, an instant')
   end
 end

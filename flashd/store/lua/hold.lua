@@ -8,9 +8,8 @@
 -- KEYS[7] use HASH what counts against quotas and limits
 -- KEYS[8] kit HASH what kits are made of
 -- KEYS[9] rule HASH rules of sales by SKU
--- ARGV[1] alone 1: nobody can listen but at this very server
--- ARGV[2] groups how many there are of what is alike for many requests
--- ARGV[3..] requests first for each group: ttl_ms, channel, terms; then for each request the number of its group, id, digest,
+-- ARGV[1] groups how many there are of what is alike for many requests
+-- ARGV[2..] requests first for each group: ttl_ms, channel, terms; then for each request the number of its group, id, digest,
 --   customer, items, thresholds, as msgpack
 -- RETURNS per request {code, state, deadline ms, SKU, units left ...}: `held`, `repeat`, `conflict`, `short`, `unknown_sku`,
 --   {`closed`, .., sale, start ms, end ms, SKU}, {`limit`, .., sale, what the customer has, may have, SKU}, or `again` (nothing written: overdue holds are left to sweep);
@@ -52,9 +51,8 @@ local keys = {
 }
 
 -- Read.
-alone = ARGV[1] == '1'
-local groups, at = {}, 3
-for index = 1, integer(ARGV[2]) or 0 do
+local groups, at = {}, 2
+for index = 1, integer(ARGV[1]) or 0 do
   groups[index] = { ttl = integer(ARGV[at]), channel = ARGV[at + 1], terms = read_terms(ARGV[at + 2] or '') }
   at = at + 3
 end

@@ -1,9 +1,10 @@
 -- Whole numbers as text. tonumber alone would take 0x10, 1e3, " 5 " and nan; beyond 2^53 digits are lost.
+local function in_digits(text)
+  return type(text) == 'string' and #text <= 16 and string.find(text, '^%d+$')
+end
+
 local function integer(text)
-  if type(text) ~= 'string' or #text > 16 or not string.find(text, '^%d+$') then
-    return nil
-  end
-  return tonumber(text)
+  return in_digits(text) and tonumber(text) or nil
 end
 
 -- Most numbers of a call are few and small, and printf of a double is slow. -0 finds the text of 0.

@@ -61,21 +61,18 @@ local function sell_usual_hold(keys, hold, member, order)
   )
 end
 
-local record = { 'HSET', '', 's', '', 'i', '', 'o', '', 't' } -- one table for all: the key is the second, values stand behind
-
 local function write_usual_record(group, key, head, taken, content, raw, uses, hold)
-  record[2], record[4], record[6], record[8], record[10] = key, head, taken, content, group.timeline
-  local size = 10
-  if raw ~= '' then
-    record[11], record[12], size = 'b', raw, 12
+  if raw ~= '' and uses == '' and not hold then -- as nearly all are: no table is made
+    redis.call('HSET', key, 's', head, 'i', taken, 'o', content, 't', group.timeline, 'b', raw)
+    return
   end
-  if hold then
-    record[size + 1], record[size + 2], size = 'h', hold.id, size + 2
+  local more = {}
+  for field, value in pairs({ b = raw, h = hold and hold.id or '', u = uses }) do
+    if value ~= '' then
+      more[#more + 1], more[#more + 2] = field, value
+    end
   end
-  if uses ~= '' then
-    record[size + 1], record[size + 2], size = 'u', uses, size + 2
-  end
-  redis.call(unpack(record, 1, size))
+  redis.call('HSET', key, 's', head, 'i', taken, 'o', content, 't', group.timeline, unpack(more))
 end
 
 -- Returns the lot that the units of *wish* come from, the hold it is under, whether it was granted to the channel, and what it
