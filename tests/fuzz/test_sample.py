@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from tests.fuzz.house import Fuzzed, fuzzed
 from tests.fuzz.traffic import put_stock, send_bodies, send_requests
 from tests.servers import find_server, missing
 
-SEED = random.SystemRandom().randrange(10**6)
+SEED = 417  # the same sample for all; `make fuzz` draws a new one each time
 
 
 @pytest.fixture

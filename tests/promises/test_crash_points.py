@@ -78,7 +78,7 @@ def new_seed() -> int:
 
 
 def test_a_crash_at_any_await_loses_nothing_and_doubles_nothing(worlds: Worlds) -> None:
-    dice = random.Random(new_seed())
+    dice = random.Random(417)  # the slow ones draw anew
     points: list[Pair] = [(dice.randint(1, STEPS), 0) for _ in range(SAMPLE)]
     results = worlds.live(points)
     assert broken(results) == []

@@ -184,9 +184,7 @@ def quiet() -> Iterator[None]:
 
 async def test_the_first_call_of_each_kind_may_be_lost_and_the_process_with_it(valkey: Server, tmp_path: Path) -> None:
     """Of the four things that may happen to a call, two that the dice choose: the slow test has them all."""
-    seed = random.SystemRandom().randrange(1 << 20)
-    print(f"seed {seed}")
-    points, dice = await points_of(valkey, tmp_path, most=1), random.Random(seed)
+    points, dice = await points_of(valkey, tmp_path, most=1), random.Random(417)
     chosen = [point for first in range(0, len(points), 4) for point in dice.sample(points[first : first + 4], 2)]
     await live_through(valkey, tmp_path, chosen)
 
