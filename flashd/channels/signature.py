@@ -12,33 +12,38 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from flashd.config import ChannelConfig, Secret, SecretText
+from flashd.domain.seal import NOBODYS, Seal
 from flashd.errors import ConfigError
 
 SECRETS_AT_MOST = 3  # live ones of a channel; so many digests are made before anything is refused
-_NOBODYS_KEY = bytes(32)
 OFFERED_AT_MOST = 8  # signatures of one message that are looked at
 
 
 def sign(secret: bytes, message: bytes) -> str:
     """Return the signature as base64 text."""
-    return binascii.b2a_base64(hmac.digest(secret, message, "sha256"), newline=False).decode()
+    return proof(Seal(secret), message).decode()
 
 
-def proves(secrets: Sequence[bytes], message: bytes, offered: Sequence[str]) -> bool:
+def proof(seal: Seal, message: bytes) -> bytes:
+    """Return the signature as base64 digits."""
+    return binascii.b2a_base64(seal.digest(message), newline=False)
+
+
+def proves(seals: Sequence[Seal], message: bytes, offered: Sequence[str]) -> bool:
     """
-    Say whether one of *secrets* made one of the *offered* signatures.
+    Say whether one of *seals* made one of the *offered* signatures.
 
-    Every secret is tried whatever was offered and whatever matched: a missing signature costs what a wrong one does.
+    Every one is tried whatever was offered and whatever matched: a missing signature costs what a wrong one does.
     And what proves nothing costs the same with one secret, with three and with none: see `SECRETS_AT_MOST`.
     """
     proven = False
-    for secret in secrets:
-        expected = sign(secret, message).encode()
+    for seal in seals:
+        expected = proof(seal, message)
         for text in offered[:OFFERED_AT_MOST]:
             proven |= hmac.compare_digest(expected, text.encode("utf-8", "surrogatepass"))
     if not proven:
-        for _ in range(SECRETS_AT_MOST - len(secrets)):
-            hmac.digest(_NOBODYS_KEY, message, "sha256")
+        for _ in range(SECRETS_AT_MOST - len(seals)):
+            NOBODYS.digest(message)
     return proven
 
 
@@ -84,11 +89,11 @@ class SignedBody:
 
     def __init__(self, name: str, secrets: tuple[bytes, ...]) -> None:
         self.name = name
-        self._secrets = secrets
+        self._seals = tuple(map(Seal, secrets))
 
     def verify(self, headers: Mapping[str, str], body: bytes, *, now_s: float) -> bool:  # noqa: ARG002  # no time in it
         """Say whether one of the live secrets signed exactly these bytes."""
-        return proves(self._secrets, body, [headers.get(self.header, "")])
+        return proves(self._seals, body, [headers.get(self.header, "")])
 
     def is_ping(self, headers: Mapping[str, str], body: bytes) -> bool:  # noqa: ARG002  # the port's signature
         """Say no: there is no unsigned test."""
@@ -96,4 +101,4 @@ class SignedBody:
 
     def sign(self, body: bytes, *, now_s: float, delivery_id: str) -> dict[str, str]:  # noqa: ARG002  # nor here
         """Return the headers with which the platform would send this body."""
-        return {"content-type": "application/json", self.header: sign(self._secrets[0], body)}
+        return {"content-type": "application/json", self.header: proof(self._seals[0], body).decode()}

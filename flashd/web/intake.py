@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import hmac
 from collections.abc import Mapping
 
 from aiohttp import web
 
 from flashd.config import IntakeConfig
 from flashd.domain.order import AcceptCode
+from flashd.domain.seal import NOBODYS
 from flashd.errors import Busy, Transient, Unauthenticated
 from flashd.ports import Receipt, Soon
 from flashd.web.answer import Answer, encode
@@ -24,7 +24,6 @@ from flashd.web.native import Native
 from flashd.web.problem import problems, understand
 from flashd.web.view import ReceiptView
 
-_NOBODYS_KEY = bytes(32)
 _DIGESTS = 3  # as many as a channel makes before it refuses, however many secrets it has
 _DUPLICATES = frozenset({AcceptCode.REPEAT, AcceptCode.STALE})
 
@@ -109,7 +108,7 @@ class Webhooks:
         if channel is None:
             # The same work and the same answer as for a bad signature: nobody learns which channels exist.
             for _ in range(_DIGESTS):
-                hmac.digest(_NOBODYS_KEY, body, "sha256")
+                NOBODYS.digest(body)
             raise Unauthenticated("there is no such channel")
         return channel.intake.webhook(headers, body)
 

@@ -14,6 +14,7 @@ from standardwebhooks.webhooks import Webhook
 from flashd.channels import native, shopify, signature, standard_webhooks, woocommerce
 from flashd.channels.standard_webhooks import key_of
 from flashd.config import ChannelConfig, Secret, SecretText
+from flashd.domain.seal import Seal
 from flashd.errors import ConfigError
 from flashd.ports import Channel
 from tests.channels.bodies import RECORDED
@@ -223,20 +224,26 @@ def test_a_malformed_standard_secret_does_not_start(text: str) -> None:
     assert text not in str(caught.value) or text == "whsec_"
 
 
-def test_wrong_and_missing_signatures_cost_the_same_work(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def signed(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Return the messages over which a digest is made."""
     made: list[bytes] = []
+    digest = Seal.digest
 
-    def counted(secret: bytes, message: bytes) -> str:
-        made.append(secret)
-        return signed(secret, message)
+    def counted(seal: Seal, message: bytes) -> bytes:
+        made.append(message)
+        return digest(seal, message)
 
-    signed = signature.sign
-    monkeypatch.setattr(signature, "sign", counted)
+    monkeypatch.setattr(Seal, "digest", counted)
+    return made
+
+
+def test_wrong_and_missing_signatures_cost_the_same_work(signed: list[bytes]) -> None:
     work = []
     for headers in ({"x-shopify-hmac-sha256": RIGHT}, {"x-shopify-hmac-sha256": "wrong"}, {}):
         shop(SECRET, "b", "c").verify(headers, BODY, now_s=NOW)
-        work.append(len(made))
-        made.clear()
+        work.append(len(signed))
+        signed.clear()
     assert work == [3, 3, 3]
 
 
@@ -245,16 +252,9 @@ def test_a_secret_of_a_channel_is_kept_out_of_its_text() -> None:
     assert SECRET not in repr(shop(SECRET)) + repr(config)
 
 
-def test_a_refusal_costs_the_same_with_one_secret_with_three_and_with_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[bytes] = []
-
-    def counted(_key: bytes, message: bytes, _how: object) -> bytes:
-        made.append(message)
-        return b""
-
-    monkeypatch.setattr("flashd.channels.signature.hmac.digest", counted)
+def test_a_refusal_costs_the_same_with_one_secret_with_three_and_with_none(signed: list[bytes]) -> None:
     till = native.connect("till", native.Config(kind="native"), lambda _: SecretText(""))
     for channel in (shop(SECRET), shop(SECRET, "b"), shop(SECRET, "b", "c"), till):
         assert not channel.verify({"x-shopify-hmac-sha256": "wrong"}, BODY, now_s=NOW)
-        assert made == [BODY] * 3
-        made.clear()
+        assert signed == [BODY] * 3
+        signed.clear()

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from flashd.channels.signature import SECRETS_AT_MOST
 from flashd.domain.order import OrderRef, OrderState
 from flashd.domain.reservation import HoldCode, HoldReply
+from flashd.domain.seal import Seal
 from flashd.errors import Busy, InvariantBroken, Refused, StoreUnavailable, Transient
 from flashd.web.intake_holds import refuse
 from tests.fakes.doors import KEY, OTHER_TOKEN, SHOP_TOKEN, TILL_TOKEN, DoorHouse, sign
@@ -89,7 +90,7 @@ async def test_an_unknown_channel_costs_as_many_digests_as_a_known_one(
     intake: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signed: list[bytes] = []
-    monkeypatch.setattr("flashd.web.intake.hmac.digest", lambda _key, body, _how: signed.append(body))
+    monkeypatch.setattr(Seal, "digest", lambda _seal, body: signed.append(body))
     await post_webhook(intake, b'{"id": 7}', "nobody")
     assert signed == [b'{"id": 7}'] * SECRETS_AT_MOST
 

@@ -21,6 +21,7 @@ from flashd.channels.standard_webhooks.config import Config
 from flashd.config import Secret, SecretText
 from flashd.domain.instant import version_of
 from flashd.domain.order import Effect, Incoming
+from flashd.domain.seal import Seal
 from flashd.ports import Unreadable, Unrelated
 
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"
@@ -82,14 +83,14 @@ class StandardWebhooks:
 
     def __init__(self, name: str, secrets: tuple[bytes, ...]) -> None:
         self.name = name
-        self._secrets = secrets
+        self._seals = tuple(map(Seal, secrets))
 
     def verify(self, headers: Mapping[str, str], body: bytes, *, now_s: float) -> bool:
         """Say whether one of the live secrets signed these bytes under this id, within five minutes of now."""
         message_id, timestamp = headers.get(ID, ""), headers.get(TIMESTAMP, "")
         versioned = headers.get(SIGNATURE, "").split(" ")
         offered = [text.removeprefix(_VERSION) for text in versioned if text.startswith(_VERSION)]
-        proven = signature.proves(self._secrets, _signed(message_id, timestamp, body), offered)
+        proven = signature.proves(self._seals, _signed(message_id, timestamp, body), offered)
         timely = _SECONDS.fullmatch(timestamp) is not None and abs(int(timestamp) - now_s) <= TOLERANCE_S
         return proven and timely and message_id != ""
 
@@ -104,7 +105,7 @@ class StandardWebhooks:
     def sign(self, body: bytes, *, now_s: float, delivery_id: str) -> dict[str, str]:
         """Return the headers of a delivery sent now."""
         timestamp = str(int(now_s))
-        proof = signature.sign(self._secrets[0], _signed(delivery_id, timestamp, body))
+        proof = signature.proof(self._seals[0], _signed(delivery_id, timestamp, body)).decode()
         return {
             "content-type": "application/json",
             ID: delivery_id,
