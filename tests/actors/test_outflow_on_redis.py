@@ -145,13 +145,15 @@ async def test_of_two_at_work_by_mistake_one_leads_and_nothing_is_sent_twice(
         most = max(most, sum(actor.leadership.term is not None for actor in pair))
         await asyncio.sleep(0.01)
     assert most == 1
+    await until(lambda: any(actor.leadership.term is not None for actor in pair), "one leads")
     leader = next(actor for actor in pair if actor.leadership.term is not None)
     await leader.stop()
     await settled(bench, refs)
     for actor in pair:
         await actor.stop()
     assert len(backend.recorded) == len(set(backend.recorded)) == 40
-    assert len({(await bench.record(ref)).epoch for ref in refs}) == 2  # both led, one after the other
+    # Both led, one after the other; again, where a pause of ours outlasted a term.
+    assert len({(await bench.record(ref)).epoch for ref in refs}) >= 2
 
 
 async def _never(*_: Any, **__: Any) -> Any:
