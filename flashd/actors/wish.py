@@ -49,10 +49,14 @@ class Wish:
 
     def _end(self) -> None:
         self.is_over = True
-        if self._heard is None:
+        heard, self._heard = (
+            self._heard,
+            None,
+        )  # whoever hears knows the wish: a ring that only the collector would undo
+        if heard is None:
             return
         try:
-            self._heard(self)
+            heard(self)
         except Exception as error:  # noqa: BLE001  # as a future has it: the others of the call are told all the same
             context = {"message": "who waited for a wish failed", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)

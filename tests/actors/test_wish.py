@@ -1,0 +1,29 @@
+"""What of a wish the convoy's tests do not show."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+from flashd.actors.wish import Wish
+from flashd.ports import Soon
+from tests.conformance.ledgers import make_incoming
+
+
+async def test_a_wish_that_was_answered_leaves_nothing_to_the_collector() -> None:
+    class Heard:
+        def hear(self, soon: Soon[object]) -> None:
+            self.told = soon.result()
+
+    wish = Wish([make_incoming("1")], ["erp"])
+    heard = Heard()
+    Soon(wish, lambda told: told.result()[0]).then(lambda soon: soon.result()).tell(heard.hear)
+    gc.disable()
+    try:
+        wish.answer(["kept"])
+        assert heard.told == "kept"
+        gone = weakref.ref(heard)
+        del wish, heard
+        assert gone() is None
+    finally:
+        gc.enable()
