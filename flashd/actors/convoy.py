@@ -92,6 +92,8 @@ class Row:
         taken = self._let_through(taken)
         if taken:
             self._under_way.append(taken)
+        else:
+            self._see_whether_quiet()
         return taken
 
     def _let_through(self, taken: list[Wish]) -> list[Wish]:
@@ -107,12 +109,15 @@ class Row:
     def settle(self, taken: list[Wish]) -> None:
         """Take note that what was *taken* is under way no more."""
         self._under_way.remove(taken)
+        self._see_whether_quiet()
+
+    def _see_whether_quiet(self) -> None:
         if self._quiet is not None and not self._waiting and not self._under_way and not self._quiet.done():
             self._quiet.set_result(None)
 
     async def quiet(self, timeout_s: float) -> None:
-        """Wait until nothing waits and nothing is under way, no longer than *timeout_s*."""
-        if self._waiting or self._under_way:
+        """Wait until nothing waits and nothing is under way, no longer than *timeout_s*; not at all once it was shut."""
+        if not self._is_shut and (self._waiting or self._under_way):
             self._quiet = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._quiet], timeout=timeout_s)
 
@@ -189,6 +194,7 @@ class Convoy:
                 row.is_called = len(row) > 0
                 if row.is_called:
                     self._called.append(row)
+        self._called.rotate(-1)  # else who stands first would stay so, and a wish larger than its share never would
         return group
 
     def _arrived(self, call: asyncio.Task[None]) -> None:

@@ -16,7 +16,7 @@ class Future(Protocol):
         """Return its result, or raise its error."""
 
     def add_done_callback(self, heard: Callable[[Any], object], /) -> None:
-        """Call *heard* with it, in a later turn of the loop."""
+        """Call *heard* with it when it is done, never before this returns."""
 
     def __await__(self) -> Generator[Any, None, Any]:
         """Wait for it."""
@@ -52,7 +52,7 @@ class Soon(Generic[T]):
         return Soon(self._future, lambda _: finish(self))
 
     def tell(self, heard: Callable[[Soon[T]], object]) -> None:
-        """Call *heard* when the answer is there, in a turn of the loop of its own."""
+        """Call *heard* when the answer is there, never before this returns; many may be told in one turn of the loop."""
         self._heard = heard
         self._future.add_done_callback(self._done)
 

@@ -137,6 +137,17 @@ async def test_a_flood_in_one_row_leaves_the_others_their_share_of_each_call(
     assert [len(call) for call in ledger.carried] == [10, 10, 10, 10, 10, 1]
 
 
+async def test_a_wish_that_is_larger_than_its_share_comes_first_in_its_turn(
+    ledger: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convoy_module, "ITEMS", 4)
+    convoy = Convoy(ledger)
+    flood, large, other = Channel(convoy), Channel(convoy), Channel(convoy)
+    floods = [channel.ask(f"{number}") for number in range(40) for channel in (flood, other)]
+    await asyncio.gather(floods[0], large.ask("a", "b", "c"), *floods[1:])
+    assert [index for index, call in enumerate(ledger.carried) if "b" in call] == [1]
+
+
 async def test_a_row_bounds_what_waits_in_it_and_takes_nothing_of_what_is_too_much(ledger: Counted) -> None:
     channel = Channel(Convoy(ledger), size=3)
     channel.wish("1", "2")
@@ -246,6 +257,31 @@ async def test_a_row_is_quiet_when_the_last_answer_is_there_or_the_time_is_over(
     ledger.open.set()
     await asyncio.wait_for(quiet, 30)
     assert (await waiting)[0].code is AcceptCode.ACCEPTED
+
+
+async def test_a_row_is_quiet_when_nobody_waits_for_what_was_in_it_any_more(ledger: Counted) -> None:
+    channel = Channel(Convoy(ledger))
+    gone = channel.wish("gone")
+    quiet = asyncio.create_task(channel.row.quiet(60))
+    await turns()
+    gone.fail(asyncio.CancelledError())
+    channel.convoy.call(channel.row)
+    await turns()
+    assert quiet.done()
+    assert ledger.carried == []
+
+
+async def test_a_row_that_was_shut_is_not_waited_for_again(ledger: Counted) -> None:
+    ledger.open.clear()
+    channel = Channel(Convoy(ledger))
+    under_way = asyncio.create_task(channel.ask("a"))
+    await turns()
+    channel.row.shut()
+    quiet = asyncio.create_task(channel.row.quiet(60))
+    await turns()
+    assert quiet.done()
+    with pytest.raises(Transient):
+        await under_way
 
 
 async def test_who_is_refused_at_the_end_learns_whether_anything_is_known(ledger: Counted) -> None:
