@@ -116,7 +116,7 @@ class Row:
             self._quiet.set_result(None)
 
     async def quiet(self, timeout_s: float) -> None:
-        """Wait until nothing waits and nothing is under way, no longer than *timeout_s*; not at all once it was shut."""
+        """Wait until nothing waits and nothing is under way, no longer than *timeout_s*; not at all once it is shut."""
         if not self._is_shut and (self._waiting or self._under_way):
             self._quiet = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._quiet], timeout=timeout_s)

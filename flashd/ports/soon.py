@@ -52,7 +52,7 @@ class Soon(Generic[T]):
         return Soon(self._future, lambda _: finish(self))
 
     def tell(self, heard: Callable[[Soon[T]], object]) -> None:
-        """Call *heard* when the answer is there, never before this returns; many may be told in one turn of the loop."""
+        """Call *heard* when the answer is there, never before this returns; many may be told in one turn."""
         self._heard = heard
         self._future.add_done_callback(self._done)
 
