@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -53,6 +54,7 @@ class RedisListings:
         self._location = location
         self._spread: tuple[str, ...] = ()
         self._spread_s = float("-inf")  # when that began last
+        self._spreading = asyncio.Lock()
         self._waiting: set[str] = set()  # channels
         self.adopt(terms or {})
 
@@ -75,14 +77,15 @@ class RedisListings:
     async def spread(self, channels: Sequence[str], *, within_s: float = 0.0) -> int:
         """Hand what became dirty in the pool to each channel's own dirty set; return how many SKUs."""
         spread, now_s = tuple(channels), time.monotonic()
-        if spread == self._spread and now_s - self._spread_s < within_s:
-            return 0
-        self._spread, self._spread_s = spread, now_s
-        try:
-            return await self._spread_all(channels)
-        except BaseException:
-            self._spread_s = float("-inf")
-            raise
+        async with self._spreading:  # who is spread for by another asks `waits` next, and must not before that is done
+            if spread == self._spread and now_s - self._spread_s < within_s:
+                return 0
+            self._spread, self._spread_s = spread, time.monotonic()
+            try:
+                return await self._spread_all(channels)
+            except BaseException:
+                self._spread_s = float("-inf")
+                raise
 
     async def _spread_all(self, channels: Sequence[str]) -> int:
         keys = self._keys("dirty", "kit", *(f"dirty:{channel}" for channel in channels))
@@ -113,8 +116,8 @@ class RedisListings:
     async def mark(self, channel: str, skus: Sequence[str]) -> None:
         """Make SKUs dirty for one channel."""
         if skus:
-            self._waiting.add(channel)
             await self._call("mark", self._keys(f"dirty:{channel}"), skus)
+            self._waiting.add(channel)  # not before: a spread under way has not seen it
 
     # --------------------------------------------------------------------------------------------------------- listings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -354,6 +355,20 @@ async def test_one_channel_spreads_for_all_who_ask_in_the_same_moment(shelf: She
     assert await shelf.port.spread(["shop", "mall"]) == 1, "it happened since"
     await stock(shelf.bench, on_hand=12)
     assert await shelf.port.spread(["shop"], within_s=60.0) == 1, "for other channels nobody did it"
+
+
+async def test_who_is_spread_for_by_another_does_not_look_before_that_is_done(shelf: Shelf) -> None:
+    await stock(shelf.bench)
+    first = asyncio.ensure_future(shelf.port.spread(["shop", "mall"]))
+    await asyncio.sleep(0)
+    await shelf.port.spread(["shop", "mall"], within_s=60.0)
+    assert shelf.port.waits("mall")
+    await first
+
+
+async def test_what_is_marked_while_it_is_spread_waits(shelf: Shelf) -> None:
+    await asyncio.gather(shelf.port.spread(["shop", "mall"]), shelf.port.mark("mall", ["tee"]))
+    assert shelf.port.waits("mall")
 
 
 async def test_what_became_dirty_again_after_it_was_seen_stays_dirty(shelf: Shelf) -> None:
