@@ -44,15 +44,13 @@ class Wish:
     def fail(self, error: BaseException) -> None:
         """Let *error* be the answer; one that is over keeps what it has."""
         if not self.is_over:
-            self._error = error
+            self._error, trail = error, error.__traceback__
             self._end()
+            error.__traceback__ = trail  # it may be the answer of many, and would keep the frames of all who were told
 
     def _end(self) -> None:
         self.is_over = True
-        heard, self._heard = (
-            self._heard,
-            None,
-        )  # whoever hears knows the wish: a ring that only the collector would undo
+        heard, self._heard = self._heard, None  # who hears knows the wish: a ring that only the collector would undo
         if heard is None:
             return
         try:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import traceback
 import weakref
 
 from flashd.actors.wish import Wish
+from flashd.errors import StoreUnavailable
 from flashd.ports import Soon
 from tests.conformance.ledgers import make_incoming
 
@@ -27,3 +29,19 @@ async def test_a_wish_that_was_answered_leaves_nothing_to_the_collector() -> Non
         assert gone() is None
     finally:
         gc.enable()
+
+
+async def test_the_error_of_many_does_not_keep_the_frames_of_all_who_were_told() -> None:
+    error, told = StoreUnavailable("away"), []
+
+    def hear(soon: Soon[object]) -> None:
+        try:
+            soon.result()
+        except StoreUnavailable as found:
+            told.append(len(traceback.extract_tb(found.__traceback__)))
+
+    for number in range(3):
+        wish = Wish([make_incoming(f"{number}")], ["erp"])
+        Soon(wish, lambda answered: answered.result()[0]).tell(hear)
+        wish.fail(error)
+    assert told == told[:1] * 3
