@@ -21,7 +21,7 @@ from flashd.actors.channel_rules import PoolBooks, PublisherRules
 from flashd.actors.demand import Demand
 from flashd.actors.figure_reader import FigureReader
 from flashd.actors.figure_writer import FigureWriter
-from flashd.actors.outlook import Aim, Outlook
+from flashd.actors.outlook import SALES_S, Aim, Outlook
 from flashd.actors.slate import Slate
 from flashd.actors.stir import Stir
 from flashd.domain.flow import ChannelFlow
@@ -96,6 +96,7 @@ class Publisher(Actor[Wake | Seen]):
         self._stir = Stir(clock)
         self._epoch = 0
         self._dirty = 0
+        self._busy_s = float("-inf")  # when anything was dirty last
         self._sweep: deque[str] = deque()
         self._sweep_at = -1  # the cursor of the map, -1 where no sweep is under way
         self._swept_s = 0.0
@@ -179,6 +180,8 @@ class Publisher(Actor[Wake | Seen]):
             await self._refresh(idle=False)  # a sale may be why
         await self._listings.clean(self._channel, self.slate.resting(found))
         self._dirty = len(found)
+        if found:
+            self._busy_s = self.clock.monotonic_s()
         if len(found) < SWEEP:
             await self._sweep_on()
         if len(self._flying()) >= self.rules.calls_in_flight:
@@ -308,7 +311,8 @@ class Publisher(Actor[Wake | Seen]):
 
     async def _tend(self) -> None:
         """Mark what time alone makes dirty: windows of sales, channels that wait for units."""
-        await self._refresh(idle=not self._dirty)
+        # What was dirty just now may have been computed by sales that were read before they changed.
+        await self._refresh(idle=self.clock.monotonic_s() - self._busy_s > 2 * SALES_S)
         due = self.slate.due_again()
         if due:
             await self._listings.mark(self._channel, sorted(due))

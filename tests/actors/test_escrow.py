@@ -219,6 +219,19 @@ async def test_a_stopped_sale_is_zero_everywhere_and_comes_back_when_resumed(
     assert all(shop.shows() > 0 for shop in shops)
 
 
+@pytest.mark.parametrize("late_s", [number / 20 for number in range(20)])
+async def test_a_stop_is_seen_soon_however_lately_sales_were_read(make: Make, late_s: float) -> None:
+    world = make(tee=80)
+    shop = world.shop()
+    await world.sales.put(sale_of(world, begins_s=-60, lasts_s=9999, outside="open"), by="me")
+    await world.run(10 + late_s, poll_s_of_looks=0.1)
+    await world.sales.set_state("drop", SaleState.STOPPED, by="me")
+    world.stock("tee", 80)  # it is dirty by that, as by the script
+    shop.publisher.wake()
+    await world.clock.advance(0.5)
+    assert shop.shows() == 0
+
+
 async def test_a_window_opens_and_closes_the_figures(make: Make) -> None:
     world = make(tee=80)
     shop = world.shop()
