@@ -37,9 +37,9 @@ _RETRIES = """for _ in range(3):
             if not isinstance(answer, Doubtful):
                 break
         return answer"""
-_EARLY = """for wish in wishes:
-            from flashd.domain.order import Accepted, AcceptCode
+_EARLY = """from flashd.domain.order import AcceptCode, Accepted
 
+        for wish in [wish for _, taken in group for wish in taken]:
             wish.answer([Accepted(AcceptCode.ACCEPTED, OrderState.QUEUED) for _ in wish.items])
         replies = await self.ledger.accept(orders, backends, since_ms=since_ms)"""
 _PARSED = """early = self.channel.decode(headers, body)
