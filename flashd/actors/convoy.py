@@ -199,8 +199,9 @@ class Convoy:
 
     def _arrived(self, call: asyncio.Task[None]) -> None:
         self._calls.discard(call)
-        if not call.cancelled():
-            call.exception()  # each has been told
+        if not call.cancelled() and (error := call.exception()) is not None:  # of who is told, not of the ledger
+            context = {"message": "what follows a call failed; its orders are answered", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
         self._leave()
 
     async def _travel(self, group: _Group) -> None:

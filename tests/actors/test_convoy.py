@@ -311,3 +311,18 @@ async def test_one_who_fails_when_told_keeps_nobody_elses_answer_back(ledger: Co
     channel.wish("a").add_done_callback(fails)
     assert (await channel.ask("b"))[0].code is AcceptCode.ACCEPTED
     assert heard == [trouble]
+
+
+async def test_a_bug_in_who_is_told_of_moved_stock_is_said_and_keeps_no_answer_back(ledger: Counted) -> None:
+    heard: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context["exception"]))
+    trouble = ValueError("a bug in who is told")
+
+    def moved() -> None:
+        raise trouble
+
+    channel = Channel(Convoy(ledger, moved=moved))
+    for name in "ab":
+        assert (await channel.ask(name))[0].code is AcceptCode.ACCEPTED
+        await turns()
+    assert heard == [trouble, trouble]
