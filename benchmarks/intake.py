@@ -11,7 +11,6 @@ from typing import Any
 import msgspec
 from redis import Redis
 
-from benchmarks.cores import seated
 from benchmarks.cpu import CpuMeter, Pids, Seconds
 from benchmarks.load import Load, load
 from benchmarks.spread import Spread
@@ -106,8 +105,7 @@ class Case(msgspec.Struct):
         with scratch() as path:
             traffic = self.kind.write(path, _WARM_UP)
             for side in self.sides:
-                with seated(side.pids):
-                    found = load(side.port, traffic, seconds=1, connections=self.connections)
+                found = load(side.port, traffic, seconds=1, connections=self.connections)
                 if found.refused or not found.answered:
                     raise RuntimeError(f"{self.name}: {side.name} refused {found.refused} of {found.answered}")
                 if side.tally is not None:
@@ -122,8 +120,7 @@ class Case(msgspec.Struct):
                 side = self.sides[(turn + index) % len(self.sides)]
                 before = side.tally() if side.tally is not None else Tally(0, 0, 0, 0)
                 meter = CpuMeter(side.pids)
-                with seated(side.pids):
-                    seen = load(side.port, traffic, seconds=seconds, connections=self.connections)
+                seen = load(side.port, traffic, seconds=seconds, connections=self.connections)
                 cost = meter.cost().per(seen.answered)
                 after = side.tally() if side.tally is not None else before
                 found[side.name] = Sample(seen, cost, after.since(before))

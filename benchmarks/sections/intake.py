@@ -145,7 +145,6 @@ def _stage(folder: Path, say: Say) -> Iterator[Stage]:
 def _tell(section: Section, cases: list[Case], options: Options) -> None:
     section.notes += [
         f"load by {generator()}, {options.seconds} s each; {options.rounds} rounds, the sides in turns",
-        "the process that is asked has a core to itself, its store and the load share the others",
         "a figure is a median (least-most); flashd / side is taken round by round",
         "all but bare aiohttp answer after the fsync, each on a server of its own of one kind; backends were paused",
         f"{BARE}: one process on uvloop, one route, no access log, reads the body and answers 200",
