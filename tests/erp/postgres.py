@@ -65,7 +65,8 @@ class Postgres:
         postgres = cls(folder_of_bin, user, folder, free_port())
         if template is not None:
             with tarfile.open(template) as tar:
-                tar.extractall(folder, filter="tar")
+                tar.extraction_filter = getattr(tarfile, "tar_filter", None)  # Debian 12's Python 3.11.2 has none
+                tar.extractall(folder)  # noqa: S202  # we packed it
         postgres._own()
         if template is None:
             postgres._run("initdb", "-A", "trust", "-U", ROLE, "-E", "UTF8", "--no-sync", "-D", str(postgres.data))
