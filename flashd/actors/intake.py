@@ -16,7 +16,8 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from flashd.actors.convoy import Convoy, Row
+from flashd.actors.convoy import Convoy
+from flashd.actors.row import Row
 from flashd.actors.wish import Wish
 from flashd.domain.order import Accepted, Incoming, Order
 from flashd.domain.privacy import Demand

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from flashd.actors import convoy as convoy_module
-from flashd.actors.convoy import Convoy, Row
+from flashd.actors.convoy import Convoy
+from flashd.actors.row import Row
 from flashd.actors.wish import Wish
 from flashd.domain.order import AcceptCode, Accepted, Incoming, OrderState
 from flashd.domain.reservation import HoldCode, HoldReply, HoldRequest

@@ -113,14 +113,14 @@ class Bound:
 
     make: Callable[[int], bytes]
     python_calls: float
-    commands: float = 4.0
+    commands: float = 3.3
     python_calls_a_script: float = 90.0
     commands_a_script: float = 10.0
 
 
 @pytest.mark.parametrize(
     "bound",
-    [Bound(native_order, 92.0), Bound(shopify_order, 114.0), Bound(native_hold, 91.0)],
+    [Bound(native_order, 80.0), Bound(shopify_order, 101.0), Bound(native_hold, 76.0)],
     ids=["native order", "Shopify order", "hold"],
 )
 def test_an_order_costs_no_more_calls_than_it_did(valkey: Server, bound: Bound) -> None:

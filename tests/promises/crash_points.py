@@ -26,8 +26,9 @@ from typing import Any, cast
 import structlog
 from redis.asyncio import Redis
 
-from flashd.actors.convoy import Convoy, Row
+from flashd.actors.convoy import Convoy
 from flashd.actors.delivery import Courier
+from flashd.actors.row import Row
 from flashd.actors.wish import Wish
 from flashd.config import SecretText, StoreConfig
 from flashd.domain.delivery import Absent, Delivery, Finding, Outcome
