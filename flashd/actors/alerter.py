@@ -18,7 +18,7 @@ from flashd.actors.leadership import Leadership
 from flashd.actors.lookout import Lookout, PoolSources
 from flashd.actors.standing_alerts import Fenced, StandingAlerts, committed
 from flashd.actors.teller import Teller
-from flashd.domain.alarm import HEARD, Signal, heard, not_durable, trial
+from flashd.domain.alarm import HEARD, Signal, heard, trial
 from flashd.domain.alert import (
     Quota,
     Receiver,
@@ -29,6 +29,7 @@ from flashd.domain.alert import (
     told,
     view_of,
 )
+from flashd.domain.condition import not_durable
 from flashd.domain.event import Event, Gap, rfc3339
 from flashd.errors import InvariantBroken, StoreUnavailable
 from flashd.ports import BackendGate, Clock, Sent, StoreHealth

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from flashd.domain.alarm import BY_BACKEND, ENDS_WITHOUT, End, Raise, Signal, figures, in_doubt, is_covered
+from flashd.domain.alarm import End, Raise, Signal
 from flashd.domain.alert import MANY, AlertKind, Standing
+from flashd.domain.condition import BY_BACKEND, ENDS_WITHOUT, figures, in_doubt, is_covered
 from flashd.domain.flow import BackendSnapshot, ChannelFlow, PollFlow
 from flashd.domain.instant import to_ms
 from flashd.domain.order import OrderState
