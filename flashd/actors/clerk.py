@@ -7,9 +7,11 @@ Whatever it does is done once however often it is done, so every process may do 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import NoReturn
 
 import structlog
 
+from flashd.actors.stir import Stir
 from flashd.domain.privacy import Demand, DemandKind, Scrubbed, ScrubCode
 from flashd.errors import StoreUnavailable
 from flashd.ports import Clock, Eraser
@@ -54,16 +56,23 @@ class Clerk(Actor[None]):
         self._eraser = eraser
         self._after_ms = after_ms
         self._cut_off = cut_off
+        self._stir = Stir(clock)
         self._looked_s: dict[str, float] = {}  # demand id -> when it was looked at last, while it waits
 
     async def on_start(self) -> None:
         """Begin the rounds."""
-        self.spawn(tick(self.round, ROUND_S, clock=self.clock), name="round")
+        self.spawn(self._rounds(), name="rounds")
         self.spawn(tick(self.scrub, ROUND_S, clock=self.clock), name="scrub")
 
     async def receive(self, message: None) -> None:  # noqa: ARG002  # there is only one message
-        """Do a round now: something was demanded."""
-        await self.round()
+        """Let a round begin now: something was demanded. No turn waits for it, for it may read all orders."""
+        self._stir.say()
+
+    async def _rounds(self) -> NoReturn:
+        while True:
+            self._stir.begin()
+            await self.round()
+            await self._stir.wait(ROUND_S)
 
     async def round(self) -> None:
         """Meet what is demanded and erase what is due; a store that does not answer is asked again next round."""

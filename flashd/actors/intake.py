@@ -109,7 +109,8 @@ class ChannelIntake(Actor[_Told]):
 
     async def receive_many(self, messages: Sequence[_Told]) -> Sequence[Receipt | BaseException]:
         """Keep what is no order, several at once."""
-        return await asyncio.gather(*(self._keep(told) for told in messages), return_exceptions=True)
+        kept = [self.within_turn(self._keep(told)) for told in messages]
+        return await asyncio.gather(*kept, return_exceptions=True)
 
     async def _keep(self, told: _Told) -> Receipt:
         if isinstance(told.what, Demand):

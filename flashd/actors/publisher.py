@@ -26,7 +26,7 @@ from flashd.actors.slate import Slate
 from flashd.actors.stir import Stir
 from flashd.domain.flow import ChannelFlow
 from flashd.domain.listing import UNKNOWN, Ended, ListingState, Outcome, WriteMode
-from flashd.errors import Busy, StoreUnavailable
+from flashd.errors import Busy, StoreUnavailable, Transient
 from flashd.ports import ChannelApi, Clock, Dirty
 from flashd.runtime.actor import Actor
 from flashd.runtime.deadline import any_of
@@ -116,8 +116,8 @@ class Publisher(Actor[Wake | Seen]):
         """Look now instead of at the next poll; let figures settle up to what was seen."""
         if isinstance(message, Seen) and self._line.leads():
             try:
-                await self._settle(message.seen_ms)
-            except StoreUnavailable as error:  # the next poll tells it again
+                await self.within_turn(self._settle(message.seen_ms))
+            except Transient as error:  # the next poll tells it again
                 log.warning("figures.not_settled", channel=self._channel, reason=str(error))
         self._stir.say()
 

@@ -12,9 +12,13 @@ from typing import Any, Generic, TypeVar
 
 from flashd.errors import InvariantBroken, Transient
 from flashd.ports import Clock
+from flashd.runtime.deadline import bounded
 from flashd.runtime.mailbox import Letter, Mailbox
 
 M = TypeVar("M")
+T = TypeVar("T")
+
+TURN_S = 10.0  # for what a turn waits: a call of the store may take a minute, and the watchdog has no such patience
 
 
 class Actor(Generic[M]):
@@ -84,6 +88,13 @@ class Actor(Generic[M]):
         self.children.add(child)
         child.add_done_callback(self._child_ended)
         return child
+
+    async def within_turn(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait in a turn for *work*, but no longer than TURN_S; then it is cut off with Transient: nothing is known."""
+        try:
+            return await bounded(work, TURN_S, clock=self.clock)
+        except TimeoutError:
+            raise Transient(f"{self.name} waited for {TURN_S:g} s") from None
 
     def crash(self, error: BaseException) -> None:
         """End this life with *error* after the turn in hand, as when a child fails."""
