@@ -57,7 +57,7 @@ class RedisBackendGate:
     async def resume(self, *, by: str) -> None:  # noqa: ARG002  # the caller writes the audit trail
         """Let it flow again."""
         with store_faults("resume"):
-            await self._client.delete(self._pause)
+            await self._put(self._pause, "")
 
     async def set_rate(self, rate: str, *, by: str) -> None:  # noqa: ARG002  # as above
         """

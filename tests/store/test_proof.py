@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from flashd.errors import StoreUnavailable
 from flashd.store.client import Client
 from flashd.store.connection import connect
 from flashd.store.contract import verify
+from flashd.store.gate import RedisBackendGate
 from flashd.store.ledger import RedisLedger
 from flashd.store.proof import Proof, proof_of
 from flashd.store.refusals import Unproven
@@ -235,6 +236,31 @@ async def test_what_drains_a_full_store_is_proven_too(pair: Pair) -> None:
     with pytest.raises(RedisError, match="OOM"):
         await write(pair.client)
     await pair.client.config_set("maxmemory", 0)
+
+
+GATE: dict[str, Callable[[RedisBackendGate], Awaitable[None]]] = {
+    "pause": lambda gate: gate.pause(reason="stock-taking", by="h"),
+    "resume": lambda gate: gate.resume(by="h"),
+    "another rate": lambda gate: gate.set_rate("5/s", by="h"),
+    "the configured rate": lambda gate: gate.set_rate("", by="h"),
+    "asked first": lambda gate: gate.ask_first("a backup was restored", by="h"),
+    "asked no more": lambda gate: gate.ask_first("", by="h"),
+}
+
+
+@pytest.mark.parametrize("order", GATE.values(), ids=GATE)
+async def test_what_a_human_orders_a_gate_is_answered_when_the_replica_has_it(
+    pair: Pair, order: Callable[[RedisBackendGate], Awaitable[None]]
+) -> None:
+    here, there = (RedisBackendGate(client, "erp", FakeClock()) for client in (pair.client, pair.there))
+    if order in (GATE["resume"], GATE["the configured rate"], GATE["asked no more"]):
+        for before in ("pause", "another rate", "asked first"):
+            await GATE[before](here)
+    await order(here)
+    assert await there.status() == await here.status()
+    pair.pause()
+    with pytest.raises(StoreUnavailable, match="0 of 1 replicas have it"):
+        await pair.unproven(order(here))
 
 
 async def test_a_primary_that_dies_in_between_leaves_nobody_waiting(pair: Pair) -> None:
