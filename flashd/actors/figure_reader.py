@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 
-from flashd.actors.channel_line import ChannelLine
-from flashd.actors.figure_writer import note_missing
-from flashd.actors.slate import Slate
+from flashd.actors.desk import Desk
 from flashd.domain.catalogue import Entry
 from flashd.domain.listing import UNKNOWN, Listing, ListingState
 from flashd.domain.stale import Staleness, classify
 from flashd.errors import ChannelUnavailable
-from flashd.ports import ChannelApi, Figure, Listings
+from flashd.ports import Figure
 
 GAP_S = 300.0
 
@@ -23,20 +21,12 @@ log = structlog.get_logger()
 class FigureReader:
     """Looks at the platform and says what follows."""
 
-    def __init__(
-        self,
-        api: ChannelApi,
-        listings: Listings,
-        line: ChannelLine,
-        slate: Slate,
-        *,
-        ask_poll: Callable[[int], None],
-    ) -> None:
-        self._api = api
-        self._listings = listings
-        self._line = line
-        self._slate = slate
-        self._ask_poll = ask_poll
+    def __init__(self, desk: Desk) -> None:
+        self._api = desk.api
+        self._listings = desk.books.listings
+        self._line = desk.line
+        self._slate = desk.slate
+        self._ask_poll = desk.ask_poll
 
     async def read(self, entries: Sequence[Entry]) -> None:
         """Read the figures of *entries*, with a drop in hand."""
@@ -78,7 +68,7 @@ class FigureReader:
             await self.tell_edit(sku, max(0, before.figure), figure.units)
             await self._observe(before, figure)
         elif why is Staleness.SALE and figure.units < now.figure:
-            note_missing(slate, now, figure.units, figure.at_ms)
+            slate.note_missing(now, figure.units, figure.at_ms)
             self._ask_poll(figure.at_ms)
 
     async def tell_edit(self, sku: str, before: int, after: int) -> None:

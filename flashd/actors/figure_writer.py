@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 
-from flashd.actors.channel_line import ChannelLine
-from flashd.actors.channel_rules import PoolBooks, PublisherRules
-from flashd.actors.outlook import Aim, Sighting
-from flashd.actors.slate import Slate
+from flashd.actors.desk import Desk
+from flashd.actors.outlook import Aim
 from flashd.domain.listing import UNKNOWN, BeginCode, Ended, Listing, Outcome, Wish, WriteMode
 from flashd.domain.revision import Revisions, wait_ms
-from flashd.domain.stale import Staleness, Suspicion, classify
+from flashd.domain.stale import Staleness, classify
 from flashd.errors import StoreUnavailable
-from flashd.ports import ChannelApi, Clock, FigureWrite, FigureWritten, WriteCode
+from flashd.ports import FigureWrite, FigureWritten, WriteCode
 
 BUSY_S = 0.5
 END_TRIES = 5
@@ -28,23 +26,14 @@ log = structlog.get_logger()
 class FigureWriter:
     """Takes a batch of aims to the platform; whatever becomes of it is in the store afterwards."""
 
-    def __init__(
-        self,
-        api: ChannelApi,
-        books: PoolBooks,
-        line: ChannelLine,
-        slate: Slate,
-        rules: Callable[[], PublisherRules],
-        *,
-        clock: Clock,
-    ) -> None:
-        self._api = api
-        self._listings = books.listings
-        self._book = books.book
-        self._line = line
-        self._slate = slate
-        self._rules = rules
-        self._clock = clock
+    def __init__(self, desk: Desk) -> None:
+        self._api = desk.api
+        self._listings = desk.books.listings
+        self._book = desk.books.book
+        self._line = desk.line
+        self._slate = desk.slate
+        self._rules = desk.rules
+        self._clock = desk.clock
 
     async def within_budget(self, aims: Sequence[Aim]) -> list[Aim]:
         """Return the aims that the daily budget lets through now; the others wait."""
@@ -174,7 +163,7 @@ class FigureWriter:
             self._slate.to_read.add(aim.sku)
             return
         self._slate.stale[why] += 1
-        note_missing(self._slate, row, answer.figure, self._slate.platform_ms())
+        self._slate.note_missing(row, answer.figure, self._slate.platform_ms())
 
     async def _end(self, ends: Sequence[Ended]) -> list[Listing]:
         """Tell the store what became of them; what cannot be told is found as a doubt by whoever leads."""
@@ -186,15 +175,6 @@ class FigureWriter:
                 if number < END_TRIES:
                     await self._clock.sleep(0.2 * number)
         return []
-
-
-def note_missing(slate: Slate, row: Listing, shows: int, at_ms: int) -> None:
-    """Remember that the platform shows less than believed: orders must explain it, and a mirror must not undo it."""
-    left = slate.suspects[row.sku].missing if row.sku in slate.suspects else 0
-    missing = max(0, min(row.exposed, max(0, row.figure) + left) - shows)
-    if missing:
-        slate.suspects[row.sku] = Suspicion(at_ms=at_ms, missing=missing, figure=shows)
-    slate.shows[row.sku] = Sighting(shows, row)
 
 
 def _ended(write: FigureWrite, answer: FigureWritten) -> Ended:

@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
+from flashd.actors.agenda import BLIND_MS, Agenda
 from flashd.actors.channel_line import ChannelLine
 from flashd.actors.channel_rules import PoolBooks, PublisherRules
 from flashd.actors.demand import Demand
+from flashd.actors.desk import Desk
 from flashd.actors.figure_reader import FigureReader
 from flashd.actors.figure_writer import FigureWriter
 from flashd.actors.outlook import SALES_S, Aim, Outlook
 from flashd.actors.slate import Slate
 from flashd.actors.stir import Stir
+from flashd.actors.sweep import PART, Sweep
 from flashd.domain.flow import ChannelFlow
-from flashd.domain.listing import UNKNOWN, Ended, ListingState, Outcome, WriteMode
 from flashd.errors import Busy, StoreUnavailable, Transient
 from flashd.ports import ChannelApi, Clock, Dirty
 from flashd.runtime.actor import Actor
@@ -34,9 +35,6 @@ from flashd.runtime.deadline import any_of
 STORE_PAUSE_S = 0.5
 LOOK = 1000  # SKUs looked at together
 READ = 100  # figures read in one call
-SWEEP = 250  # SKUs of a full sweep that are marked together, and only while little else is dirty
-PATIENT_S = 30.0
-BLIND_MS = 60_000  # without polling, a mirrored figure settles after so long
 
 log = structlog.get_logger()
 
@@ -81,7 +79,6 @@ class Publisher(Actor[Wake | Seen]):
         self._channel = line.channel
         self._listings = books.listings
         self._line = line
-        self._ask_poll = ask_poll
         self._demand = Demand()
         self._demand.watched = line.channel
         self._outlook = Outlook(
@@ -91,15 +88,23 @@ class Publisher(Actor[Wake | Seen]):
             lag_s=lambda: self.slate.lag.percentile(0.99, clock.monotonic_s()),
             demand=self._demand,
         )
-        self._writer = FigureWriter(api, books, line, self.slate, lambda: self.rules, clock=clock)
-        self._reader = FigureReader(api, books.listings, line, self.slate, ask_poll=ask_poll)
+        desk = Desk(
+            api=api,
+            books=books,
+            line=line,
+            slate=self.slate,
+            rules=lambda: self.rules,
+            clock=clock,
+            ask_poll=ask_poll,
+        )
+        self._agenda = Agenda(desk)
+        self._reader = FigureReader(desk)
+        self._writer = FigureWriter(desk)
+        self._sweep = Sweep(books.listings, line.channel, clock=clock)
         self._stir = Stir(clock)
         self._epoch = 0
         self._dirty = 0
         self._busy_s = float("-inf")  # when anything was dirty last
-        self._sweep: deque[str] = deque()
-        self._sweep_at = -1  # the cursor of the map, -1 where no sweep is under way
-        self._swept_s = 0.0
         self._settled_s = 0.0
         self._round: asyncio.Task[Any] | None = None
         self._stop_bound_s = 3.0
@@ -182,7 +187,7 @@ class Publisher(Actor[Wake | Seen]):
         self._dirty = len(found)
         if found:
             self._busy_s = self.clock.monotonic_s()
-        if len(found) < SWEEP:
+        if len(found) < PART:
             await self._sweep_on()
         if len(self._flying()) >= self.rules.calls_in_flight:
             return await self._stir.wait(self.rules.poll_s)
@@ -220,81 +225,14 @@ class Publisher(Actor[Wake | Seen]):
             return [], []
         missing = {sku: suspicion.missing for sku, suspicion in self.slate.suspects.items()}
         aims = await self._outlook.look(skus, missing=missing, shows=self.slate.shows)
-        self._explain()
-        to_read: list[Aim] = []
-        to_write: list[Aim] = []
-        done: list[str] = []
-        for aim in aims.values():
-            if aim.entry is None:
-                self.slate.note_gap(aim.sku, "not in the channel's map")
-                self.slate.is_right(aim.sku)
-                done.append(aim.sku)
-            elif await self._must_wait(aim):
-                continue
-            elif self._must_read(aim):
-                to_read.append(aim)
-            elif aim.right:
-                self._note_right(aim)
-                done.append(aim.sku)
-            else:
-                to_write.append(aim)
-        by_sku = {one.sku: one for one in found}
-        if done:
-            await self._listings.clean(self._channel, [by_sku[sku] for sku in done])
-        to_write = await self._writer.within_budget(to_write)
+        self.slate.explain(self._demand.take_fresh())
+        todo = await self._agenda.sort(aims.values())
+        if todo.done:
+            by_sku = {one.sku: one for one in found}
+            await self._listings.clean(self._channel, [by_sku[sku] for sku in todo.done])
+        to_write = await self._writer.within_budget(todo.to_write)
         to_write.sort(key=lambda aim: (not aim.crosses, aim.figure > 0, self.slate.since_ms.get(aim.sku, 0), aim.sku))
-        return to_read, to_write
-
-    async def _must_wait(self, aim: Aim) -> bool:
-        """Say whether an earlier write of the SKU is not concluded yet."""
-        row, slate = aim.listing, self.slate
-        if row.state in (ListingState.WRITING, ListingState.IN_DOUBT):
-            if aim.sku not in slate.doubts_s:  # another process began it, or we crashed: it may still land
-                age_s = (self.clock.now_ms() - row.began_ms) / 1000
-                left_s = max(0.0, self.rules.doubt_s - max(0.0, age_s))
-                slate.doubts_s[aim.sku] = self.clock.monotonic_s() + left_s
-            if row.state is ListingState.WRITING:
-                await self._listings.end(self._channel, [Ended(sku=aim.sku, key=row.key, outcome=Outcome.UNKNOWN)])
-            left_s = slate.doubts_s[aim.sku] - self.clock.monotonic_s()
-            if left_s > 0:
-                slate.defer(aim.sku, left_s)
-            return left_s > 0 or row.state is ListingState.WRITING
-        slate.doubts_s.pop(aim.sku, None)
-        if row.state is not ListingState.SETTLING:
-            slate.settling_ms.pop(aim.sku, None)
-            return False
-        slate.settling_ms[aim.sku] = row.written_ms
-        self._ask_poll(row.written_ms)
-        if aim.figure == 0 or aim.right or not self._settles_soon(row.written_ms):
-            return False
-        slate.defer(aim.sku, self.rules.poll_s)
-        return True
-
-    def _settles_soon(self, written_ms: int) -> bool:
-        """
-        Say whether a write is worth waiting for.
-
-        Only escrow must. A mirror on a platform with compare-and-set waits for the exposure to be exact, but not for
-        ever: its orders may be out of reach. An absolute figure is written again and again, and settles once.
-        """
-        if self.rules.escrow:
-            return True
-        late_ms = self.slate.platform_ms() - written_ms
-        return self.api.traits.mode is WriteMode.COMPARE and self.rules.polled and late_ms < BLIND_MS
-
-    def _must_read(self, aim: Aim) -> bool:
-        row = aim.listing
-        if row.state is ListingState.IN_DOUBT or aim.sku in self.slate.to_read:
-            return True
-        blind = self.api.traits.mode is WriteMode.ABSOLUTE and (aim.figure == 0 or not self.rules.escrow)
-        return row.figure == UNKNOWN and not blind
-
-    def _note_right(self, aim: Aim) -> None:
-        self.slate.is_right(aim.sku)
-        if aim.hungry:
-            self.slate.look_again(aim.sku, self.rules.hungry_s, partners=True)
-        elif aim.patient:
-            self.slate.look_again(aim.sku, PATIENT_S)
+        return todo.to_read, to_write
 
     # -------------------------------------------------------------------------------------------------- looking after
 
@@ -302,8 +240,7 @@ class Publisher(Actor[Wake | Seen]):
         """Look at everything once: nobody knows what happened while nobody led."""
         self._epoch = epoch
         self.slate.forget()
-        self._sweep.clear()
-        self._sweep_at, self._swept_s = -1, float("-inf")
+        self._sweep.restart()
 
     async def _refresh(self, *, idle: bool) -> None:
         if changed := await self._outlook.refresh(idle=idle):
@@ -326,16 +263,7 @@ class Publisher(Actor[Wake | Seen]):
             await self._settle(self.clock.now_ms() + self.slate.skew_ms - BLIND_MS)
 
     async def _sweep_on(self) -> None:
-        """Go on with the full sweep, a part at a time, so that what sells is never behind it."""
-        now_s = self.clock.monotonic_s()
-        if not self._sweep and self._sweep_at < 0 and now_s - self._swept_s >= self.rules.sweep_s:
-            self._sweep_at, self._swept_s = 0, now_s
-        if not self._sweep and self._sweep_at >= 0:
-            skus, cursor = await self._listings.mapped(self._channel, self._sweep_at, limit=SWEEP)
-            self._sweep.extend(skus)
-            self._sweep_at = cursor or -1
-        part = [self._sweep.popleft() for _ in range(min(SWEEP, len(self._sweep)))]
-        if part:
+        if part := await self._sweep.next_part(self.rules.sweep_s):
             self.slate.to_read.update(part)
             await self._listings.mark(self._channel, part)
 
@@ -351,7 +279,7 @@ class Publisher(Actor[Wake | Seen]):
         now_s = self.clock.monotonic_s()
         for row in await self._listings.get(self._channel, overdue):
             self._demand.note(self._channel, row, now_s)
-        self._explain()
+        self.slate.explain(self._demand.take_fresh())
         for sku in overdue:
             left = self.slate.suspects.pop(sku, None)
             self.slate.shows.pop(sku, None)
@@ -360,17 +288,6 @@ class Publisher(Actor[Wake | Seen]):
                 self.slate.to_read.add(sku)
                 self.slate.to_observe.add(sku)
         await self._listings.mark(self._channel, overdue)
-
-    def _explain(self) -> None:
-        """Count orders that came against what the platform was seen to lack."""
-        for sku, units in self._demand.take_fresh().items():
-            left = self.slate.suspects.get(sku)
-            if left is not None:
-                rest = left.seen(units)
-                if rest.missing:
-                    self.slate.suspects[sku] = rest
-                else:
-                    del self.slate.suspects[sku]
 
     # ------------------------------------------------------------------------------------------------------ telling
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flashd.actors.outlook import Sighting
 from flashd.domain.flow import Lag
+from flashd.domain.listing import Listing
 from flashd.domain.pace import LagWindow
 from flashd.domain.stale import Suspicion
 from flashd.ports import Clock, Dirty
@@ -110,6 +111,23 @@ class Slate:
         self.lag.note(lag_s, now_s)
         if crossed:
             self.zero_lag.note(lag_s, now_s)
+
+    def note_missing(self, row: Listing, shows: int, at_ms: int) -> None:
+        """Remember that the platform shows less than believed: orders must explain it, and a mirror not undo it."""
+        left = self.suspects[row.sku].missing if row.sku in self.suspects else 0
+        missing = max(0, min(row.exposed, max(0, row.figure) + left) - shows)
+        if missing:
+            self.suspects[row.sku] = Suspicion(at_ms=at_ms, missing=missing, figure=shows)
+        self.shows[row.sku] = Sighting(shows, row)
+
+    def explain(self, sold: Mapping[str, int]) -> None:
+        """Count orders that came, in units by SKU, against what the platform was seen to lack."""
+        for sku in sold.keys() & self.suspects.keys():
+            rest = self.suspects[sku].seen(sold[sku])
+            if rest.missing:
+                self.suspects[sku] = rest
+            else:
+                del self.suspects[sku]
 
     def is_right(self, sku: str) -> None:
         """Take note of a SKU that shows what it should."""

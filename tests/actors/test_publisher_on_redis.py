@@ -62,10 +62,21 @@ class Floor:
         [accepted] = await self.ledger.accept([incoming], ["erp"], since_ms=0)
         return accepted
 
-    def open(self, name: str) -> None:
+    def traits(self, name: str) -> ApiTraits:
         _, write = KINDS[name]
-        traits = ApiTraits(mode=write, batch=5, idempotent=write is WriteMode.COMPARE, lag_ms=0)
-        api = self.apis[name] = FakeChannelApi(self.clock, name, traits, {"tee": 0})
+        return ApiTraits(mode=write, batch=5, idempotent=write is WriteMode.COMPARE, lag_ms=0)
+
+    def open(
+        self,
+        name: str,
+        *,
+        api: FakeChannelApi | None = None,
+        books: PoolBooks | None = None,
+        lease_s: float = 6.0,
+        doubt_s: float = 0.5,
+    ) -> ChannelLine:
+        """Put the actors of a process beside a shop; return their line."""
+        api = self.apis[name] = api or FakeChannelApi(self.clock, name, self.traits(name), {"tee": 0})
         if name != "b":  # the other's webhooks are dead
             api.on_order = lambda incoming: self.hooks.append(asyncio.ensure_future(self.admit(incoming)))
         gate = RedisBackendGate(self.client, name, self.clock, key=channel_key)
@@ -77,15 +88,16 @@ class Floor:
             announcer=FakeAnnouncer(),
             rate=lambda: Rate.parse("100/s"),
             owner="test",
+            lease_s=lease_s,
         )
-        rules = PublisherRules(display=self.table["abc".index(name)], table=self.table, doubt_s=0.5, poll_s=0.02)
+        rules = PublisherRules(display=self.table["abc".index(name)], table=self.table, doubt_s=doubt_s, poll_s=0.02)
         polls: list[Poller] = []
 
         def ask_poll(seen_ms: int) -> None:
             for poller in polls:
                 poller.want(seen_ms)
 
-        publisher = Publisher(api, rules, self.books, line, clock=self.clock, ask_poll=ask_poll)
+        publisher = Publisher(api, rules, books or self.books, line, clock=self.clock, ask_poll=ask_poll)
         intake: Any = self
         poller = Poller(
             api,
@@ -100,6 +112,7 @@ class Floor:
         polls.append(poller)
         self.publishers[name] = publisher
         self.actors += [line, publisher, poller]
+        return line
 
     async def until(self, holds: Any, what: str, within_s: float = 60.0) -> None:
         deadline = time.monotonic() + within_s

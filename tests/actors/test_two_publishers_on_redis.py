@@ -9,17 +9,12 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from flashd.actors.channel_line import ChannelLine
 from flashd.domain.listing import Begun, Listing, ListingState, Wish
-from flashd.domain.rate import Rate
 from flashd.domain.stock import StockLevel
 from flashd.ports import FigureWrite, FigureWritten
 from flashd.store.audit import audit
-from flashd.store.gate import RedisBackendGate
-from flashd.store.keys import channel_key
 from flashd.store.listings import RedisListings
 from tests.actors.test_publisher_on_redis import Floor
-from tests.fakes.announcer import FakeAnnouncer
 from tests.fakes.channel_api import FakeChannelApi, entry
 
 LEASE_S = 0.4
@@ -55,35 +50,6 @@ class SleepyApi(FakeChannelApi):
         return await super().write(writes)
 
 
-def man(floor: Floor, name: str, *, doubt_s: float) -> ChannelLine:
-    """Open the channel's actors in a process of their own; return its line, which stands alone."""
-    floor.open(name)
-    publisher, poller = floor.actors[-2:]
-    gate = RedisBackendGate(floor.client, name, floor.clock, key=channel_key)
-    own = ChannelLine(
-        name,
-        "main",
-        gate,
-        clock=floor.clock,
-        announcer=FakeAnnouncer(),
-        rate=lambda: Rate.parse("100/s"),
-        owner="test",
-        lease_s=LEASE_S,
-    )
-    for part in (publisher, publisher._writer, publisher._reader, poller, poller.webhooks):
-        part._line = own
-    publisher.rules = replace(publisher.rules, doubt_s=doubt_s)
-    floor.actors[-3] = own
-    return own
-
-
-def serve(floor: Floor, name: str, api: FakeChannelApi) -> None:
-    """Let the newest actors of the channel talk to *api*."""
-    publisher, poller = floor.publishers[name], floor.actors[-1]
-    publisher.api = publisher._writer._api = publisher._reader._api = api
-    poller._api = api
-
-
 async def row_of(floor: Floor, name: str) -> Listing:
     [row] = await floor.listings.get(name, ["tee"])
     return row
@@ -102,13 +68,10 @@ async def test_who_sleeps_past_its_lease_between_begin_and_write_breaks_nothing(
     await floor.listings.place(name, [entry("tee")], by="test")
     sleeper = Sleeper(client, "main", terms=floor.terms)
     sleeper.begun, sleeper.wake = asyncio.Event(), asyncio.Event()
-    first = man(floor, name, doubt_s=1.0)
-    publisher = floor.publishers[name]
-    publisher._writer._listings = sleeper
-    shop = SleepyApi(floor.clock, name, floor.apis[name].traits, {"tee": 0})
+    shop = SleepyApi(floor.clock, name, floor.traits(name), {"tee": 0})
     shop.begun, shop.wake = sleeper.begun, sleeper.wake
-    shop.on_order = floor.apis[name].on_order
-    serve(floor, name, shop)
+    asleep_too = replace(floor.books, listings=sleeper)
+    first = floor.open(name, api=shop, books=asleep_too, lease_s=LEASE_S, doubt_s=1.0)
     for actor in floor.actors:
         actor.start()
     try:
@@ -130,9 +93,8 @@ async def test_who_sleeps_past_its_lease_between_begin_and_write_breaks_nothing(
             return False
 
         monkeypatch.setattr(first.leadership, "_stand", asleep)  # it sleeps: nobody renews its lease
-        man(floor, name, doubt_s=1.0)
+        floor.open(name, api=shop, lease_s=LEASE_S, doubt_s=1.0)
         second = floor.publishers[name]
-        serve(floor, name, shop)
         for actor in floor.actors[-3:]:
             actor.start()
 
