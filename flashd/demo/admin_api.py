@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from flashd.demo.oracle import FlashdOrder, FlashdStock
+from flashd.demo.evidence import FlashdOrder, FlashdStock
 
 
 class Away(Exception):  # noqa: N818  # a finding: the daemon was killed, and will be back

@@ -1,5 +1,5 @@
 """
-The oracle: what really happened, from the shops' ledger, the ERP's ledger and what flashd shows over HTTP.
+The oracle: whether every promise was kept, by the evidence of the shops, of the ERP and of flashd itself.
 
 It shares no code with the daemon and believes none of the three alone. ``python -m flashd.demo.oracle EVIDENCE.json``
 prints the verdict and exits with 1 if a promise was broken.
@@ -11,51 +11,29 @@ import sys
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 
-from flashd.demo.ledger import SECOND_US, Entry, read
+from flashd.demo.evidence import (
+    Booked,
+    Evidence,
+    FlashdOrder,
+    FlashdStock,
+    Ref,
+    Sold,
+    bookings_of,
+    content_of,
+    orders_of,
+    read_evidence,
+    ref_of,
+)
+from flashd.demo.ledger import SECOND_US
 
 UNSETTLED = frozenset({"queued", "sending", "in_doubt"})
 NEVER_SENT = frozenset({"waiting", "parked", "shortfall", "cancelled", "ignored", "dead"})
 HOLDS_NOTHING = frozenset({"cancelled", "ignored"})
 MANY = 50  # problems that are spelled out
-
-
-class FlashdOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """One record as flashd's admin API shows it."""
-
-    channel: str
-    id: str
-    kind: str
-    state: str
-    sends: int = 0
-    taken: dict[str, int] = {}  # units of stock it holds, by SKU
-    wanted: dict[str, int] = {}
-
-
-class FlashdStock(msgspec.Struct, frozen=True, kw_only=True):
-    """One article's counters as flashd's admin API shows them."""
-
-    sku: str
-    on_hand: int
-    held: int
-    sold: int
-    safety: int = 0
-
-
-class Evidence(msgspec.Struct, frozen=True, kw_only=True):
-    """All that the verdict is computed from."""
-
-    stock: dict[str, int]  # units that there really are, by SKU
-    limit: int  # requests that the ERP takes in any second
-    shops: list[Entry]
-    erp: list[Entry]
-    orders: list[FlashdOrder]
-    counters: list[FlashdStock]
-    sent_us: list[int] | None = None  # when flashd let each request go, by its own log; None: no log was kept
 
 
 class Verdict(msgspec.Struct, kw_only=True):
@@ -92,33 +70,6 @@ class Verdict(msgspec.Struct, kw_only=True):
         )
 
 
-Ref = tuple[str, str]  # channel, order id
-
-
-class _Sold(msgspec.Struct):
-    """One order as the shops know it: every version that was sent, and which were acknowledged."""
-
-    versions: dict[int, Entry] = {}
-    acknowledged: set[int] = set()
-    states: list[tuple[int, str]] = []  # (when, state) of every 2xx answer
-    held_until_us: int = 0
-
-    @property
-    def candidates(self) -> list[Entry]:
-        """Versions that may be the last word: the newest acknowledged one, and newer ones that may have arrived."""
-        newest = max(self.acknowledged, default=0)
-        return [entry for number, entry in self.versions.items() if number >= newest]
-
-
-class _Booked(msgspec.Struct):
-    """One booking of the ERP."""
-
-    id: str
-    key: str
-    order: Entry
-    is_cancelled: bool = False
-
-
 def judge(evidence: Evidence) -> Verdict:
     """Compute the verdict."""
     case = _Case(evidence)
@@ -133,9 +84,9 @@ class _Case:
     def __init__(self, evidence: Evidence) -> None:
         self.evidence = evidence
         self.verdict = Verdict()
-        self.sold = _read_shops(evidence.shops)
-        self.booked = _read_erp(evidence.erp)
-        self.refused = {_ref_of(entry["order"]) for entry in evidence.erp if entry["kind"] == "refused"}
+        self.sold = orders_of(evidence.shops)
+        self.booked = bookings_of(evidence.erp)
+        self.refused = {ref_of(entry["order"]) for entry in evidence.erp if entry["kind"] == "refused"}
         self.records: dict[tuple[str, str, str], list[FlashdOrder]] = defaultdict(list)
         for order in evidence.orders:
             self.records[order.channel, order.id, order.kind].append(order)
@@ -210,7 +161,7 @@ class _Case:
             elif self.booked.get(ref):
                 self._wrong(ref, "is in the ERP and unknown to flashd")
 
-    def _follow(self, ref: Ref, sold: _Sold, record: FlashdOrder) -> None:
+    def _follow(self, ref: Ref, sold: Sold, record: FlashdOrder) -> None:
         bookings = self.booked.get(ref, [])
         stages = {entry["stage"] for entry in sold.candidates}
         misplaced = _misplaced(record.state, stages)
@@ -227,9 +178,9 @@ class _Case:
         if bookings:
             self._compare(ref, sold, bookings[0])
 
-    def _compare(self, ref: Ref, sold: _Sold, booking: _Booked) -> None:
+    def _compare(self, ref: Ref, sold: Sold, booking: Booked) -> None:
         """What the ERP booked is what the shop said last; what it said later is a follow-up that can be seen."""
-        said = {number for number, entry in sold.versions.items() if _content(entry) == _content(booking.order)}
+        said = {number for number, entry in sold.versions.items() if content_of(entry) == content_of(booking.order)}
         if not said:
             self._wrong(ref, f"is in the ERP as {booking.id} with other lines, prices or total than its shop said")
             return
@@ -308,32 +259,6 @@ class _Case:
                     self._oversold(1, f"order {ref[0]}:{ref[1]} had a live hold and was told of a shortfall")
 
 
-def _read_shops(entries: list[Entry]) -> dict[Ref, _Sold]:
-    found: dict[Ref, _Sold] = defaultdict(_Sold)
-    for entry in entries:
-        if entry["kind"] == "order_sent":
-            sold = found[entry["channel"], entry["order"]]
-            sold.versions[entry["version"]] = entry
-            sold.held_until_us = entry["held_until_us"]
-        elif entry["kind"] == "order_answered" and 200 <= entry["status"] < 300:
-            sold = found[entry["channel"], entry["order"]]
-            sold.acknowledged.add(entry["version"])
-            sold.states.append((entry["at_us"], entry["state"]))
-    return found
-
-
-def _read_erp(entries: list[Entry]) -> dict[Ref, list[_Booked]]:
-    found: dict[Ref, list[_Booked]] = defaultdict(list)
-    by_id: dict[str, _Booked] = {}
-    for entry in entries:
-        if entry["kind"] == "booked":
-            booking = by_id[entry["id"]] = _Booked(entry["id"], entry["key"], entry["order"])
-            found[_ref_of(entry["order"])].append(booking)
-        elif entry["kind"] == "cancelled":
-            by_id[entry["id"]].is_cancelled = True
-    return found
-
-
 def _misplaced(state: str, stages: set[str]) -> str:
     """Say why an order cannot be in *state* when its shop's last word is one of *stages*; "" if it can."""
     if state in UNSETTLED:
@@ -349,19 +274,6 @@ def _misplaced(state: str, stages: set[str]) -> str:
     return ""
 
 
-def _ref_of(order: Entry) -> Ref:
-    return order["channel"], order["order_id"]
-
-
-def _content(order: Entry) -> Any:
-    """Return what must agree to the cent: units and prices by article, what stands beside them, and the total."""
-    lines = Counter[tuple[str, int]]()
-    for line in order["lines"]:
-        lines[line["sku"], line["unit_price"]] += line["quantity"]
-    discounts = sum(line.get("discount", 0) for line in order["lines"]) + order.get("discount", 0)
-    return lines, discounts, order.get("shipping", 0), order.get("tax", 0), order["total"]
-
-
 def _seconds(moments_us: Iterable[int]) -> list[int]:
     """Return for each moment how many lie in the half-open second that it ends."""
     window: deque[int] = deque()
@@ -372,17 +284,6 @@ def _seconds(moments_us: Iterable[int]) -> list[int]:
         window.append(at_us)
         counts.append(len(window))
     return counts
-
-
-def read_evidence(path: Path) -> Evidence:
-    """Read an evidence file, the two ledgers and the daemon's log that it names."""
-    loaded = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    for name in ("shops", "erp"):
-        loaded[name] = list(read(Path(loaded[name])))
-    if log := loaded.pop("log", ""):
-        sent = [line for line in Path(log).read_bytes().splitlines() if b'"request.sent"' in line]
-        loaded["sent_us"] = [msgspec.json.decode(line)["at_us"] for line in sent]
-    return msgspec.convert(loaded, Evidence)
 
 
 @click.command()

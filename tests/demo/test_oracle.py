@@ -9,8 +9,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from flashd.demo.evidence import Evidence, FlashdOrder, FlashdStock
 from flashd.demo.ledger import Entry, Ledger
-from flashd.demo.oracle import Evidence, FlashdOrder, FlashdStock, Verdict, judge, main
+from flashd.demo.oracle import Verdict, judge, main
 
 
 class Run:
