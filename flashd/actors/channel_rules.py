@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 from flashd.config import ChannelConfig
 from flashd.domain.listing import WriteMode
-from flashd.domain.publication import OPEN, PublishMode, Threshold
+from flashd.domain.publication import PublishMode
 from flashd.domain.rate import Rate
-from flashd.domain.stock import DEFAULT_LOCATION
+from flashd.domain.terms import SellingTerms
 from flashd.ports import ChannelBook, Listings, Sales, StockLedger
 
 
@@ -19,30 +18,13 @@ class Display:
     """How one channel shows stock: what the rebalancer must know of each channel at the table."""
 
     channel: str
-    mode: PublishMode
     write: WriteMode
-    threshold: Threshold = OPEN
-    thresholds: Mapping[str, Threshold] = field(default_factory=dict)  # by SKU, instead
-    locations: tuple[str, ...] = (DEFAULT_LOCATION,)
-    split: bool = True
+    terms: SellingTerms
 
-    @classmethod
-    def of(cls, channel: str, config: ChannelConfig, write: WriteMode, *, location: str) -> Display:
-        """Take it out of a channel's configuration; *location* is the pool's own."""
-        publish = config.publish
-        return cls(
-            channel=channel,
-            mode=publish.mode,
-            write=write,
-            threshold=publish.threshold,
-            thresholds=publish.skus,
-            locations=config.locations or (location,),
-            split=config.split,
-        )
-
-    def threshold_of(self, sku: str) -> Threshold:
-        """Return what is kept from sight of *sku*."""
-        return self.thresholds.get(sku, self.threshold)
+    @property
+    def mode(self) -> PublishMode:
+        """What its figure follows."""
+        return self.terms.mode
 
 
 @dataclass(frozen=True, kw_only=True)

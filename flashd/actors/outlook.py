@@ -18,6 +18,7 @@ from flashd.domain.rebalance import NO_CAP, Patience, Seat, rebalance
 from flashd.domain.sale import SaleRecord
 from flashd.domain.standing import NO_SALE, Phase, Standing, phase_of, standings
 from flashd.domain.stock import StockLevel
+from flashd.domain.terms import SellingTerms
 from flashd.ports import Clock
 
 SALES_S = 0.2  # sales are read again after so long,
@@ -204,12 +205,12 @@ class Outlook:
     def _mirror(self, sku: str, books: _Books) -> int:
         own = self._rules().display
         standing = self._standings.get(sku, NO_SALE)
-        threshold = standing.threshold or own.threshold_of(sku)
+        threshold = standing.threshold or own.terms.threshold_of(sku)
         rate = self.demand.stock_rate(sku, self._clock.monotonic_s())
         buffer = self._tuned(sku, tuned_buffer(rate, self._lag_s(), self._rules().tune))
         if buffer > threshold.buffer:
             threshold = replace(threshold, buffer=buffer)
-        units = shown(self._free(sku, books, own), threshold)
+        units = shown(self._free(sku, books, own.terms), threshold)
         return min(units, max(0, standing.quota - books.used.get(sku, 0))) if standing.quota else units
 
     def _tuned(self, sku: str, buffer: int) -> int:
@@ -219,7 +220,7 @@ class Outlook:
             self._buffers[sku] = kept = buffer
         return kept
 
-    def _free(self, sku: str, books: _Books, display: Display) -> int:
+    def _free(self, sku: str, books: _Books, terms: SellingTerms) -> int:
         """Return what is free over the channel's locations: of a kit, what can be put together there."""
 
         def at(part: str, places: Sequence[str]) -> int:
@@ -228,8 +229,8 @@ class Outlook:
 
         kit = self.kits.get(sku)
         if kit is None:
-            return at(sku, display.locations)
-        groups = [display.locations] if display.split else [(place,) for place in display.locations]
+            return at(sku, terms.locations)
+        groups = [terms.locations] if terms.split else [(place,) for place in terms.locations]
         return sum(kit_units(kit, {part.sku: at(part.sku, group) for part in kit.components}) for group in groups)
 
     # ------------------------------------------------------------------------------------------------------ escrow
@@ -253,7 +254,7 @@ class Outlook:
     def _seat(self, display: Display, row: Listing, total: int, books: _Books) -> Seat:
         now_s = self._clock.monotonic_s()
         standing = self._standings.get(row.sku, NO_SALE)
-        threshold: Threshold = standing.threshold or display.threshold_of(row.sku)
+        threshold: Threshold = standing.threshold or display.terms.threshold_of(row.sku)
         allowed = shown(total, replace(threshold, cap=0))
         if standing.quota:
             allowed = min(allowed, max(0, standing.quota - books.used.get(row.sku, 0)))
@@ -291,4 +292,4 @@ class Outlook:
 
 
 def _place(display: Display, row: Listing) -> str:
-    return row.location if row.backed and row.exposed else display.locations[0]
+    return row.location if row.backed and row.exposed else display.terms.locations[0]

@@ -18,6 +18,7 @@ from flashd.actors.publisher import Publisher
 from flashd.actors.sale_clock import SaleBooks, SaleClock
 from flashd.config import ChannelConfig, Config, Loaded
 from flashd.daemon.adapters import connect_api
+from flashd.daemon.terms import terms_of
 from flashd.domain.flow import ChannelFlow, PollFlow
 from flashd.ports import ChannelApi, Clock
 from flashd.runtime.actor import Actor
@@ -72,7 +73,7 @@ def connect_apis(loaded: Loaded) -> dict[str, ChannelApi]:
 def table_of(config: Config, apis: Mapping[str, ChannelApi], pool: str) -> tuple[Display, ...]:
     """Return how each channel of a pool shows stock, of those that are told figures."""
     return tuple(
-        Display.of(name, section, apis[name].traits.mode, location=config.pools[pool].location)
+        Display(channel=name, write=apis[name].traits.mode, terms=terms_of(section, config.pools[pool]))
         for name, section in config.channels.items()
         if section.pool == pool and section.publish.mode != "none" and name in apis
     )
@@ -83,7 +84,8 @@ def publisher_rules(config: Config, apis: Mapping[str, ChannelApi], name: str) -
     section, traits = config.channels[name], apis[name].traits
     table = table_of(config, apis, section.pool)
     if section.publish.mode == "none":
-        table = (*table, Display.of(name, section, traits.mode, location=config.pools[section.pool].location))
+        terms = terms_of(section, config.pools[section.pool])
+        table = (*table, Display(channel=name, write=traits.mode, terms=terms))
     return PublisherRules.of(name, section, table, polls=traits.polls)
 
 

@@ -22,7 +22,7 @@ def terms_of(channel: ChannelConfig, pool: PoolConfig, *, published: bool = True
         restocks=channel.restocks,
         asks=channel.asks,
         threshold=channel.publish.threshold,
-        thresholds=tuple(sorted(channel.publish.skus.items())),
+        thresholds=channel.publish.skus,
     )
 
 

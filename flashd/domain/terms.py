@@ -23,8 +23,8 @@ class SellingTerms(msgspec.Struct, frozen=True, kw_only=True):
     restocks: bool = True
     asks: bool = False  # it holds units before it sells them
     threshold: Threshold = OPEN  # of new holds
-    thresholds: tuple[tuple[str, Threshold], ...] = ()  # by SKU, instead of the channel's own
+    thresholds: dict[str, Threshold] = {}  # by SKU, instead of the channel's own
 
     def threshold_of(self, sku: str) -> Threshold:
         """Return what is kept from sight of *sku*."""
-        return dict(self.thresholds).get(sku, self.threshold)
+        return self.thresholds.get(sku, self.threshold)

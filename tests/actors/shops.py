@@ -113,7 +113,7 @@ class World:
         rate: str = "20/s",
         hook_s: float = 0.3,
         traits: dict[str, Any] | None = None,
-        **display: Any,
+        **terms: Any,
     ) -> Shop:
         """Open a shop that shows *shows* of each SKU; its actors start with `run`."""
         skus = list(skus or sorted({sku for sku, _ in self.pool.levels} | set(self.pool.kits)))
@@ -121,11 +121,12 @@ class World:
         kind = ApiTraits(**known | (traits or {}))
         api = FakeChannelApi(self.clock, name, kind, dict.fromkeys(skus, shows))
         gate = FakeGate(self.clock, backend=name)
-        shop = Shop(self, api, gate, Display(channel=name, mode=mode, write=write, **display), hook_s)
+        selling = SellingTerms(mode=mode, **terms)
+        shop = Shop(self, api, gate, Display(channel=name, write=write, terms=selling), hook_s)
         api.on_order = shop.told
         api.hooks = [Subscription(topic="orders", address="https://flashd.example/hooks/a", alive=True)]
         self.shops[name] = shop
-        self._terms[name] = SellingTerms(mode=mode, locations=shop.display.locations)
+        self._terms[name] = selling
         self.ledger.terms = dict(self._terms)
         self.pool.entries[name] = {sku: entry(sku) for sku in skus}
         shop.line = ChannelLine(

@@ -13,6 +13,7 @@ from flashd.domain.listing import WriteMode
 from flashd.domain.publication import Threshold
 from flashd.domain.sale import Sale, SaleProduct, SaleState
 from flashd.domain.standing import Phase, phase_of
+from flashd.domain.terms import SellingTerms
 from tests.actors.shops import World
 from tests.fakes.channel_api import Fault
 
@@ -184,7 +185,7 @@ async def test_mirrored_figures_become_backed_ones_without_being_sold_twice(
     await world.run(15)
     assert {shop.shows() for shop in shops} == {12}
     for shop in shops:
-        shop.display = replace(shop.display, mode="escrow")
+        shop.display = replace(shop.display, terms=SellingTerms(mode="escrow"))
     table = tuple(shop.display for shop in shops)
     for shop in shops:
         shop.publisher.rules = replace(shop.publisher.rules, display=shop.display, table=table)

@@ -51,7 +51,9 @@ class Floor:
         self.books = PoolBooks(
             listings=self.listings, ledger=self.ledger, sales=RedisSales(client, "main"), book=self.book
         )
-        self.table = tuple(Display(channel=name, mode=mode, write=write) for name, (mode, write) in KINDS.items())
+        self.table = tuple(
+            Display(channel=name, write=write, terms=self.terms[name]) for name, (mode, write) in KINDS.items()
+        )
         self.apis: dict[str, FakeChannelApi] = {}
         self.publishers: dict[str, Publisher] = {}
         self.actors: list[Any] = []

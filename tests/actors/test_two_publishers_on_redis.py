@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from flashd.domain.listing import Begun, Listing, ListingState, Wish
 from flashd.domain.stock import StockLevel
+from flashd.domain.terms import SellingTerms
 from flashd.ports import FigureWrite, FigureWritten
 from flashd.store.audit import audit
 from flashd.store.listings import RedisListings
@@ -62,7 +63,7 @@ async def test_who_sleeps_past_its_lease_between_begin_and_write_breaks_nothing(
 ) -> None:
     floor = Floor(client)
     floor.table = tuple(  # it sits at the table alone
-        one if one.channel == name else replace(one, mode="none") for one in floor.table
+        one if one.channel == name else replace(one, terms=SellingTerms()) for one in floor.table
     )
     await floor.ledger.recount(StockLevel(sku="tee", on_hand=40))
     await floor.listings.place(name, [entry("tee")], by="test")

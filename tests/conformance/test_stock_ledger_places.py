@@ -37,7 +37,7 @@ TERMS = {
     "till": SellingTerms(locations=BOTH, split=False),
     "shop": SellingTerms(mode="escrow"),
     "keeps": SellingTerms(mode="mirror", restocks=False),
-    "shy": SellingTerms(threshold=Threshold(buffer=2, cap=4), thresholds=(("mug", Threshold(percent=50, floor=1)),)),
+    "shy": SellingTerms(threshold=Threshold(buffer=2, cap=4), thresholds={"mug": Threshold(percent=50, floor=1)}),
 }
 CANCEL, AMEND = replace(REF, kind=Kind.CANCEL), replace(REF, kind=Kind.AMEND)
 SET = (Component("tee", 2), Component("mug", 1))

@@ -28,7 +28,7 @@ def test_an_order_that_may_not_be_split_comes_from_the_place_with_most(sku: str,
 
 
 def test_a_threshold_of_the_sale_stands_in_the_place_of_the_channels_own() -> None:
-    terms = SellingTerms(locations=BOTH, threshold=Threshold(buffer=4), thresholds=(("CAP", Threshold(cap=3)),))
+    terms = SellingTerms(locations=BOTH, threshold=Threshold(buffer=4), thresholds={"CAP": Threshold(cap=3)})
     assert offered("TEE", terms, STOCK, {}, standing=NO_SALE) == 7
     assert offered("CAP", terms, STOCK, {}, standing=NO_SALE) == 3
     assert offered("TEE", terms, STOCK, {}, standing=Standing(threshold=Threshold(percent=50))) == 5
