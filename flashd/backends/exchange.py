@@ -10,9 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import time
-import unicodedata
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import msgspec
@@ -21,10 +19,11 @@ from yarl import URL
 from flashd import __version__
 from flashd.backends.connections import Connections, CutError, Origin, UnreachedError
 from flashd.domain.delivery import Away, Declined, Doubtful, Later, Throttled, Unknown
+from flashd.domain.instant import parse_http_ms
 from flashd.domain.order import Order
+from flashd.domain.text import plain as plain  # noqa: PLC0414  # adapters find it here, beside the rest
 from flashd.errors import ConfigError
 
-LONGEST_REASON = 200
 _CONNECT_S = 10.0
 _SECONDS = re.compile(r"^\d{1,9}(\.\d{1,6})?$")
 _EMAIL = re.compile(r"[^\s@\"'<>]+@[^\s@\"'<>]+")
@@ -194,18 +193,11 @@ def retry_after_s(value: str | None, date: str | None = None) -> float | None:
     text = (value or "").strip()
     if _SECONDS.match(text):
         return float(text)
-    until = _instant(text)
-    if until is None:
+    until_ms = parse_http_ms(text)
+    if until_ms is None:
         return None
-    now = _instant(date or "")
-    return max(0.0, until - (time.time() if now is None else now))
-
-
-def _instant(text: str) -> float | None:
-    try:
-        return parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
+    now_ms = parse_http_ms(date or "")
+    return max(0.0, until_ms / 1000 - (time.time() if now_ms is None else now_ms / 1000))
 
 
 def checked_url(key: str, url: str, *, allowed: frozenset[str] = frozenset()) -> str:
@@ -235,14 +227,6 @@ def checked_url(key: str, url: str, *, allowed: frozenset[str] = frozenset()) ->
     if parsed.user or parsed.password:
         raise ConfigError(f"{key}: a login does not belong into an address; use the secret of this backend")
     return url
-
-
-def plain(text: str) -> str:
-    """Return *text* fit for a log and a terminal: one line, no control and no direction characters, not long."""
-    if text.isascii() and text.isprintable() and " " not in text and len(text) <= LONGEST_REASON:
-        return text  # as ids and keys are
-    kept = "".join(" " if unicodedata.category(mark)[0] in "CZ" else mark for mark in text[: LONGEST_REASON * 4])
-    return " ".join(kept.split())[:LONGEST_REASON]
 
 
 def plain_refusal(text: object, order: Order) -> str:

@@ -11,9 +11,7 @@ import asyncio
 import ipaddress
 import math
 import time
-import unicodedata
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 import aiohttp
@@ -21,12 +19,13 @@ import msgspec
 from yarl import URL
 
 from flashd import __version__
+from flashd.domain.instant import parse_http_ms
 from flashd.domain.rate import Rate
+from flashd.domain.text import plain as plain  # noqa: PLC0414  # adapters find it here, beside the rest
 from flashd.errors import ChannelUnavailable, ConfigError
 from flashd.ports import WriteCode
 
 LARGEST_ANSWER = 32 * 1_048_576  # a page of a hundred orders with many lines
-LONGEST_REASON = 200
 LONGEST_PAUSE_S = 900.0
 _CONNECT_S = 10.0
 _KEEP_ALIVE_S = 1.5  # shorter than servers keep an idle connection: a write into one that is being dropped is in doubt
@@ -56,7 +55,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def date_ms(self) -> int | None:
         """The server's clock as it says itself, cut to whole seconds; None where it does not say."""
-        return instant_ms(self.headers.get("date", ""))
+        return parse_http_ms(self.headers.get("date", ""))
 
     @property
     def earliest_ms(self) -> int | None:
@@ -80,7 +79,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
         text = self.headers.get("retry-after", "").strip()
         if text.isascii() and text.isdigit():
             return min(LONGEST_PAUSE_S, float(text[:6]))
-        until, date_ms = instant_ms(text), self.date_ms
+        until, date_ms = parse_http_ms(text), self.date_ms
         if until is None or date_ms is None:
             return None
         return min(LONGEST_PAUSE_S, max(0.0, (until - date_ms) / 1000))
@@ -279,20 +278,6 @@ def write_code(answer: Answer | Lost) -> WriteCode:
     if 300 <= answer.status < 400 or answer.status in _CLOSED:
         return WriteCode.LATER
     return WriteCode.REFUSED if 400 <= answer.status < 500 and answer.status != 408 else WriteCode.UNKNOWN
-
-
-def instant_ms(text: str) -> int | None:
-    """Read an HTTP date; None where it is none."""
-    try:
-        return int(parsedate_to_datetime(text).timestamp()) * 1000
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-
-
-def plain(text: str) -> str:
-    """Return *text* fit for a log and a terminal: one line, no control and no direction characters, not long."""
-    kept = "".join(" " if unicodedata.category(mark)[0] in "CZ" else mark for mark in text[: LONGEST_REASON * 4])
-    return " ".join(kept.split())[:LONGEST_REASON]
 
 
 def checked_address(key: str, text: str, *, query: bool = False) -> URL:

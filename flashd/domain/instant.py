@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 from flashd.domain.order import Effect
 
@@ -44,6 +45,14 @@ def parse_ms(text: str, *, utc: bool = False) -> int:
             raise ValueError("has no offset: want ISO 8601 with one, such as 2026-11-27T08:00:00Z")
         moment = moment.replace(tzinfo=UTC)
     return to_ms(moment)
+
+
+def parse_http_ms(text: str) -> int | None:
+    """Read the date of an HTTP header, in whole seconds; None where it is none."""
+    try:
+        return int(parsedate_to_datetime(text).timestamp()) * 1000
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
 
 
 def version_of(updated_ms: int, effect: Effect, *, steps: int = 0) -> int:

@@ -1,9 +1,10 @@
-"""Text from outside: what an id or a SKU may hold, and what is stripped from text that people read."""
+"""Text from outside: what an id or a SKU may hold, and what is stripped from text that people read, or logs."""
 
 from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 
 from flashd.domain.order import Address, Customer, Line, Order
 
+LONGEST_REASON = 200
 ID_LENGTH = 255  # of an id in bytes, of a SKU in characters, as Shopify allows
 _FIRST_PRINTABLE = "\x20"  # packed values in the store are separated by what lies below
 T = TypeVar("T", Address, Customer)
@@ -52,6 +54,14 @@ def readable(text: str | None) -> str:
     if not text or text.isprintable():  # none of those is
         return text or ""
     return _UNWANTED.sub("", text)
+
+
+def plain(text: str) -> str:
+    """Return *text* fit for a log and a terminal: one line, no control and no direction characters, not long."""
+    if text.isascii() and text.isprintable() and " " not in text and len(text) <= LONGEST_REASON:
+        return text  # as ids and keys are
+    kept = "".join(" " if unicodedata.category(mark)[0] in "CZ" else mark for mark in text[: LONGEST_REASON * 4])
+    return " ".join(kept.split())[:LONGEST_REASON]
 
 
 def readable_order(order: Order) -> Order:

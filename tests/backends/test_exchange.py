@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flashd.backends.exchange import LONGEST_REASON, Answer, checked_url, plain, plain_refusal, retry_after_s
+from flashd.backends.exchange import Answer, checked_url, plain_refusal, retry_after_s
 from flashd.errors import ConfigError
 from tests.backends.orders import an_order
 
@@ -32,11 +32,6 @@ def test_retry_after_is_seconds_or_a_date_by_the_backends_clock(value: str | Non
 def test_a_date_without_the_backends_clock_is_measured_by_ours() -> None:
     assert retry_after_s("Sat, 21 Nov 2099 20:10:00 GMT") is not None
     assert retry_after_s("Thu, 01 Jan 1970 00:00:10 GMT") == 0.0
-
-
-def test_reasons_are_one_short_line_without_control_and_direction_marks() -> None:
-    assert plain("a\r\n\x1b[31mred\u202e\u0000  b") == "a [31mred b"
-    assert len(plain("x" * 10_000)) == LONGEST_REASON
 
 
 def test_a_refusal_does_not_repeat_the_customer() -> None:

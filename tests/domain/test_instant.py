@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flashd.domain.instant import parse_ms, version_of
+from flashd.domain.instant import parse_http_ms, parse_ms, version_of
 from flashd.domain.order import Effect
 
 
@@ -45,3 +45,17 @@ def test_within_one_timestamp_versions_rise_with_an_orders_life_and_never_reach_
         version_of(1001, Effect.IGNORE),
     ]
     assert steps == sorted(set(steps))
+
+
+@pytest.mark.parametrize(
+    ("text", "ms"),
+    [
+        ("Fri, 27 Nov 2026 07:00:00 GMT", 1795762800000),
+        ("Fri, 27 Nov 2026 08:00:00 +0100", 1795762800000),
+        ("", None),
+        ("120", None),
+        ("Sat, 99 Nov 2026 20:10:00 GMT", None),
+    ],
+)
+def test_the_date_of_a_header_is_read_or_it_is_none(text: str, ms: int | None) -> None:
+    assert parse_http_ms(text) == ms

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flashd.domain.order import Address, Customer, Line, Order
-from flashd.domain.text import check_id, check_sku, readable, readable_order
+from flashd.domain.text import LONGEST_REASON, check_id, check_sku, plain, readable, readable_order
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,9 @@ def test_each_text_of_an_order_is_made_readable_wherever_it_stands_and_nothing_e
 def test_an_order_that_is_readable_is_not_made_anew() -> None:
     order = order_with("M\u00fcller", "customer.name")
     assert readable_order(order) is order
+
+
+def test_reasons_are_one_short_line_without_control_and_direction_marks() -> None:
+    assert plain("a\r\n\x1b[31mred\u202e\u0000  b") == "a [31mred b"
+    assert plain("order-1001") == "order-1001"
+    assert len(plain("x" * 10_000)) == len(plain("x " * 10_000)) == LONGEST_REASON
