@@ -25,7 +25,7 @@ from rich.console import Console
 from flashd.demo.admin_api import AdminApi, Away
 from flashd.demo.chaos import DECKS, Chaos, Havoc, Progress, deck_size, wait_until_ready
 from flashd.demo.ledger import SECOND_US, Ledger, Tail, now_us
-from flashd.demo.oracle import Verdict
+from flashd.demo.oracle import UNSETTLED, Verdict
 from flashd.demo.purchase import BLOCKED, CATALOGUE, plan
 from flashd.demo.screen import Screen, View
 from flashd.demo.shops import Shops
@@ -149,7 +149,8 @@ class _Demo:
             async with self._watch(site, api, shops):
                 await self._sell(shops, havoc)
                 with self._timed("drain"):
-                    await self._drain(api)
+                    if await self._drain(api):
+                        self.screen.say("the backlog is gone")
             with self._timed("judge"):
                 verdict = await self._judge(site, api)
         finally:
@@ -172,8 +173,8 @@ class _Demo:
             except ExceptionGroup as group_of_one:
                 raise group_of_one.exceptions[0] from None
 
-    async def _drain(self, api: AdminApi) -> None:
-        """Return when nothing is on its way any more, or when that did not happen in time."""
+    async def _drain(self, api: AdminApi) -> bool:
+        """Return when nothing is on its way any more, or False when that did not happen in time."""
         empty = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_S + 3 * self.options.orders / self.options.erp_rate):
@@ -183,19 +184,20 @@ class _Demo:
                     except Away:
                         empty = 0
                     await asyncio.sleep(REFRESH_S)
-                self.screen.say("the backlog is gone")
+                return True
+        return False
 
     async def _judge(self, site: Site, api: AdminApi) -> Verdict:
         """Hand the evidence to the oracle, which is a process of its own."""
         try:
-            shown = {"orders": await api.orders(), "counters": await api.stock()}
+            shown, books = await self._standstill(site, api)
         except Away as error:
             raise ChildProcessError(f"flashd does not answer ({error}): {site.daemon.tail()}") from None
         evidence = shown | {
             "stock": self.stock,
             "limit": self.options.erp_rate,
             "shops": str(self.folder / "shops.ledger"),
-            "erp": str(site.erp.ledger),
+            "erp": str(books),
             "log": str(self.folder / "flashd.log"),
         }
         path = self.folder / "evidence.json"
@@ -213,6 +215,21 @@ class _Demo:
         if not said:
             raise ChildProcessError(f"the oracle ended with {oracle.returncode} and said nothing")
         return msgspec.json.decode(said, type=Verdict)
+
+    async def _standstill(self, site: Site, api: AdminApi) -> tuple[dict[str, Any], Path]:
+        """
+        Return what flashd shows, and a copy of the ERP's ledger, of one moment.
+
+        The backlog may be gone, and an order that fell short is filled all the same, by what another gave back.
+        """
+        books = self.folder / "erp.judged"
+        while True:
+            orders, counters = await api.orders(), await api.stock()
+            await asyncio.to_thread(shutil.copyfile, site.erp.ledger, books)
+            is_still = (orders, counters) == (await api.orders(), await api.stock())
+            is_settled = is_still and not any(order.state in UNSETTLED for order in orders)
+            if is_settled or not await self._drain(api):
+                return {"orders": orders, "counters": counters}, books
 
     async def _audit(self, site: Site, verdict: Verdict) -> None:
         """Let flashd fold its own journal, too: what it finds against itself counts."""
