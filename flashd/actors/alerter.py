@@ -14,7 +14,7 @@ from functools import partial
 import msgspec
 import structlog
 
-from flashd.actors.leadership import Leadership
+from flashd.actors.leadership import Election, Leadership
 from flashd.actors.lookout import Lookout, PoolSources
 from flashd.actors.standing_alerts import Fenced, StandingAlerts, committed
 from flashd.actors.teller import Teller
@@ -32,7 +32,7 @@ from flashd.domain.alert import (
 from flashd.domain.condition import not_durable
 from flashd.domain.event import Event, Gap, rfc3339
 from flashd.errors import InvariantBroken, StoreUnavailable
-from flashd.ports import BackendGate, Clock, Sent, StoreHealth
+from flashd.ports import Clock, Sent, StoreHealth
 from flashd.runtime.actor import Actor
 from flashd.runtime.deadline import bounded
 from flashd.runtime.ticker import tick
@@ -55,7 +55,6 @@ class AlertRules(msgspec.Struct, frozen=True, kw_only=True):
 
     repeat_s: float = 900.0
     per_hour: int = 60
-    in_doubt_s: float = 300.0
 
     @property
     def repeat_ms(self) -> int:
@@ -73,25 +72,28 @@ class Alerter(Actor[None]):
         health: What the store's sentry last saw.
     """
 
-    def __init__(  # noqa: PLR0913  # what it follows, what it sees, and the way out
+    def __init__(
         self,
         pools: Sequence[PoolSources],
         lookout: Lookout,
         teller: Teller,
         rules: AlertRules,
+        election: Election,
         *,
         clock: Clock,
-        gate: BackendGate,
-        owner: str,
         health: Callable[[], StoreHealth],
-        lease_s: float = 6.0,
     ) -> None:
         super().__init__("alerter", clock=clock, mailbox_size=4)
         self.rules = rules
         self.leadership = Leadership(
-            gate, owner, clock=clock, lease_s=lambda: lease_s, prepare=self._begin_term, what="alerts"
+            election.gate,
+            election.owner,
+            clock=clock,
+            lease_s=lambda: election.lease_s,
+            prepare=self._begin_term,
+            what="alerts",
         )
-        self._owner = owner
+        self._owner = election.owner
         self._pools = list(pools)
         self._lookout = lookout
         self._teller = teller

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import NoReturn
 
 import structlog
@@ -15,6 +16,22 @@ from flashd.ports import BackendGate, Clock
 RETRY_S = 0.5  # after the store did not answer
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Election:
+    """
+    Where a process stands for election, and as whom.
+
+    Args:
+        gate: Holds the lease.
+        owner: Who this is, for the operator's eye.
+        lease_s: How long a term lasts.
+    """
+
+    gate: BackendGate
+    owner: str
+    lease_s: float = 6.0
 
 
 class Leadership:

@@ -15,12 +15,12 @@ from enum import StrEnum
 import structlog
 
 from flashd.actors.channel_line import ChannelLine
-from flashd.actors.channel_rules import PollerRules
+from flashd.actors.channel_rules import PollerRules, PoolBooks
 from flashd.actors.webhook_watch import WebhookWatch
 from flashd.domain.flow import PollFlow
 from flashd.domain.order import AcceptCode, Incoming, OrderState
 from flashd.errors import Busy, ChannelUnavailable, Transient
-from flashd.ports import ChannelApi, ChannelBook, Clock, Intake, Polled, PollMark, StockLedger, Unreadable
+from flashd.ports import ChannelApi, Clock, Intake, Polled, PollMark, Unreadable
 from flashd.runtime.actor import Actor
 from flashd.runtime.deadline import any_of
 
@@ -50,8 +50,7 @@ class Poller(Actor[None]):
 
     Args:
         intake: The channel's own way in.
-        ledger: Where a body goes that cannot be read.
-        book: How far was polled, over restarts.
+        books: Of the pool: the ledger takes a body that cannot be read, the channel book how far was polled.
         seen: Told up to which instant of the platform's clock all orders were seen: `Publisher.seen`.
     """
 
@@ -60,8 +59,7 @@ class Poller(Actor[None]):
         api: ChannelApi,
         rules: PollerRules,
         intake: Intake,
-        ledger: StockLedger,
-        book: ChannelBook,
+        books: PoolBooks,
         line: ChannelLine,
         *,
         clock: Clock,
@@ -72,8 +70,8 @@ class Poller(Actor[None]):
         self.webhooks = WebhookWatch(api, line, clock=clock)
         self._api = api
         self._intake = intake
-        self._ledger = ledger
-        self._book = book
+        self._ledger = books.ledger
+        self._book = books.book
         self._line = line
         self._seen = seen
         self._stir = asyncio.Event()

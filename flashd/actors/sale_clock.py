@@ -15,13 +15,13 @@ from typing import Literal
 
 import structlog
 
-from flashd.actors.leadership import Leadership
+from flashd.actors.leadership import Election, Leadership
 from flashd.actors.price_keeper import PriceKeeper
 from flashd.domain.backoff import outage_delay_s
 from flashd.domain.instant import to_ms
 from flashd.domain.sale import SaleRecord, SaleState, next_boundary_ms
 from flashd.errors import ChannelUnavailable, StoreUnavailable
-from flashd.ports import Announcer, BackendGate, ChannelApi, Clock, Listings, PriceBook, Sales
+from flashd.ports import Announcer, ChannelApi, Clock, Listings, PriceBook, Sales
 from flashd.runtime.actor import Actor
 from flashd.runtime.deadline import any_of, bounded
 
@@ -57,8 +57,7 @@ class SaleClock(Actor[Wake]):
     Args:
         books: Those of the pool.
         apis: The channels of the pool that have an API of their own; those without prices are left alone.
-        gate: Its lease: one process of all does it.
-        owner: Who this is, for the operator's eye.
+        election: One process of all does it.
         ready_to_send: Waits until a request may leave to that channel.
     """
 
@@ -66,13 +65,11 @@ class SaleClock(Actor[Wake]):
         self,
         books: SaleBooks,
         apis: Mapping[str, ChannelApi],
+        election: Election,
         *,
         clock: Clock,
-        gate: BackendGate,
-        owner: str,
         announcer: Announcer,
         ready_to_send: Callable[[str], Awaitable[None]] = _at_once,
-        lease_s: float = 6.0,
     ) -> None:
         super().__init__(f"sale clock:{books.sales.pool}", clock=clock, mailbox_size=8)
         self.keepers = {
@@ -91,7 +88,12 @@ class SaleClock(Actor[Wake]):
         self._sales = books.sales
         self._announcer = announcer
         self._leadership = Leadership(
-            gate, owner, clock=clock, lease_s=lambda: lease_s, prepare=self._begin_term, what="sale_clock"
+            election.gate,
+            election.owner,
+            clock=clock,
+            lease_s=lambda: election.lease_s,
+            prepare=self._begin_term,
+            what="sale_clock",
         )
         self._stir = asyncio.Event()
         self._work = {name: asyncio.Event() for name in self.keepers}

@@ -13,6 +13,7 @@ from typing import Any
 from flashd.actors.channel_line import ChannelLine
 from flashd.actors.channel_rules import Display, PollerRules, PoolBooks, PublisherRules, publish_rate
 from flashd.actors.intake import ChannelIntake, cut_over_ms
+from flashd.actors.leadership import Election
 from flashd.actors.poller import Poller
 from flashd.actors.publisher import Publisher
 from flashd.actors.sale_clock import SaleBooks, SaleClock
@@ -125,16 +126,7 @@ def build_outlet(
 
     publisher = Publisher(api, publisher_rules(config, apis, name), books, line, clock=clock, ask_poll=ask_poll)
     if api.traits.polls and section.poll_s > 0:
-        poller = Poller(
-            api,
-            poller_rules(section),
-            intake,
-            pool.ledger,
-            pool.channel_book,
-            line,
-            clock=clock,
-            seen=publisher.seen,
-        )
+        poller = Poller(api, poller_rules(section), intake, books, line, clock=clock, seen=publisher.seen)
     return Outlet(api=api, line=line, publisher=publisher, poller=poller)
 
 
@@ -157,9 +149,8 @@ def build_sale_clock(
     return SaleClock(
         SaleBooks(sales=opened.sales, prices=opened.prices, listings=opened.listings),
         {name: api for name, api in apis.items() if config.channels[name].pool == pool},
+        Election(gate=opened.sale_gate, owner=owner),
         clock=clock,
-        gate=opened.sale_gate,
-        owner=owner,
         announcer=store.announcer,
         ready_to_send=ready_to_send,
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from flashd.actors.alerter import Alerter, AlertRules
 from flashd.actors.inquiry import InquiredChannel, InquiredHouse, InquiredPool, Inquiry
+from flashd.actors.leadership import Election
 from flashd.actors.lookout import Flow, Lookout, PoolSources, Sights
 from flashd.actors.teller import Teller
 from flashd.alerts.webhook import connect
@@ -26,7 +27,7 @@ def connect_messenger(loaded: Loaded) -> Messenger | None:
 
 def alert_rules(config: AlertsConfig) -> AlertRules:
     """Return how often a person may be told."""
-    return AlertRules(repeat_s=config.repeat_s, per_hour=config.per_hour, in_doubt_s=config.in_doubt_s)
+    return AlertRules(repeat_s=config.repeat_s, per_hour=config.per_hour)
 
 
 def build_alerter(house: Assembly, messenger: Messenger | None, *, owner: str) -> Alerter:
@@ -56,9 +57,8 @@ def build_alerter(house: Assembly, messenger: Messenger | None, *, owner: str) -
         Lookout(sights, clock=house.clock, in_doubt_ms=lambda: round(house.loaded.config.alerts.in_doubt_s * 1000)),
         Teller(messenger, clock=house.clock),
         alert_rules(house.loaded.config.alerts),
+        Election(gate=pools[0].alert_gate, owner=owner),
         clock=house.clock,
-        gate=pools[0].alert_gate,
-        owner=owner,
         health=lambda: house.sentry.health,
     )
 

@@ -168,8 +168,7 @@ class World:
                 shop.api,
                 PollerRules(poll_s=poll_s, grace_ms=grace_ms),
                 shop,  # type: ignore[arg-type]  # the part of an intake that a poller calls
-                self.ledger,
-                self.book,
+                books,
                 line,
                 clock=self.clock,
                 seen=shop.publisher.seen,

@@ -13,6 +13,7 @@ import structlog
 from msgspec.structs import replace
 
 from flashd.actors.alerter import Alerter, AlertRules
+from flashd.actors.leadership import Election
 from flashd.actors.lookout import Flow, Lookout, PoolSources, Sights
 from flashd.actors.teller import Teller
 from flashd.domain.catalogue import Entry
@@ -61,7 +62,7 @@ class World:
         assert self.messenger is not None
         return self.messenger
 
-    async def start(self, **rules: Any) -> Alerter:
+    async def start(self, *, in_doubt_s: float = 300.0, **rules: Any) -> Alerter:
         sources = [
             PoolSources(
                 feed=self.journals[name],
@@ -73,16 +74,14 @@ class World:
             )
             for name, pool in self.pools.items()
         ]
-        set_rules = AlertRules(**rules)
         sights = Sights(flows=lambda: self.flows, backends=lambda: self.backends)
         alerter = Alerter(
             sources,
-            Lookout(sights, clock=self.clock, in_doubt_ms=lambda: round(set_rules.in_doubt_s * 1000)),
+            Lookout(sights, clock=self.clock, in_doubt_ms=lambda: round(in_doubt_s * 1000)),
             Teller(self.messenger, clock=self.clock),
-            set_rules,
+            AlertRules(**rules),
+            Election(gate=self.gate, owner=f"host:{len(self.living)}"),
             clock=self.clock,
-            gate=self.gate,
-            owner=f"host:{len(self.living)}",
             health=lambda: self.health,
         )
         alerter.start()

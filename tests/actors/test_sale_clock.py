@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from flashd.actors.leadership import Election
 from flashd.actors.sale_clock import SaleBooks, SaleClock, Wake
 from flashd.domain.catalogue import Entry
 from flashd.domain.price import PriceRow, PriceState, Tag
@@ -61,9 +62,8 @@ class Stage:
     def start(self) -> SaleClock:
         apis: dict[str, ChannelApi] = {"shop": self.shop}
         books = SaleBooks(sales=self.sales, prices=self.book, listings=FakeListings(self.pool))
-        made = SaleClock(
-            books, apis, clock=self.clock, gate=self.gate, owner="test", announcer=self.announcer, lease_s=6.0
-        )
+        election = Election(gate=self.gate, owner="test")
+        made = SaleClock(books, apis, election, clock=self.clock, announcer=self.announcer)
         self.clocks.append(made)
         made.start()
         return made

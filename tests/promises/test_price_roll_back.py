@@ -17,6 +17,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from flashd.actors.leadership import Election
 from flashd.actors.sale_clock import SaleBooks, SaleClock
 from flashd.domain.catalogue import Entry
 from flashd.domain.price import PriceState
@@ -62,9 +63,8 @@ class House:
             sales=self.sales, prices=self.prices, listings=RedisListings(self.client, "main", location="main")
         )
         gate = RedisBackendGate(self.client, "main", clock, key=sale_key)
-        return SaleClock(
-            books, self.apis, clock=clock, gate=gate, owner="test", announcer=RedisAnnouncer(self.client), lease_s=1.5
-        )
+        election = Election(gate=gate, owner="test", lease_s=1.5)
+        return SaleClock(books, self.apis, election, clock=clock, announcer=RedisAnnouncer(self.client))
 
     async def open_sale(self) -> None:
         now_s = await self.sales.clock_ms() / 1000
