@@ -285,7 +285,7 @@ async def test_a_cluster_is_asked_and_used_over_tls(certificate: Path, tmp_path:
         pytest.skip(missing("redis7"))
     port = free_port()
     settings = {"tls-port": str(port), "bind": "127.0.0.1", "tls-auth-clients": "no", "tls-cluster": "yes"}
-    settings |= {"cluster-enabled": "yes", "tls-ca-cert-file": str(certificate)}
+    settings |= {"cluster-enabled": "yes", "cluster-port": str(free_port()), "tls-ca-cert-file": str(certificate)}
     settings |= {"tls-cert-file": str(certificate), "tls-key-file": str(certificate.with_name("key.pem"))}
     server = Server("redis7", settings).start()
     try:
@@ -309,7 +309,7 @@ async def test_sentinels_that_are_not_there_are_waited_for(tmp_path: Path) -> No
 
 
 async def test_one_server_of_a_cluster_is_no_store_by_itself(kind: str, tmp_path: Path) -> None:
-    alone = server_of(kind, **{"cluster-enabled": "yes"})
+    alone = server_of(kind, **{"cluster-enabled": "yes", "cluster-port": str(free_port())})
     with alone as (_, port), pytest.raises(ConfigError, match=r"is part of a Cluster.*cluster://"):
         async with opened(f"redis://127.0.0.1:{port}", tmp_path):
             pass

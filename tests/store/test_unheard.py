@@ -121,7 +121,9 @@ async def test_who_listens_at_a_replica_hears_every_event(server: Server) -> Non
 
 
 async def test_a_node_of_a_cluster_publishes_all(server: Server) -> None:
-    with running(server.kind, {"port": str(free_port()), "cluster-enabled": "yes"}) as node:
+    with running(
+        server.kind, {"port": str(free_port()), "cluster-enabled": "yes", "cluster-port": str(free_port())}
+    ) as node:
         async with client_of(node) as client:
             await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
 
