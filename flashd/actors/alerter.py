@@ -7,7 +7,6 @@ that the store itself keeps nothing durably is told without it.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
@@ -34,7 +33,6 @@ from flashd.domain.event import Event, Gap, rfc3339
 from flashd.errors import InvariantBroken, StoreUnavailable
 from flashd.ports import Clock, Sent, StoreHealth
 from flashd.runtime.actor import Actor
-from flashd.runtime.deadline import bounded
 from flashd.runtime.ticker import tick
 
 FOLLOW_S = 1.0
@@ -117,13 +115,8 @@ class Alerter(Actor[None]):
 
     async def on_stop(self) -> None:
         """Let another tell at once; what was not told stands in the store."""
-        for child in list(self.children):
-            child.cancel()
-        await asyncio.gather(*self.children, return_exceptions=True)
-        try:
-            await bounded(self.leadership.resign(), 1.0, clock=self.clock)
-        except (StoreUnavailable, TimeoutError) as error:  # the lease ends by itself
-            log.warning("alerts.not_resigned", reason=str(error))
+        await self.end_children()
+        await self.leadership.leave()
 
     async def _spared(self, work: Callable[[], Awaitable[None]]) -> None:
         """Do a round; a fault in it must not end the daemon, as an actor that crashes again and again would."""

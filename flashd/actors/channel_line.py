@@ -6,7 +6,6 @@ Publisher and poller share it, so that they are one leader, keep one rate and wa
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -18,7 +17,6 @@ from flashd.domain.rate import Rate
 from flashd.errors import StoreUnavailable
 from flashd.ports import Announcer, BackendGate, Clock
 from flashd.runtime.actor import Actor
-from flashd.runtime.deadline import bounded
 
 TOLD_AFTER = 3  # failures in a row are an outage
 
@@ -82,13 +80,8 @@ class ChannelLine(Actor[None]):
 
     async def on_stop(self) -> None:
         """Let another lead at once."""
-        for child in list(self.children):
-            child.cancel()
-        await asyncio.gather(*self.children, return_exceptions=True)
-        try:
-            await bounded(self.leadership.resign(), 1.0, clock=self.clock)
-        except (StoreUnavailable, TimeoutError) as error:  # the lease ends by itself
-            log.warning("channel.not_resigned", channel=self.channel, reason=str(error))
+        await self.end_children()
+        await self.leadership.leave()
 
     async def drop(self) -> float:
         """Take a drop: 0 where one request may leave now, else seconds to wait before asking again."""

@@ -12,8 +12,10 @@ import structlog
 from flashd.domain.lease import Term
 from flashd.errors import StoreUnavailable
 from flashd.ports import BackendGate, Clock
+from flashd.runtime.deadline import bounded
 
 RETRY_S = 0.5  # after the store did not answer
+LEAVE_S = 1.0
 
 log = structlog.get_logger()
 
@@ -88,6 +90,13 @@ class Leadership:
         if self._term is not None:
             self._term.end()
         await self._gate.resign(self._owner)
+
+    async def leave(self) -> None:
+        """Resign, if the store takes note of it within a second; else the lease ends by itself."""
+        try:
+            await bounded(self.resign(), LEAVE_S, clock=self._clock)
+        except (StoreUnavailable, TimeoutError) as error:
+            self._say(log.warning, "not_resigned", reason=str(error))
 
     async def _stand(self, asked_s: float, lease_s: float) -> bool:
         if self._term is not None and self._term.ended:  # fenced: only a new term has a higher epoch

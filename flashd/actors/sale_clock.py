@@ -23,7 +23,7 @@ from flashd.domain.sale import SaleRecord, SaleState, next_boundary_ms
 from flashd.errors import ChannelUnavailable, StoreUnavailable
 from flashd.ports import Announcer, ChannelApi, Clock, Listings, PriceBook, Sales
 from flashd.runtime.actor import Actor
-from flashd.runtime.deadline import any_of, bounded
+from flashd.runtime.deadline import any_of
 
 POLL_S = 1.0  # another process may have changed a sale
 IDLE_S = 0.25  # while another leads
@@ -119,13 +119,8 @@ class SaleClock(Actor[Wake]):
 
     async def on_stop(self) -> None:
         """Let another lead at once; prices under way are found by the next leader as they stand."""
-        for child in list(self.children):
-            child.cancel()
-        await asyncio.gather(*self.children, return_exceptions=True)
-        try:
-            await bounded(self._leadership.resign(), 1.0, clock=self.clock)
-        except (StoreUnavailable, TimeoutError) as error:  # the lease ends by itself
-            log.warning("sale_clock.not_resigned", pool=self._sales.pool, reason=str(error))
+        await self.end_children()
+        await self._leadership.leave()
 
     async def _begin_term(self, _epoch: int) -> None:
         self._said.clear()

@@ -89,6 +89,12 @@ class Actor(Generic[M]):
         child.add_done_callback(self._child_ended)
         return child
 
+    async def end_children(self) -> None:
+        """Cancel all that runs beside the mailbox, and wait for its end."""
+        for child in self.children:
+            child.cancel()
+        await asyncio.gather(*self.children, return_exceptions=True)
+
     async def within_turn(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait in a turn for *work*, but no longer than TURN_S; then it is cut off with Transient: nothing is known."""
         try:
@@ -142,9 +148,7 @@ class Actor(Generic[M]):
             try:
                 await self.on_stop()
             finally:
-                for child in self.children:
-                    child.cancel()
-                await asyncio.gather(*self.children, return_exceptions=True)
+                await self.end_children()
                 self._busy_since_s = None
 
     async def _turn(self, letters: list[Letter[M]]) -> None:
