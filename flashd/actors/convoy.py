@@ -21,7 +21,7 @@ from flashd.errors import Busy, FlashdError, Transient
 from flashd.ports import StockLedger
 
 CALLS_IN_FLIGHT = 8
-ITEMS = 512  # of one call, but for a wish that is larger by itself
+ITEMS = 96  # of one call, but for a wish that is larger by itself: the store works on it while the next is read
 
 
 _Group = list[tuple[Row, list[Wish]]]  # whose, and what
