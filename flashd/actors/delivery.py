@@ -18,6 +18,7 @@ from flashd.actors.backend_health import BackendHealth
 from flashd.actors.backend_rules import SEND_SLACK_S
 from flashd.actors.company import Companies
 from flashd.actors.flight import Flight, Parcel
+from flashd.actors.sendings import Sendings
 from flashd.actors.tempo import Tempo
 from flashd.domain.bucket import AHEAD_MAX_US, SpacingGuard
 from flashd.domain.delivery import (
@@ -83,6 +84,7 @@ class Courier:
         self._deadlines = Deadlines(clock=clock)
         self._asked: dict[tuple[str, OrderRef], None] = {}
         self._asked_why = ""
+        self._sendings = Sendings()
         self.observe: Observe = lambda _outcomes, _seconds: None
         self._guard = SpacingGuard()  # of what is let go
         self._door = SpacingGuard()  # of what is written, by those that ask: `flashd.ports.departure`
@@ -90,7 +92,8 @@ class Courier:
         self.sent_s: deque[float] = deque(maxlen=1000)  # when the last requests left, by the monotonic clock
 
     def follow(self, former: Courier) -> None:
-        """Keep the distance from what *former*, whose place this one takes, sent last."""
+        """Keep the distance from what *former*, whose place this one takes, sent last, and remember what that was."""
+        self._sendings = former._sendings
         self._guard, self._door, self.sent_s = former._guard, former._door, former.sent_s
 
     def per_second(self) -> float:
@@ -101,7 +104,7 @@ class Courier:
 
     async def carry(self, flight: Flight) -> None:
         """Wait for the moment, send or look up, conclude for each item, and hand it on to be settled."""
-        if not flight.is_lookup and self._tempo.gate.asks_first and not self._ask_first(flight):
+        if not flight.is_lookup and not self._hold_back(flight):
             return None
         if await self._moment(flight):
             before_departure(functools.partial(self._leave, flight))
@@ -114,29 +117,45 @@ class Courier:
                 self._conclude(flight, parcel, late(parcel.delivery, "its moment passed"))
         return None
 
-    def _ask_first(self, flight: Flight) -> bool:
+    def _hold_back(self, flight: Flight) -> bool:
         """
-        Leave in doubt, unsent, what was not asked for yet; say whether something is left to be sent.
+        Leave in doubt, unsent, what the backend may have already; say whether something is left to be sent.
 
-        The store may have forgotten that it was sent (a backup was restored), so it is looked up as any doubt is; sent
-        is what was proven absent. What was asked for is this process's memory: lost, it is asked for again.
+        The store may have forgotten that it was sent, so it is looked up as any doubt is; sent is what was proven
+        absent. What was sent and asked for is this process's memory: lost, it is asked for again, or not known of.
         """
-        if self._asked_why != self._tempo.gate.asks_first:  # another backup was restored: nothing is known any more
-            self._asked.clear()
-            self._asked_why = self._tempo.gate.asks_first
-        ready: list[Parcel] = []
+        asks_first, heeds_keys = self._tempo.gate.asks_first, self._backend.traits.idempotent
+        if heeds_keys and not asks_first:
+            return True
+        rules, ready = self._rules(), list[Parcel]()
         for parcel in flight.parcels:
-            key = parcel.outbox.pool, parcel.delivery.ref
-            if key in self._asked:
+            delivery, why = parcel.delivery, ""
+            if asks_first and self._is_unasked(asks_first, (parcel.outbox.pool, delivery.ref)):
+                why = "not sent: the backend is asked first"
+            elif not heeds_keys and self._sendings.knows(delivery):
+                why = "not sent: it was sent before, and the store forgot that"
+                log.warning(
+                    "send.forgotten", backend=self._backend.name, channel=delivery.ref.channel, key=delivery.key
+                )
+            if why:
+                self._sendings.drop(delivery)
+                self._conclude(flight, parcel, judge_outcome(Doubtful(why), delivery, rules, wait_ms=0))
+            else:
                 ready.append(parcel)
-                continue
-            while len(self._asked) >= ASKED_KEPT:
-                del self._asked[next(iter(self._asked))]
-            self._asked[key] = None
-            said = Doubtful("not sent: the backend is asked first")
-            self._conclude(flight, parcel, judge_outcome(said, parcel.delivery, self._rules(), wait_ms=0))
         flight.parcels = tuple(ready) or flight.parcels
         return bool(ready)
+
+    def _is_unasked(self, why: str, item: tuple[str, OrderRef]) -> bool:
+        """Say whether it was not asked for yet; from now on it was."""
+        if self._asked_why != why:  # another backup was restored: nothing is known any more
+            self._asked.clear()
+            self._asked_why = why
+        if item in self._asked:
+            return False
+        while len(self._asked) >= ASKED_KEPT:
+            del self._asked[next(iter(self._asked))]
+        self._asked[item] = None
+        return True
 
     def conclude_without_looking(self, flight: Flight) -> None:
         """Settle items in doubt where the backend has no look-up: no request, no drop."""
@@ -226,6 +245,9 @@ class Courier:
 
     async def _send(self, flight: Flight) -> None:
         rules, alone = self._rules(), len(flight.parcels) == 1
+        if not rules.idempotent:
+            for parcel in flight.parcels:
+                self._sendings.note(parcel.delivery)
         outcomes = await self._deliver(flight)
         self._heard(outcomes, flight)
         wait_s = await self._health.heard(outcomes, flight.sent_s or 0.0)
