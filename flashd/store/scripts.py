@@ -6,7 +6,7 @@ import functools
 import hashlib
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from typing import Any
 
@@ -74,11 +74,39 @@ def load(name: str) -> Script:
     Return the script of that name, its fragments put in where ``-- @include <fragment>`` stands.
 
     Raises:
-        ValueError: The header is not of the form that the house demands.
+        ValueError: The header is not of the form that the house demands, or fragments include each other in a ring.
     """
     text = read_source(name)
-    source = _INCLUDE.sub(lambda match: read_source(f"includes/{match[1]}").rstrip("\n"), text)
+    source = expand(text)
     return Script(parse_header(name, text), source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+def expand(
+    text: str,
+    *,
+    read: Callable[[str], str] = lambda name: read_source(f"includes/{name}"),
+    within: tuple[str, ...] = (),
+) -> str:
+    """
+    Put fragments in where they are asked for, and theirs within them.
+
+    One that is asked for twice stands there twice: within a function it is that function's own.
+
+    Args:
+        read: Returns the text of a fragment.
+        within: The fragments that led to this one.
+
+    Raises:
+        ValueError: A fragment includes itself, by way of others or at once; the message names the way.
+    """
+
+    def put_in(match: re.Match[str]) -> str:
+        way = (*within, match[1])
+        if match[1] in within:
+            raise ValueError("fragments include each other in a ring: " + " -> ".join(way))
+        return expand(read(match[1]), read=read, within=way).rstrip("\n")
+
+    return _INCLUDE.sub(put_in, text)
 
 
 _LINE = {

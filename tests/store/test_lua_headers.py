@@ -10,7 +10,7 @@ import pytest
 from flashd.domain.delivery import ClaimCode, FinishCode
 from flashd.domain.order import AcceptCode
 from flashd.domain.reservation import HoldCode
-from flashd.store.scripts import load, parse_header, read_source, script_names
+from flashd.store.scripts import expand, load, parse_header, read_source, script_names
 
 NAMES = script_names()
 WHOLE = {name: load(name).source for name in NAMES}
@@ -121,9 +121,28 @@ def test_the_codes_of_holds_and_their_enum_are_the_same() -> None:
 def test_every_fragment_is_used_and_commented() -> None:
     folder = resources.files("flashd.store").joinpath("lua/includes")
     names = {entry.name.removesuffix(".lua") for entry in folder.iterdir()}
-    used = {name for script in NAMES for name in re.findall(r"^-- @include (\w+)$", read_source(script), re.MULTILINE)}
+    asking = [*map(read_source, NAMES), *(read_source(f"includes/{name}") for name in names)]
+    used = {name for text in asking for name in re.findall(r"^-- @include (\w+)$", text, re.MULTILINE)}
     assert names == used
     assert all(read_source(f"includes/{name}").startswith("-- ") for name in names)
+
+
+def test_what_a_fragment_includes_is_put_into_it_wherever_it_stands() -> None:
+    texts = {"outer": "-- Outer.\n-- @include inner\nlocal o = i\n", "inner": "-- Inner.\nlocal i = 1\n"}
+    assert expand("-- @include outer\nx\n-- @include inner\n", read=texts.__getitem__) == (
+        "-- Outer.\n-- Inner.\nlocal i = 1\nlocal o = i\nx\n-- Inner.\nlocal i = 1\n"
+    )
+
+
+@pytest.mark.parametrize(("b", "way"), [("c", "a -> b -> c -> a"), ("b", "a -> b -> b")])
+def test_fragments_that_include_each_other_in_a_ring_are_refused(b: str, way: str) -> None:
+    texts = {name: f"-- @include {wants}\n" for name, wants in {"a": "b", "b": b, "c": "a"}.items()}
+    with pytest.raises(ValueError, match=f"ring: {way}$"):
+        expand("-- @include a\n", read=texts.__getitem__)
+
+
+def test_no_script_has_an_include_left() -> None:
+    assert not [name for name in NAMES if "@include" in WHOLE[name]]
 
 
 @pytest.mark.parametrize(

@@ -26,19 +26,7 @@
 
 -- A function around functions: what they take from outside is found once, which for so many costs half of making them.
 local prepare_group, hold_usual, write_gathered = (function()
--- Whether a pool has rules of sales is asked once a call; what knows them is made only then.
-local sales = nil
-local function know_sales(keys)
-  if sales == nil then
-    sales = redis.call('HLEN', keys.rule) > 0 and (function()
--- @include rule_parts
--- @include rules
--- @include usual_uses
-      return { rules_for = rules_for, count = count_usual, count_in = count_in, write = write_counted }
-    end)()
-  end
-  return sales
-end
+-- @include know_sales
 -- @include filing
 -- @include usual_wish
 -- @include usual_hold
