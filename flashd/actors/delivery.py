@@ -138,7 +138,7 @@ class Courier:
                     "send.forgotten", backend=self._backend.name, channel=delivery.ref.channel, key=delivery.key
                 )
             if why:
-                self._sendings.drop(delivery)
+                self._sendings.note(delivery)  # as if it had left: after two absences it comes under the next number
                 self._conclude(flight, parcel, judge_outcome(Doubtful(why), delivery, rules, wait_ms=0))
             else:
                 ready.append(parcel)

@@ -23,7 +23,7 @@ class Sendings:
         return len(self._young) + len(self._old)
 
     def note(self, delivery: Delivery) -> None:
-        """Remember that it is being sent."""
+        """Remember that it is being sent, or asked for, under its number: a lower one, where the store forgot."""
         if len(self._young) >= KEPT // 2:
             self._young, self._old = {}, self._young
         self._young[delivery.key] = delivery.sends
@@ -32,8 +32,3 @@ class Sendings:
         """Say whether it left already, under this number or a higher one."""
         sends = self._young.get(delivery.key) or self._old.get(delivery.key) or 0
         return sends >= delivery.sends
-
-    def drop(self, delivery: Delivery) -> None:
-        """Forget it: the backend is asked."""
-        self._young.pop(delivery.key, None)
-        self._old.pop(delivery.key, None)

@@ -51,6 +51,20 @@ async def test_what_was_sent_and_never_arrived_is_sent_after_two_absences(make: 
     assert world.backend.recorded == [key(0)]
 
 
+async def test_a_store_that_forgets_twice_in_a_row_is_not_believed_either_time(make: Make) -> None:
+    world = make(settle_s=5.0)
+    world.backend.traits = ONLY_LOOKUP
+    world.queue(0)
+    await world.run(5)
+    for _ in range(2):  # the second time before the backend was asked
+        world.queue(0)
+        await world.clock.advance(2)
+        assert world.states() == ["in_doubt"]
+    await world.clock.advance(20)
+    assert world.states() == ["delivered"]
+    assert world.backend.recorded == [key(0)]
+
+
 async def test_each_attempt_that_the_store_knows_of_goes_out_unasked(make: Make) -> None:
     world = make(settle_s=1.0)
     world.backend.traits = ONLY_LOOKUP
@@ -128,5 +142,6 @@ def test_the_newest_are_remembered_and_no_more_than_a_bound() -> None:
     newest = delivery(3 * KEPT - KEPT // 2)
     assert sendings.knows(newest)
     assert not sendings.knows(replace(newest, sends=2))
-    sendings.drop(newest)
-    assert not sendings.knows(newest)
+    sendings.note(replace(newest, sends=2))
+    sendings.note(newest)
+    assert not sendings.knows(replace(newest, sends=2)), "the store counts anew"
