@@ -95,13 +95,17 @@ class Convoy:
         self._leave()
 
     async def _travel(self, group: _Group) -> None:
-        """Make one call of the orders and one of the holds; whatever happens, nobody is left without an answer."""
+        """Make one call of the orders and one of the holds, at once; whatever happens, nobody is left unanswered."""
         try:
             orders = [(row, found) for row, taken in group if (found := [wish for wish in taken if not wish.is_hold])]
             holds = [(row, found) for row, taken in group if (found := [wish for wish in taken if wish.is_hold])]
-            if orders:
+            if orders and holds:
+                async with asyncio.TaskGroup() as both:
+                    both.create_task(self._ask(orders, self._accept))
+                    both.create_task(self._ask(holds, self._hold))
+            elif orders:
                 await self._ask(orders, self._accept)
-            if holds:
+            elif holds:
                 await self._ask(holds, self._hold)
             self._moved()
         except BaseException:  # a cancellation, or a bug in who is told

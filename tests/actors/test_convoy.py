@@ -107,6 +107,20 @@ async def test_each_channel_keeps_its_cut_over(ledger: Counted) -> None:
     assert [late[0].state, early[0].state] == [OrderState.IGNORED, OrderState.QUEUED]
 
 
+async def test_a_hold_does_not_wait_for_the_orders_of_its_call(ledger: Counted) -> None:
+    ledger.open.clear()
+    channel = Channel(Convoy(ledger))
+    order, hold = channel.wish("a"), make_hold("cart")
+    channel.row.add(hold)
+    channel.convoy.call(channel.row)
+    async with asyncio.timeout(5):
+        assert [reply.code for reply in await hold] == [HoldCode.HELD]
+    assert not order.is_over
+    ledger.open.set()
+    await order
+    assert ledger.carried == [["a"], ["cart"]]
+
+
 async def test_more_gathers_only_while_as_many_calls_as_may_be_are_under_way(ledger: Counted) -> None:
     ledger.open.clear()
     channel = Channel(Convoy(ledger))
