@@ -8,6 +8,7 @@ import sys
 import click
 
 from flashd import __version__
+from flashd.cli.group import Group
 from flashd.errors import ConfigError, Transient
 
 _COMMANDS = {
@@ -34,7 +35,7 @@ _COMMANDS = {
 }
 
 
-class _Lazy(click.Group):
+class _Lazy(Group):
     """A group that imports a command only when it is asked for: `flashd --help` stays quick."""
 
     def list_commands(self, _ctx: click.Context) -> list[str]:

@@ -7,13 +7,14 @@ from typing import Any
 import click
 
 from flashd.cli.client import AdminClient
+from flashd.cli.group import Group
 from flashd.cli.session import json_option, moment, print_json, print_table, remote
 from flashd.cli.terminal import say
 
 ROOT = "/admin/v1/alerts"
 
 
-@click.group()
+@click.group(cls=Group)
 def alerts() -> None:
     """List what a human must see to, and try out who is told."""
 

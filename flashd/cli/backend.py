@@ -8,6 +8,7 @@ from urllib.parse import quote
 import click
 
 from flashd.cli.client import AdminClient
+from flashd.cli.group import Group
 from flashd.cli.session import duration, json_option, print_json, print_table, remote
 from flashd.cli.terminal import say
 
@@ -48,7 +49,7 @@ def _remark(one: dict[str, Any]) -> str:
     return said
 
 
-@click.group()
+@click.group(cls=Group)
 def backend() -> None:
     """List, pause and pace backends."""
 
@@ -69,7 +70,11 @@ def list_(admin: AdminClient, *, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--reason", required=True, help="Stands in the status and in the audit trail.")
 @click.option(
-    "--for", "for_s", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="[default: until resumed]"
+    "--for",
+    "for_s",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Resume by itself after so long [default: when told to].",
 )
 @remote
 def pause(admin: AdminClient, name: str, reason: str, for_s: float | None) -> None:

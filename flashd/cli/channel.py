@@ -12,6 +12,7 @@ from urllib.parse import quote
 import click
 
 from flashd.cli.client import AdminClient, ApiError
+from flashd.cli.group import Group
 from flashd.cli.session import duration, json_option, moment, print_json, print_table, remote
 from flashd.cli.terminal import say
 
@@ -78,7 +79,7 @@ def late(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 10 else duration(seconds)
 
 
-@click.group()
+@click.group(cls=Group)
 def channel() -> None:
     """List, map, pause and resume sales channels."""
 
@@ -164,7 +165,11 @@ def show(admin: AdminClient, name: str, *, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--reason", required=True, help="Stands in the status and in the audit trail.")
 @click.option(
-    "--for", "for_s", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="[default: until resumed]"
+    "--for",
+    "for_s",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Resume by itself after so long [default: when told to].",
 )
 @remote
 def pause(admin: AdminClient, name: str, reason: str, for_s: float | None) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import click
 
 from flashd.cli.client import AdminClient
+from flashd.cli.group import Group
 from flashd.cli.session import json_option, pool_option, print_json, print_table, remote
 from flashd.cli.terminal import say
 
@@ -27,7 +28,7 @@ def kits(admin: AdminClient, pool: str | None, *, as_json: bool) -> None:
     print_table(("KIT", "#AVAILABLE", "COMPONENTS"), rows, empty="no kits: flashd stock kit set SKU COMPONENT=2")
 
 
-@click.group()
+@click.group(cls=Group)
 def kit() -> None:
     """Define kits."""
 

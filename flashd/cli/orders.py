@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from flashd.cli.client import AdminClient
+from flashd.cli.group import Group
 from flashd.cli.session import (
     duration,
     json_option,
@@ -59,7 +60,7 @@ def _print_change(answer: dict[str, Any], *, as_json: bool) -> None:
     say(f"{answer['order']} is {answer['state']}" + (f": {answer['reason']}" if answer["reason"] else ""))
 
 
-@click.group()
+@click.group(cls=Group)
 def orders() -> None:
     """List, show and mend orders. KEY is <channel>:<order id>, such as shop:1001."""
 
@@ -199,7 +200,7 @@ def export(admin: AdminClient, *, customers: bool, **query: Any) -> None:
         say(line)
 
 
-@click.group()
+@click.group(cls=Group)
 def dead() -> None:
     """Dead letters: orders that a backend refused for good."""
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import click
 
 from flashd.cli.client import AdminClient
+from flashd.cli.group import Group
 from flashd.cli.session import json_option, moment, pool_option, print_json, print_table, remote
 from flashd.cli.terminal import say
 
@@ -109,7 +110,7 @@ def _some(names: list[str]) -> str:
     return ": " + ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
-@click.group()
+@click.group(cls=Group)
 def demands() -> None:
     """See what platforms demand about customers: to be told, to be forgotten."""
 
@@ -172,7 +173,7 @@ def show(admin: AdminClient, demand_id: str, pool: str | None, *, as_json: bool)
 @pool_option
 @remote
 def met(admin: AdminClient, demand_id: str, reason: str, pool: str | None) -> None:
-    """Say that a demand was met: its person goes."""
+    """Say that a demand was met: whom it was about is forgotten then."""
     path = f"/admin/v1/demands/{quote(demand_id, safe='')}/met"
     answer = admin.call("POST", path, {"reason": reason}, query={"pool": pool})
     say(f"{answer['id']} is met")

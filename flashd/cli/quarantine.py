@@ -10,11 +10,12 @@ from urllib.parse import quote
 import click
 
 from flashd.cli.client import AdminClient
+from flashd.cli.group import Group
 from flashd.cli.session import json_option, moment, pool_option, print_json, print_table, remote
 from flashd.cli.terminal import say, shown
 
 
-@click.group()
+@click.group(cls=Group)
 def quarantine() -> None:
     """What was validly signed and could not be understood: kept until it is mended or discarded."""
 

@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from flashd.cli.group import Group
 from flashd.cli.preflight import show_preflight
 from flashd.cli.session import (
     admin_at,
@@ -78,7 +79,7 @@ async def _ask_all(loaded: Loaded) -> list[dict[str, object]]:
     return [{"what": what, "ok": ok, "said": said} for what, ok, said in found]
 
 
-@click.group("config")
+@click.group("config", cls=Group)
 def config_group() -> None:
     """Show the configuration, or its schema."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import time
 import tomllib
@@ -15,6 +16,7 @@ import click
 import msgspec
 
 from flashd.cli.client import AdminClient
+from flashd.cli.group import Group
 from flashd.cli.session import json_option, moment, pool_option, print_json, print_table, remote
 from flashd.cli.terminal import say
 
@@ -22,7 +24,7 @@ ROOT = "/admin/v1/sales"
 POLL_S = (0.02, 0.25)  # between two looks on the way to zero: the first, and the longest
 
 
-@click.group()
+@click.group(cls=Group)
 def sale() -> None:
     """Write, stop, resume and close sales: products, window, quotas, prices, limits and channels in one document."""
 
@@ -156,7 +158,9 @@ def open_(
         say(f"  look whether it can go: flashd check --sale {answer['name']}")
 
 
-sale.add_command(open_, "put")
+_put = copy.copy(open_)
+_put.hidden = True  # the same, for whoever thinks in the verbs of the API
+sale.add_command(_put, "put")
 
 
 def _name_of(body: bytes, where: str) -> tuple[str, str]:

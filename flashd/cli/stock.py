@@ -9,13 +9,14 @@ from urllib.parse import quote
 import click
 
 from flashd.cli.client import AdminClient
+from flashd.cli.group import Group
 from flashd.cli.kit import kit, kits
 from flashd.cli.session import json_option, pool_option, print_json, print_table, remote
 from flashd.cli.stockroom import receive, recount
 from flashd.cli.terminal import say
 
 
-@click.group()
+@click.group(cls=Group)
 def stock() -> None:
     """Show and set stock, kits, and what channels may have sold of it."""
 

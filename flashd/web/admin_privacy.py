@@ -134,7 +134,7 @@ class AdminPrivacy:
                 method="POST",
                 path="/admin/v1/demands/{id}/met",
                 name="meet_demand",
-                summary="Say that a demand was met: its person goes",
+                summary="Say that a demand was met: whom it was about is forgotten then",
                 handler=self.met,
                 scope=Scope.ADMIN,
                 takes=Why,

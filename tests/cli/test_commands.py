@@ -67,6 +67,14 @@ def test_every_command_has_help_that_says_what_it_does(path: tuple[str, ...]) ->
     assert silent == []
 
 
+@pytest.mark.parametrize("path", [(), ("stock",), ("sale",), ("orders",), ("channel",)], ids=" ".join)
+def test_the_list_of_commands_says_of_each_what_it_does_and_is_not_cut_off(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(cli, [*path, "--help"], prog_name="flashd")
+    listed = result.output.partition("Commands:\n")[2]
+    assert len(listed.splitlines()) > 6
+    assert "..." not in listed
+
+
 def test_a_mistyped_command_is_told_what_was_meant() -> None:
     result = CliRunner().invoke(cli, ["statsu"], prog_name="flashd")
     assert result.exit_code == 2
