@@ -10,7 +10,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
@@ -41,6 +41,7 @@ from flashd.domain.order import Kind, Order
 from flashd.errors import BackendUnavailable, ConfigError
 
 _REFUSALS = ("error", "detail", "message", "title", "reason")
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  # UTC; one that knows its zone takes four times as long to write
 
 
 class Config(BackendConfig, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -95,7 +96,7 @@ def encode_order(delivery: Delivery) -> dict[str, Any]:
 
 def _instant(ms: int) -> str | None:
     """Write ms since 1970 as RFC 3339; null where the channel did not say when."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat().replace("+00:00", "Z") if ms else None
+    return (_EPOCH + timedelta(milliseconds=ms)).isoformat() + "Z" if ms else None
 
 
 def encode_cancel(delivery: Delivery) -> dict[str, Any]:
