@@ -109,8 +109,8 @@ def test_a_crash_at_every_await_loses_nothing_and_doubles_nothing(worlds: Worlds
         f"{len(results)} worlds, {crashes} crashes, at {len(hit)} of {len(seen)} places; missed: {sorted(seen - hit)}"
     )
     assert broken(results) == []
-    # What only one life in many comes by may not be met again; and whether one has to wait for the clock, as for the moment
-    # of a request, says how busy the machine is: twelve worlds at once may be late everywhere where a calm one waited.
+    # What only one life in many comes by may not be met again; and whether one has to wait for the clock, as for the
+    # moment of a request, says how busy the machine is: twelve worlds at once may be late where a calm one waited.
     assert {place for place in calm["seen"] if not is_wait(place)} <= hit
     assert crashes > steps
 
