@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 
@@ -34,6 +35,12 @@ _ANSWERS = {*_TAKEN, Found, Absent, Mismatch, Sunk}  # somebody is there, and un
 _GRAVITY: dict[type, int] = {Doubtful: 1, Unknown: 1, Throttled: 2, Later: 3, Away: 3}
 
 log = structlog.get_logger()
+
+
+@functools.cache
+def word_for(kind: type[Outcome | Finding]) -> str:
+    """Return the name under which outcomes and findings of a kind are counted."""
+    return kind.__name__.lower()
 
 
 class BackendHealth:
@@ -72,13 +79,15 @@ class BackendHealth:
         Returns:
             Seconds for which the backend is left alone.
         """
-        for one in said:
-            self.counts[type(one).__name__.lower()] += 1
         kinds = {type(one) for one in said}
+        for one in said:
+            self.counts[word_for(type(one))] += 1
         answered = not kinds.isdisjoint(_ANSWERS)
         if answered:
             self._answers += not kinds.isdisjoint(_TAKEN)
-            await self._answered()
+            self.last_answer_ms = self._clock.now_ms()
+            if self.circuit.answered(self._clock.monotonic_s()):
+                await self._came_back()
         if kinds.isdisjoint(_GRAVITY):
             return 0.0  # answered; unsupported, no_lookup: nobody was asked
         worst = max(said, key=lambda one: _GRAVITY.get(type(one), 0))
@@ -132,11 +141,9 @@ class BackendHealth:
         """Forget an item that is settled."""
         self._suspects.pop((pool, ref), None)
 
-    async def _answered(self) -> None:
-        self.last_answer_ms = self._clock.now_ms()
-        if self.circuit.answered(self._clock.monotonic_s()):
-            log.info("backend.came_back", backend=self._gate.backend)
-            await self._announce("backend.came_back", {})
+    async def _came_back(self) -> None:
+        log.info("backend.came_back", backend=self._gate.backend)
+        await self._announce("backend.came_back", {})
 
     async def _doubted(self, reason: str, sent_s: float) -> float:
         news, wait_s = self.circuit.doubted(self._clock.monotonic_s(), sent_s)

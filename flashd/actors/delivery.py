@@ -14,7 +14,7 @@ from typing import cast
 
 import structlog
 
-from flashd.actors.backend_health import BackendHealth
+from flashd.actors.backend_health import BackendHealth, word_for
 from flashd.actors.backend_rules import SEND_SLACK_S
 from flashd.actors.company import Companies
 from flashd.actors.flight import Flight, Parcel
@@ -334,7 +334,7 @@ class Courier:
     def _heard(self, said: Sequence[Outcome | Finding], flight: Flight) -> None:
         if flight.sent_s is not None:
             took_s = self._clock.monotonic_s() - flight.sent_s
-            self.observe([type(one).__name__.lower() for one in said], took_s)
+            self.observe([word_for(type(one)) for one in said], took_s)
 
 
 def late(delivery: Delivery, reason: str) -> Result:

@@ -25,6 +25,9 @@ class Pace:
     burst: int = 1
 
 
+UNPACED = Pace(spacing_us=0)
+
+
 class Tempo:
     """
     The operator's rules, as far as they go at this moment.
@@ -78,7 +81,9 @@ class Tempo:
     def pace(self) -> Pace:
         """Return the distance that requests keep."""
         rules, slow, spacing_us = self._rules(), self._health.circuit.slow, self.rate.paced_us
-        if spacing_us and not slow.is_over:
+        if not spacing_us:
+            return UNPACED
+        if not slow.is_over:
             spacing_us = slow.spacing_us(spacing_us, self._clock.monotonic_s())
         return Pace(spacing_us=spacing_us, burst=rules.burst)
 

@@ -121,24 +121,24 @@ class Connections:
             connection = self._take(origin) or await self._connect(origin, until_s)
             connection.until_s = until_s
             try:
-                await depart(functools.partial(getattr, connection, "is_usable"))
+                await depart(connection.is_usable)
             except BaseException:
                 self._put_back(connection)
                 raise
-            if connection.is_usable:
+            if connection.is_usable():
                 return connection
 
     def _take(self, origin: Origin) -> _Connection | None:
         idle = self._idle.get(origin)
         while idle:
             connection = idle.pop()
-            if connection.is_usable:
+            if connection.is_usable():
                 return connection
         return None
 
     def _put_back(self, connection: _Connection) -> None:
         """Keep it for the next request, unless the last one had no whole answer or it is to be closed."""
-        if not connection.is_usable:
+        if not connection.is_usable():
             connection.lose("left")
             return
         connection.until_s = asyncio.get_running_loop().time() + _KEEP_ALIVE_S
@@ -186,7 +186,7 @@ class Connections:
             if connection.until_s <= now:
                 connection.lose("timed out")
         for origin, idle in list(self._idle.items()):
-            idle[:] = [connection for connection in idle if connection.is_usable]
+            idle[:] = [connection for connection in idle if connection.is_usable()]
             if not idle:
                 del self._idle[origin]
         ahead = [connection.until_s for connection in self._open if not connection.is_lost]
@@ -212,9 +212,8 @@ class _Connection(asyncio.Protocol):
         self._payload: Any = None
         self._is_flooded = self._is_used = False
 
-    @property
     def is_usable(self) -> bool:
-        """Whether a request may be written."""
+        """Say whether a request may be written."""
         transport = self._transport
         return not (self.is_lost or self._answer is not None or transport is None or transport.is_closing())
 
