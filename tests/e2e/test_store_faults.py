@@ -280,13 +280,13 @@ async def test_a_full_disk_of_the_daemon_costs_its_log_and_no_order(
             async with client_of(server) as client:
                 await client.script_flush()
                 await client.client_kill_filter(_type="normal", skipme=True)  # something to write of
-            await asyncio.sleep(3)
+            enough = stream.statuses[201] + PER_SECOND
+            await until(lambda: stream.statuses[201] > enough, "it sells on", 60)
             assert await asyncio.to_thread(is_up, flashd, "livez") == 200
             assert flashd.process.poll() is None
             resource.prlimit(
                 flashd.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
             )
-        assert stream.statuses[201] > PER_SECOND
     finally:
         flashd.close()
 
