@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from flashd.actors.desk import Desk
 from flashd.actors.outlook import Aim
+from flashd.actors.workbench import Workbench
 from flashd.domain.listing import UNKNOWN, Ended, ListingState, Outcome, WriteMode
 
 PATIENT_S = 30.0
@@ -25,14 +25,14 @@ class Todo:
 class Agenda:
     """Sorts the aims of one channel."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._traits = desk.api.traits
-        self._listings = desk.books.listings
-        self._channel = desk.line.channel
-        self._slate = desk.slate
-        self._rules = desk.rules
-        self._clock = desk.clock
-        self._ask_poll = desk.ask_poll
+    def __init__(self, bench: Workbench) -> None:
+        self._traits = bench.api.traits
+        self._listings = bench.books.listings
+        self._channel = bench.line.channel
+        self._slate = bench.slate
+        self._rules = bench.rules
+        self._clock = bench.clock
+        self._ask_poll = bench.ask_poll
 
     async def sort(self, aims: Iterable[Aim]) -> Todo:
         """Return what is to be done now."""

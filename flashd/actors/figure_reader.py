@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from flashd.actors.desk import Desk
+from flashd.actors.workbench import Workbench
 from flashd.domain.catalogue import Entry
 from flashd.domain.listing import UNKNOWN, Listing, ListingState
 from flashd.domain.stale import Staleness, classify
@@ -21,12 +21,12 @@ log = structlog.get_logger()
 class FigureReader:
     """Looks at the platform and says what follows."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._api = desk.api
-        self._listings = desk.books.listings
-        self._line = desk.line
-        self._slate = desk.slate
-        self._ask_poll = desk.ask_poll
+    def __init__(self, bench: Workbench) -> None:
+        self._api = bench.api
+        self._listings = bench.books.listings
+        self._line = bench.line
+        self._slate = bench.slate
+        self._ask_poll = bench.ask_poll
 
     async def read(self, entries: Sequence[Entry]) -> None:
         """Read the figures of *entries*, with a drop in hand."""

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import structlog
 
-from flashd.actors.desk import Desk
 from flashd.actors.outlook import Aim
+from flashd.actors.workbench import Workbench
 from flashd.domain.listing import UNKNOWN, BeginCode, Ended, Listing, Outcome, Wish, WriteMode
 from flashd.domain.revision import Revisions, wait_ms
 from flashd.domain.stale import Staleness, classify
@@ -26,14 +26,14 @@ log = structlog.get_logger()
 class FigureWriter:
     """Takes a batch of aims to the platform; whatever becomes of it is in the store afterwards."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._api = desk.api
-        self._listings = desk.books.listings
-        self._book = desk.books.book
-        self._line = desk.line
-        self._slate = desk.slate
-        self._rules = desk.rules
-        self._clock = desk.clock
+    def __init__(self, bench: Workbench) -> None:
+        self._api = bench.api
+        self._listings = bench.books.listings
+        self._book = bench.books.book
+        self._line = bench.line
+        self._slate = bench.slate
+        self._rules = bench.rules
+        self._clock = bench.clock
 
     async def within_budget(self, aims: Sequence[Aim]) -> list[Aim]:
         """Return the aims that the daily budget lets through now; the others wait."""

@@ -19,13 +19,13 @@ from flashd.actors.agenda import BLIND_MS, Agenda
 from flashd.actors.channel_line import ChannelLine
 from flashd.actors.channel_rules import PoolBooks, PublisherRules
 from flashd.actors.demand import Demand
-from flashd.actors.desk import Desk
 from flashd.actors.figure_reader import FigureReader
 from flashd.actors.figure_writer import FigureWriter
 from flashd.actors.outlook import SALES_S, Aim, Outlook
 from flashd.actors.slate import Slate
 from flashd.actors.stir import Stir
 from flashd.actors.sweep import PART, Sweep
+from flashd.actors.workbench import Workbench
 from flashd.domain.flow import ChannelFlow
 from flashd.errors import Busy, StoreUnavailable, Transient
 from flashd.ports import ChannelApi, Clock, Dirty
@@ -88,7 +88,7 @@ class Publisher(Actor[Wake | Seen]):
             lag_s=lambda: self.slate.lag.percentile(0.99, clock.monotonic_s()),
             demand=self._demand,
         )
-        desk = Desk(
+        bench = Workbench(
             api=api,
             books=books,
             line=line,
@@ -97,9 +97,9 @@ class Publisher(Actor[Wake | Seen]):
             clock=clock,
             ask_poll=ask_poll,
         )
-        self._agenda = Agenda(desk)
-        self._reader = FigureReader(desk)
-        self._writer = FigureWriter(desk)
+        self._agenda = Agenda(bench)
+        self._reader = FigureReader(bench)
+        self._writer = FigureWriter(bench)
         self._sweep = Sweep(books.listings, line.channel, clock=clock)
         self._stir = Stir(clock)
         self._epoch = 0

@@ -12,9 +12,9 @@ from flashd.ports import ChannelApi, Clock
 
 
 @dataclass(frozen=True, kw_only=True)
-class Desk:
+class Workbench:
     """
-    One channel's desk.
+    One channel's workbench.
 
     Args:
         rules: As they are now.
