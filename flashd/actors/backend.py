@@ -9,26 +9,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
 from flashd.actors.backend_health import BackendHealth
 from flashd.actors.backend_rules import BackendRules, Wake
 from flashd.actors.candidate import Candidates, Wish
-from flashd.actors.company import Companies, Key
 from flashd.actors.delivery import DROP_AGE_S, Courier
 from flashd.actors.flight import Flight, Parcel
+from flashd.actors.in_hand import InHand
 from flashd.actors.leadership import Leadership
 from flashd.actors.roll_call import RollCall
 from flashd.actors.runway import Runway
-from flashd.actors.settler import Settler
-from flashd.actors.tempo import CLAIMED_TOGETHER, Pace, Tempo
+from flashd.actors.tempo import Pace, Tempo
 from flashd.domain.bucket import AHEAD_MAX_US
-from flashd.domain.delivery import ClaimCode, Delivery, Result, ResultKind
+from flashd.domain.delivery import Result, ResultKind
 from flashd.domain.flow import BackendSnapshot
 from flashd.domain.lease import Term
-from flashd.domain.order import OrderRef
 from flashd.errors import StoreUnavailable
 from flashd.ports import Announcer, Backend, BackendGate, Clock, Depth, GateStatus, Outbox
 from flashd.runtime.actor import Actor
@@ -38,9 +36,6 @@ from flashd.runtime.ticker import tick
 STORE_PAUSE_S = 0.5  # after the store did not answer
 REFILL_S = 0.03  # with what leaves in this time still in hand the next drops are taken; sooner from a slow store
 GATE_S = 0.1  # how often the gate is asked where no drops are: so late is a pause noticed there
-_FINAL = {ResultKind.DELIVERED, ResultKind.MANUAL, ResultKind.DECLINED}
-
-Claims = list[tuple[ClaimCode, Delivery | None]]
 
 log = structlog.get_logger()
 
@@ -72,33 +67,37 @@ class BackendActor(Actor[Wake]):
             slow_start_s=rules.slow_start_s,
         )
         self.tempo = Tempo(backend, self.health, clock=clock, rules=lambda: self.rules)
-        self._companies = Companies()
+        self._outboxes = tuple(outboxes)
+        self._in_hand = InHand(
+            self._outboxes,
+            self.health,
+            clock=clock,
+            spawn=self.spawn,
+            lease_ms=lambda: self.rules.lease_ms,
+            apply_next=apply_next,
+            leave_out=lambda pool: self._candidates.leave_out(pool, clock.monotonic_s()),
+            told=self._settled,
+        )
         self.courier = Courier(
             backend,
             gate,
             self.health,
-            self._companies,
+            self._in_hand.companies,
             clock=clock,
             tempo=self.tempo,
             rules=lambda: self.rules.doubts(backend.traits),
-            hand=self._settle,
+            hand=self._in_hand.settle,
         )
-        self._outboxes = tuple(outboxes)
         self._pools = RollCall(self._outboxes)
         self._gate = gate
         self.leadership = Leadership(
             gate, owner, clock=clock, lease_s=lambda: self.rules.lease_s, prepare=self._prepare
         )
-        self._apply_next = apply_next
         self._stir = asyncio.Event()
         self._runway = Runway(self.courier, spawn=self.spawn, landed=self._landed)
-        self._in_hand: dict[Key, Parcel | None] = {}  # None: being claimed, or the claim was not answered
         self._candidates = Candidates(
-            self._outboxes, self._in_hand, self._companies, spawn=self.spawn, stir=self._stir.set
+            self._outboxes, self._in_hand, self._in_hand.companies, spawn=self.spawn, stir=self._stir.set
         )
-        self._settlers = {
-            outbox.pool: Settler(outbox, clock=clock, spawn=self.spawn, told=self._settled) for outbox in self._outboxes
-        }
         self._laden = False  # too much is in hand
         self._low = 0  # no more flights than that wait for a place: claim more
         self._last_use_s = 0.0  # when the last drop may be used
@@ -114,9 +113,6 @@ class BackendActor(Actor[Wake]):
         self._in_hand.clear()
         self._runway.clear()
         self._candidates.clear()
-        self._companies.clear()
-        for settler in self._settlers.values():
-            settler.clear()
         self._rounds = [
             self.spawn(self._flow(), name="flow"),
             self.spawn(tick(self._tend, self.rules.poll_s, clock=self.clock), name="tend"),
@@ -160,17 +156,7 @@ class BackendActor(Actor[Wake]):
     async def _leave(self) -> None:
         for flight in self._runway.flights:
             self.courier.break_off(flight)
-        for outbox in self._outboxes:
-            left: list[Result] = []
-            for (pool, ref), parcel in self._in_hand.items():
-                if pool != outbox.pool:
-                    continue
-                if parcel is None:  # perhaps it was claimed, surely it was not sent
-                    left.append(Result(ref=ref, kind=ResultKind.LATER, reason="stopped before it was sent"))
-                elif parcel.result is not None:
-                    left.append(parcel.result)
-            for start in range(0, len(left), CLAIMED_TOGETHER):
-                await outbox.finish(left[start : start + CLAIMED_TOGETHER], epoch=self.leadership.epoch)
+        await self._in_hand.leave(self.leadership.epoch)
         await self.leadership.resign()
 
     async def _prepare(self, epoch: int) -> None:
@@ -188,23 +174,15 @@ class BackendActor(Actor[Wake]):
     async def _tend(self) -> None:
         """Once a second: the gate's word, ended leases, how deep the outboxes are."""
         await self._tend_gate()
-        with self._suffered():
+        with self.health.suffering():
             if term := self.leadership.term:
                 await self._recover(term.epoch)
             for outbox, depth in await self._pools.ask(lambda one: one.depth(), self.clock.monotonic_s()):
                 self._depths[outbox.pool] = depth
 
     async def _tend_gate(self) -> None:
-        with self._suffered():
+        with self.health.suffering():
             await self._ask_gate()
-
-    @contextlib.contextmanager
-    def _suffered(self) -> Iterator[None]:
-        """Note what the store did not answer; the next round asks again."""
-        try:
-            yield
-        except StoreUnavailable as error:
-            self.health.last_error = str(error)
 
     async def _ask_gate(self) -> None:
         self._asked_s = self.clock.monotonic_s()
@@ -268,7 +246,7 @@ class BackendActor(Actor[Wake]):
                 groups.append(group)
             elif term is not None:
                 flight = Flight(parcels=_parcels(group), term=term, use_at_s=now, claimed_s=now)
-                self._in_hand.update(zip((wish.key for wish in group), flight.parcels, strict=True))
+                self._in_hand.hold(flight)
                 self.courier.conclude_without_looking(flight)
         return groups
 
@@ -295,7 +273,7 @@ class BackendActor(Actor[Wake]):
         """Use the drops for what can still be claimed, and for the next candidates in its place."""
         while groups and self.leadership.term is term:
             claimed_s = self.clock.monotonic_s()
-            await self._claim([wish for group in groups for wish in group if not wish.is_lookup], term)
+            await self._in_hand.claim([wish for group in groups for wish in group if not wish.is_lookup], term)
             for group in groups:
                 if parcels := _parcels(group):
                     self._fly(Flight(parcels=parcels, term=term, use_at_s=uses.popleft(), claimed_s=claimed_s))
@@ -304,67 +282,18 @@ class BackendActor(Actor[Wake]):
             groups = await self._take(len(uses), self.tempo.pace()) if uses else []
             self._claim_s = max(0.9 * self._claim_s, self.clock.monotonic_s() - claimed_s)
 
-    async def _claim(self, wishes: list[Wish], term: Term) -> None:
-        """Give those a delivery that could be claimed, by one call for each pool; raise if a fault left none."""
-        fault: StoreUnavailable | None = None
-        for outbox in self._outboxes:
-            if not (group := [wish for wish in wishes if wish.outbox is outbox]):
-                continue
-            self._in_hand.update(dict.fromkeys(wish.key for wish in group))
-            try:
-                replies = await self._claim_group(outbox, [wish.ref for wish in group], term)
-            except StoreUnavailable as error:  # what was claimed of other pools flies all the same
-                fault = error
-                self._candidates.leave_out(outbox.pool, self.clock.monotonic_s())
-                continue
-            for wish, (code, delivery) in zip(group, replies, strict=True):
-                wish.delivery = delivery
-                if delivery is None:
-                    del self._in_hand[wish.key]
-                if code is ClaimCode.FENCED:
-                    term.end()
-                    log.warning("claim.fenced", backend=self.backend.name, pool=outbox.pool, epoch=term.epoch)
-            if any(code is ClaimCode.CHANGED for code, _ in replies):
-                with self._suffered():
-                    await self._apply_next(outbox.pool)
-        if fault is not None and not any(wish.delivery for wish in wishes):
-            raise fault
-
-    async def _claim_group(self, outbox: Outbox, refs: list[OrderRef], term: Term) -> Claims:
-        try:
-            return await outbox.claim(refs, epoch=term.epoch, lease_ms=self.rules.lease_ms)
-        except StoreUnavailable as error:
-            # perhaps they were claimed, surely not sent: they go back, and are left out until the store says so
-            self.health.last_error = str(error)
-            for ref in refs:
-                back = Result(ref=ref, kind=ResultKind.LATER, reason="the claim was not answered")
-                self._settle(outbox, back, term.epoch)
-            raise
-
-    def _settle(self, outbox: Outbox, result: Result, epoch: int) -> None:
-        self._settlers[outbox.pool].hand(result, epoch)
-
-    def _settled(self, outbox: Outbox, result: Result) -> None:
-        """The outbox knows: let the item out of hand."""
-        key = outbox.pool, result.ref
-        if result.kind in _FINAL:
-            self.health.acquit(*key)
-            self._companies.leave(key)
-        self._in_hand.pop(key, None)
-        if result.kind is not ResultKind.DELIVERED or self._laden:
-            self._stir.set()
-
     def _fly(self, flight: Flight) -> None:
-        for parcel in flight.parcels:
-            self._in_hand[parcel.outbox.pool, parcel.delivery.ref] = parcel
+        self._in_hand.hold(flight)
         self._runway.fly(flight)
 
     def _landed(self, flight: Flight) -> None:
-        """Let a look-up whose moment passed out of hand; what has a result waits for the settler."""
-        for parcel in flight.parcels:
-            if parcel.result is None:
-                self._in_hand.pop((parcel.outbox.pool, parcel.delivery.ref), None)
+        self._in_hand.landed(flight)
         if self._runway.waiting <= self._low:
+            self._stir.set()
+
+    def _settled(self, result: Result) -> None:
+        """What did not end well may be taken again, and there is room where too much was in hand."""
+        if result.kind is not ResultKind.DELIVERED or self._laden:
             self._stir.set()
 
     async def _nap(self, seconds: float) -> None:
@@ -375,7 +304,6 @@ class BackendActor(Actor[Wake]):
         """Say how the backend stands, as of the last round; asks nobody."""
         circuit, factor, rate = self.health.circuit, self.tempo.factor, self.tempo.rate
         depths = self._depths.values()
-        sending = sum(parcel is None or not parcel.is_lookup for parcel in self._in_hand.values())
         return BackendSnapshot(
             name=self.backend.name,
             kind=self.backend.kind,
@@ -385,7 +313,9 @@ class BackendActor(Actor[Wake]):
             queued=sum(one.queued for one in depths),
             oldest_ms=min((one.oldest_ms for one in depths if one.queued), default=0),
             in_flight=len(self._in_hand),
-            in_doubt=max(0, sum(one.in_flight for one in depths) - sending) if self.leadership.term else 0,
+            in_doubt=max(0, sum(one.in_flight for one in depths) - self._in_hand.sending)
+            if self.leadership.term
+            else 0,
             circuit="open" if circuit.is_open else "slow" if factor < 1 else "closed",
             leading=self.leadership.term is not None,
             epoch=self.leadership.epoch or self.status.epoch,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import structlog
 
@@ -55,6 +56,7 @@ class BackendHealth:
         pools: Sequence[str],
         slow_start_s: float,
     ) -> None:
+        self.backend = gate.backend
         self.circuit = Circuit(slow_start_s=slow_start_s)
         self.counts: Counter[str] = Counter()  # outcomes and findings by name
         self.last_error = ""
@@ -113,6 +115,14 @@ class BackendHealth:
                 return 0.0 if answered else await self._doubted(worst.reason, sent_s)
         return 0.0
 
+    @contextlib.contextmanager
+    def suffering(self) -> Iterator[None]:
+        """Note what the store did not answer; the next round asks again."""
+        try:
+            yield
+        except StoreUnavailable as error:
+            self.last_error = str(error)
+
     def doubt(self, pool: str, ref: OrderRef, *, alone: bool = True) -> None:
         """
         Remember from when on answers to others make this item a suspect.
@@ -142,7 +152,7 @@ class BackendHealth:
         self._suspects.pop((pool, ref), None)
 
     async def _came_back(self) -> None:
-        log.info("backend.came_back", backend=self._gate.backend)
+        log.info("backend.came_back", backend=self.backend)
         await self._announce("backend.came_back", {})
 
     async def _doubted(self, reason: str, sent_s: float) -> float:
@@ -154,7 +164,7 @@ class BackendHealth:
         self.last_error = reason
         await self._pause(wait_s, reason)
         if news:
-            log.error("backend.went_away", backend=self._gate.backend, reason=reason, alert=alert)
+            log.error("backend.went_away", backend=self.backend, reason=reason, alert=alert)
             await self._announce("backend.went_away", {"reason": reason, "alert": alert})
         return wait_s
 
@@ -163,7 +173,7 @@ class BackendHealth:
         self.last_error = reason
         await self._pause(wait_s, reason)
         if news:
-            log.warning("backend.throttled", backend=self._gate.backend, reason=reason, wait_s=wait_s)
+            log.warning("backend.throttled", backend=self.backend, reason=reason, wait_s=wait_s)
             await self._announce("backend.throttled", {"reason": reason, "wait_ms": round(wait_s * 1000)})
         return wait_s
 
@@ -173,11 +183,11 @@ class BackendHealth:
         try:
             await self._gate.pause(until_ms=until_ms, reason=reason, by="flashd")
         except StoreUnavailable as error:  # this process waits by its own clock; nothing flows without the store
-            log.warning("backend.pause_not_shared", backend=self._gate.backend, reason=str(error))
+            log.warning("backend.pause_not_shared", backend=self.backend, reason=str(error))
 
     async def _announce(self, kind: str, data: dict[str, object]) -> None:
         for pool in self._pools:
             try:
-                await self._announcer.announce(pool, kind, {"backend": self._gate.backend, **data})
+                await self._announcer.announce(pool, kind, {"backend": self.backend, **data})
             except StoreUnavailable as error:  # an event is a convenience here: the metrics tell the same
                 log.warning("event.not_announced", kind=kind, reason=str(error))

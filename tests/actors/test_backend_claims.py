@@ -61,7 +61,7 @@ async def test_what_was_claimed_flies_although_the_newer_version_of_another_coul
     changed = {OrderRef("shop", "0001")}
     world.outbox = Changing(world.pool, changed=changed)
     actor = world.actor()
-    actor._apply_next = fail_twice
+    actor._in_hand._apply_next = fail_twice
     actor.start()
     await world.clock.advance(5)
     assert world.applied == ["main"]

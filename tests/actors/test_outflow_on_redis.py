@@ -104,7 +104,7 @@ async def test_batches_arrive_once_though_the_leader_is_killed(client: Redis, ra
     if moment == "sent":
         first._outboxes[0].finish = _never  # type: ignore[method-assign]  # the reply comes, and nothing is settled
     life = first.start()
-    await until(lambda: len(backend.sent) >= 16 or any(first._in_hand.values()), "the first batches")
+    await until(lambda: len(backend.sent) >= 16 or any(first._in_hand.parcels.values()), "the first batches")
     if moment == "sent":
         await until(lambda: len(backend.recorded) >= 16, "two batches recorded")
     first.on_stop = _die  # type: ignore[method-assign]  # as SIGKILL would
