@@ -35,7 +35,7 @@
 -- @include terms
 
 -- A function around functions: what they take from outside is found once, which for so many costs half of making them.
-local prepare_group, accept_usual, write_gathered = (function()
+local prepare_group, accept_usual, write_gathered, foresee = (function()
 -- @include know_sales
 -- @include filing
 -- @include usual_wish
@@ -51,7 +51,7 @@ local function know_listings()
   return listings
 end
 -- @include usual_order
-  return prepare_group, accept_usual, write_gathered
+  return prepare_group, accept_usual, write_gathered, foresee
 end)()
 
 -- Read.
@@ -93,6 +93,7 @@ end
 for index = 1, #groups do
   groups[index].usual = prepare_group(keys, groups[index])
 end
+foresee(keys, groups, entries)
 local replies, accept_one = {}, nil
 at = orders_at
 for index = 1, #entries do

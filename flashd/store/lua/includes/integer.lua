@@ -8,13 +8,14 @@ local function integer(text)
 end
 
 -- Most numbers of a call are few and small, and printf of a double is slow. -0 finds the text of 0.
-local whole_texts = { [0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9' }
+local whole_texts = setmetatable({ [0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9' }, {
+  __index = function(known, number)
+    local text = string.format('%.0f', number)
+    known[number] = text
+    return text
+  end,
+})
 
 local function whole(number)
-  local text = whole_texts[number]
-  if not text then
-    text = string.format('%.0f', number)
-    whole_texts[number] = text
-  end
-  return text
+  return whole_texts[number]
 end

@@ -24,9 +24,9 @@ local function read_wish(keys, items)
     if #units > 14 or is_kit(keys, only) then
       return false
     end
-    return { skus = { only }, units = { tonumber(units) }, lots = {}, ruled = is_ruled(keys, only) }
+    return { skus = { only }, units = { tonumber(units) }, lots = false, ruled = is_ruled(keys, only) }
   end
-  local wish, seen, told = { skus = {}, units = {}, lots = {}, ruled = false }, {}, {}
+  local wish, seen, told = { skus = {}, units = {}, lots = false, ruled = false }, {}, {}
   for sku, place, quantity in string.gmatch(items, '([^\030\031]+)\031([^\030\031]*)\031([1-9]%d*)\0310') do
     if #quantity > 14 or seen[sku] or is_kit(keys, sku) then
       return false
@@ -49,30 +49,52 @@ local function wish_of(keys, items)
   return wish
 end
 
+-- Reads the levels of all that is *asked*, which begins with a group's number and has its items fifth, each at the first place of
+-- its group: most are taken there.
+local function foresee(keys, groups, asked)
+  local skus, places = {}, {}
+  for index = 1, #asked do
+    local items = asked[index][5]
+    local wish = wishes[items] == nil and wish_of(keys, items)
+    for at = 1, wish and #wish.skus or 0 do
+      skus[#skus + 1], places[#skus + 1] = wish.skus[at], groups[asked[index][1]].terms.locations[1]
+    end
+  end
+  if #skus > 1 then
+    fetch_levels(keys.stock, skus, places)
+  end
+end
+
+-- A lot remembers what its moves are as JSON text, by their name; in a table that is of its size from the beginning.
+local function new_lot(levels, units, bare, taken)
+  return { levels = levels, units = units, bare = bare, taken = taken, held = false, sold = false, granted = false, unheld = false }
+end
+
+local function read_lot(keys, wish, location)
+  local known, bare, taken = {}, {}, {}
+  for index, sku in ipairs(wish.skus) do
+    local level, quantity = level_of(keys.stock, sku, location), whole(wish.units[index])
+    if not level then
+      return false
+    end
+    local at = field_of(sku, location) .. '\031' .. quantity .. '\031'
+    known[index], bare[index], taken[index] = level, at .. '0', at .. quantity
+  end
+  if #known == 1 then -- as most are
+    return new_lot(known, wish.units, bare[1], taken[1])
+  end
+  return new_lot(known, wish.units, table.concat(bare, '\030'), table.concat(taken, '\030'))
+end
+
 -- Returns the wish at one place: its levels, and its items as text where nothing and where all is taken; false where a SKU is
 -- unknown there.
 local function lot_at(keys, wish, location)
-  local lot = wish.lots[location]
-  if lot ~= nil then
-    return lot
+  if not wish.lots then
+    wish.lots = { [location] = read_lot(keys, wish, location) }
+  elseif wish.lots[location] == nil then
+    wish.lots[location] = read_lot(keys, wish, location)
   end
-  lot = { levels = {}, units = wish.units, moves = {}, bare = '', taken = '' }
-  local bare, taken = {}, {}
-  for index, sku in ipairs(wish.skus) do
-    local level = level_of(keys.stock, sku, location)
-    if not level then
-      lot = false
-      break
-    end
-    local quantity = whole(wish.units[index])
-    local at = field_of(sku, location) .. '\031' .. quantity .. '\031'
-    lot.levels[index], bare[index], taken[index] = level, at .. '0', at .. quantity
-  end
-  if lot then
-    lot.bare, lot.taken = table.concat(bare, '\030'), table.concat(taken, '\030')
-  end
-  wish.lots[location] = lot
-  return lot
+  return wish.lots[location]
 end
 
 local function is_free(lot)
@@ -105,13 +127,13 @@ local function shift_lot(lot, name, held, sold, exposed)
     level.exposed = level.exposed + exposed * units
     touch(level)
   end
-  if not lot.moves[name] then
-    local moves = {}
+  if not lot[name] then
+    local moves = ''
     for index, level in ipairs(lot.levels) do
       local units = lot.units[index]
-      moves[index] = move_text(level, 0, held * units, sold * units, exposed * units, 0)
+      moves = moves .. (index > 1 and ',' or '') .. move_text(level, 0, held * units, sold * units, exposed * units, 0)
     end
-    lot.moves[name] = ',"moves":[' .. table.concat(moves, ',') .. ']'
+    lot[name] = ',"moves":[' .. moves .. ']'
   end
-  return lot.moves[name]
+  return lot[name]
 end
