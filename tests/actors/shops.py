@@ -221,3 +221,6 @@ class World:
         """Say whether the law of escrow holds now."""
         level = self.level(sku)
         return level.exposed + level.held + level.sold <= level.on_hand - level.safety
+
+
+Make = Callable[..., World]

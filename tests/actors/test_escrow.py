@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -14,24 +13,10 @@ from flashd.domain.publication import Threshold
 from flashd.domain.sale import Sale, SaleProduct, SaleState
 from flashd.domain.standing import Phase, phase_of
 from flashd.domain.terms import SellingTerms
-from tests.actors.shops import World
+from tests.actors.shops import Make, World
 from tests.fakes.channel_api import Fault
 
-Make = Callable[..., World]
 MODES = list(WriteMode)
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Make]:
-    worlds: list[World] = []
-
-    def build(**stock: int) -> World:
-        worlds.append(World(**stock))
-        return worlds[-1]
-
-    yield build
-    for world in worlds:
-        await world.stop()
 
 
 def sale_of(world: World, *, begins_s: float, lasts_s: float, **more: object) -> Sale:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from msgspec.structs import replace
@@ -10,23 +10,8 @@ from msgspec.structs import replace
 from flashd.domain.listing import ListingState
 from flashd.domain.publication import PublishMode
 from flashd.ports import FigureWrite, FigureWritten, WriteCode
-from tests.actors.shops import World
+from tests.actors.shops import Make
 from tests.fakes.channel_api import Fault
-
-Make = Callable[..., World]
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Make]:
-    worlds: list[World] = []
-
-    def build(**stock: int) -> World:
-        worlds.append(World(**stock))
-        return worlds[-1]
-
-    yield build
-    for world in worlds:
-        await world.stop()
 
 
 @pytest.mark.parametrize("exposed", [2, 14])

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-
 import pytest
 from msgspec.structs import replace
 
 from flashd.domain.listing import ListingState, WriteMode
 from flashd.domain.order import AcceptCode
 from flashd.ports import Subscription
-from tests.actors.shops import Shop, World
-
-Make = Callable[..., World]
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Make]:
-    worlds: list[World] = []
-
-    def build(**stock: int) -> World:
-        worlds.append(World(**stock))
-        return worlds[-1]
-
-    yield build
-    for world in worlds:
-        await world.stop()
+from tests.actors.shops import Make, Shop
 
 
 def snapshot(shop: Shop) -> tuple[int, str]:

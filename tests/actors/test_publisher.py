@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from flashd.domain.catalogue import Component, Kit
 from flashd.domain.listing import ListingState, WriteMode
 from flashd.domain.publication import Threshold
-from tests.actors.shops import World
+from tests.actors.shops import Make
 from tests.fakes.channel_api import Fault
 
-Make = Callable[..., World]
 MODES = list(WriteMode)
-
-
-@pytest.fixture
-async def make() -> AsyncIterator[Make]:
-    worlds: list[World] = []
-
-    def build(**stock: int) -> World:
-        worlds.append(World(**stock))
-        return worlds[-1]
-
-    yield build
-    for world in worlds:
-        await world.stop()
 
 
 # ------------------------------------------------------------------------------------------------ the right figure
