@@ -16,30 +16,12 @@ from queue import Queue
 import pytest
 
 from flashd.demo.simulated_erp import SimulatedErp
+from tests.configuration import configuration, fed, keep, signed
 from tests.e2e.process import Flashd
 from tests.recorded.substitute import recent, substituted
 from tests.until import until
 
 RECORDED = Path(__file__).parent.parent / "recorded"
-CONFIG = """
-[store]
-state_dir = "STATE"
-[intake]
-listen = "127.0.0.1:{intake}"
-[admin]
-listen = "127.0.0.1:{admin}"
-[channels.shop]
-kind = "shopify"
-secrets = [{ file = "shop.secret" }]
-[backends.erp]
-kind = "http"
-url = "ERP"
-lookup_url = "ERP?key={key}"
-rate = "50/s"
-settle_s = 0.5
-[[routes]]
-backend = "erp"
-"""
 
 
 @pytest.fixture
@@ -52,9 +34,8 @@ def erp(tmp_path: Path) -> Iterator[SimulatedErp]:
 
 @pytest.fixture
 def flashd(tmp_path: Path, erp: SimulatedErp) -> Iterator[Flashd]:
-    (tmp_path / "shop.secret").write_text("shpss-secret-of-the-test")
-    (tmp_path / "shop.secret").chmod(0o600)
-    daemon = Flashd(tmp_path, CONFIG.replace("STATE", str(tmp_path / "state")).replace("ERP", erp.url)).start()
+    keep(tmp_path, shop_secret="shpss-secret-of-the-test")
+    daemon = Flashd(tmp_path, configuration(tmp_path, signed(), fed(erp.url, rate="50/s", settle_s=0.5))).start()
     yield daemon
     daemon.close()
 

@@ -11,33 +11,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from tests.configuration import configuration, fed, keep, signed
 from tests.e2e.process import Flashd
 from tests.servers import Server
 from tests.shops.shopify import SimulatedShopify
 from tests.until import until
-
-CONFIG = """
-[store]
-url = "unix://SOCKET"
-state_dir = "STATE"
-[intake]
-listen = "127.0.0.1:{intake}"
-[admin]
-listen = "127.0.0.1:{admin}"
-[channels.shop]
-kind = "shopify"
-secrets = [{ file = "shop.secret" }]
-url = "SHOP"
-access_token = { file = "shop.access" }
-poll_s = 0.5
-SINCE
-publish = { mode = "MODE", rate = "50/s" }
-[backends.erp]
-kind = "http"
-url = "http://127.0.0.1:9/orders"
-[[routes]]
-backend = "erp"
-"""
 
 
 async def until_shown(shop: SimulatedShopify, sku: str, units: int, within_s: float = 20.0) -> None:
@@ -67,19 +45,21 @@ async def test_a_running_shop_is_taken_over_without_losing_or_doubling_a_unit(tm
     async with Redis(unix_socket_path=valkey.socket_path) as client:
         await client.flushall()
     with_shop = SimulatedShopify(tmp_path).start()
-    text = CONFIG.replace("SOCKET", valkey.socket_path).replace("STATE", str(tmp_path / "state"))
-    text = text.replace("SHOP", with_shop.url)
-    for name, secret in (("secret", with_shop.secret), ("access", with_shop.token)):
-        (tmp_path / f"shop.{name}").write_text(secret)
-        (tmp_path / f"shop.{name}").chmod(0o600)
-    flashd = Flashd(tmp_path, text)
+    keep(tmp_path, shop_secret=with_shop.secret, shop_access=with_shop.token)
+
+    def text(mode: str, since: datetime) -> str:
+        login: dict[str, object] = {"url": with_shop.url, "access_token": {"file": "shop.access"}}
+        publish = {"mode": mode, "rate": "50/s"}
+        channel = signed("shop", **login, poll_s=0.5, since=since, publish=publish)
+        return configuration(tmp_path, channel, fed(), store=valkey.url)
+
+    flashd = Flashd(tmp_path, "")
     try:
         async with with_shop as shop:
             await shop.create({"sku": "TEE", "stock": 9}, {"sku": "CAP", "stock": 4})
             assert await shop.sell("TEE", 2) is not None  # before flashd knows the shop
             await asyncio.sleep(1.1)  # a cut-over is written in whole seconds: this one is surely after the sale
-            began = datetime.now(UTC).strftime("since = %Y-%m-%dT%H:%M:%SZ")  # as flashd init writes it
-            flashd.config = text.replace("MODE", "none").replace("SINCE", began)
+            flashd.config = text("none", datetime.now(UTC).replace(microsecond=0))
             await asyncio.to_thread(flashd.start)
 
             dry = await asyncio.to_thread(flashd.run, "channel", "import", "shop", "--stock", "--dry-run")
@@ -92,7 +72,7 @@ async def test_a_running_shop_is_taken_over_without_losing_or_doubling_a_unit(tm
             assert await shop.sell("CAP") is not None  # while nothing is published yet
 
             await asyncio.to_thread(flashd.terminate)
-            flashd.config = text.replace("MODE", "mirror").replace("SINCE", f"since = {found[1]}")
+            flashd.config = text("mirror", datetime.fromisoformat(found[1]))
             await asyncio.to_thread(flashd.start)
             again = await asyncio.to_thread(flashd.run, "channel", "import", "shop", "--stock")
             assert "0 mapped, 2 unchanged" in again.stdout, again.stdout

@@ -13,39 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.configuration import configuration, fed, keep, section, signed
 from tests.e2e.process import Flashd
 from tests.servers import Server, find_server, missing
 
-CONFIG = """
-[store]
-url = "STORE"
-state_dir = "STATE"
-[intake]
-listen = "127.0.0.1:{intake}"
-[admin]
-listen = "127.0.0.1:{admin}"
-[pools.north]
-[pools.south]
-[channels.till-north]
-kind = "native"
-pool = "north"
-tokens = [{ name = "north", secret = { file = "north.token" } }]
-[channels.till-south]
-kind = "native"
-pool = "south"
-since = 2020-01-01T00:00:00Z
-tokens = [{ name = "south", secret = { file = "south.token" } }]
-[channels.shop]
-kind = "shopify"
-pool = "north"
-since = SINCE
-secrets = [{ file = "shop.secret" }]
-[backends.erp]
-kind = "http"
-url = "http://127.0.0.1:9/orders"
-[[routes]]
-backend = "erp"
-"""
 SECRET = b"shpss-secret-of-the-test"
 SINCE = (datetime.now(UTC) - timedelta(days=7)).replace(microsecond=0)  # within the retention, whenever this runs
 
@@ -64,16 +35,18 @@ def flashd(tmp_path: Path) -> Iterator[Flashd]:
     """Two pools with a till each, and a shop in the north."""
     if find_server("valkey") is None:
         pytest.skip(missing("valkey"))
-    for name in ("north", "south"):
-        (tmp_path / f"{name}.token").write_text(f"{name}-token-of-the-test")
-        (tmp_path / f"{name}.token").chmod(0o600)
-    (tmp_path / "shop.secret").write_bytes(SECRET)
-    (tmp_path / "shop.secret").chmod(0o600)
-    server = Server("valkey").start()
-    daemon = Flashd(
-        tmp_path,
-        CONFIG.replace("STORE", server.url).replace("STATE", str(tmp_path / "state")).replace("SINCE", days(0)),
+    keep(tmp_path, north_token="north-token-of-the-test", south_token="south-token-of-the-test", shop_secret=SECRET)
+    tokens = {name: [{"name": name, "secret": {"file": f"{name}.token"}}] for name in ("north", "south")}
+    long_ago = datetime(2020, 1, 1, tzinfo=UTC)
+    sections = (
+        *(section(f"pools.{name}") for name in tokens),
+        section("channels.till-north", kind="native", pool="north", tokens=tokens["north"]),
+        section("channels.till-south", kind="native", pool="south", tokens=tokens["south"], since=long_ago),
+        signed("shop", pool="north", since=SINCE),
+        fed(),
     )
+    server = Server("valkey").start()
+    daemon = Flashd(tmp_path, configuration(tmp_path, *sections, store=server.url))
     try:
         yield daemon.start()
     finally:

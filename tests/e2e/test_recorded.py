@@ -18,6 +18,7 @@ import pytest
 from redis import Redis
 
 from flashd.domain.order import OrderState
+from tests.configuration import configuration, fed, keep, signed
 from tests.e2e.process import Flashd
 from tests.recorded.substitute import recent, substituted
 from tests.servers import Server, find_server, missing
@@ -29,27 +30,6 @@ SECRETS = {"shop": b"shpss-secret-of-the-test", "woo": b"woo-secret-of-the-test"
 HEADER = {"shop": "X-Shopify-Hmac-Sha256", "woo": "X-WC-Webhook-Signature"}
 PROBED = {b"fd:{main}:probe"}
 NAMED = {*OrderState, "quarantined", "unrelated", "pong"}
-
-CONFIG = """
-[store]
-url = "STORE"
-state_dir = "STATE"
-[intake]
-listen = "127.0.0.1:{intake}"
-[admin]
-listen = "127.0.0.1:{admin}"
-[channels.shop]
-kind = "shopify"
-secrets = [{ file = "shop.secret" }]
-[channels.woo]
-kind = "woocommerce"
-secrets = [{ file = "woo.secret" }]
-[backends.erp]
-kind = "http"
-url = "http://127.0.0.1:9/orders"
-[[routes]]
-backend = "erp"
-"""
 
 
 @pytest.fixture
@@ -64,10 +44,9 @@ def store() -> Iterator[Server]:
 @pytest.fixture
 def flashd(tmp_path: Path, store: Server) -> Iterator[Flashd]:
     """A daemon with both platforms; its backend is away, so that what it took stays to be seen."""
-    for name, secret in SECRETS.items():
-        (tmp_path / f"{name}.secret").write_bytes(secret)
-        (tmp_path / f"{name}.secret").chmod(0o600)
-    daemon = Flashd(tmp_path, CONFIG.replace("STORE", store.url).replace("STATE", str(tmp_path / "state"))).start()
+    keep(tmp_path, **{f"{name}_secret": secret for name, secret in SECRETS.items()})
+    channels = signed("shop"), signed("woo", "woocommerce")
+    daemon = Flashd(tmp_path, configuration(tmp_path, *channels, fed(), store=store.url)).start()
     yield daemon
     daemon.close()
 

@@ -14,40 +14,13 @@ from typing import Any
 
 import pytest
 
+from tests.configuration import configuration, keep, section, signed
 from tests.e2e.process import Flashd
 from tests.e2e.test_canary import Parrot
 from tests.shops.shopify import SimulatedShopify
 from tests.until import until
 
 pytestmark = pytest.mark.slow
-
-CONFIG = """
-[store]
-state_dir = "STATE"
-[intake]
-listen = "127.0.0.1:{intake}"
-[admin]
-listen = "127.0.0.1:{admin}"
-[channels.shop]
-kind = "shopify"
-secrets = [{ file = "shop.secret" }]
-url = "SHOP"
-access_token = { file = "shop.token" }
-webhooks_url = "http://127.0.0.1:{intake}/webhooks/shop"
-poll_s = 1
-[channels.lost]
-kind = "shopify"
-secrets = [{ file = "shop.secret" }]
-url = "SHOP"
-access_token = { file = "lost.token" }
-poll_s = 1
-[backends.erp]
-kind = "http"
-url = "ERP"
-rate = "50/s"
-[[routes]]
-backend = "erp"
-"""
 
 
 @pytest.fixture
@@ -61,13 +34,15 @@ def shop(tmp_path: Path) -> Iterator[SimulatedShopify]:
 def flashd(tmp_path: Path, shop: SimulatedShopify) -> Iterator[Flashd]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Parrot)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    texts = {"shop.secret": shop.secret, "shop.token": shop.token, "lost.token": "shpat_of_an_app_that_is_gone"}
-    for name, text in texts.items():
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o600)
-    erp = f"http://127.0.0.1:{server.server_port}/orders"
-    config = CONFIG.replace("STATE", str(tmp_path / "state")).replace("ERP", erp).replace("SHOP", shop.url)
-    daemon = Flashd(tmp_path, config).start()
+    keep(tmp_path, shop_secret=shop.secret, shop_token=shop.token, lost_token="shpat_of_an_app_that_is_gone")
+    api: dict[str, object] = {"secrets": [{"file": "shop.secret"}], "url": shop.url, "poll_s": 1}
+    hooks = "http://127.0.0.1:{intake}/webhooks/shop"
+    sections = (
+        signed("shop", access_token={"file": "shop.token"}, webhooks_url=hooks, **api),
+        signed("lost", access_token={"file": "lost.token"}, **api),
+        section("backends.erp", kind="http", url=f"http://127.0.0.1:{server.server_port}/orders", rate="50/s"),
+    )
+    daemon = Flashd(tmp_path, configuration(tmp_path, *sections)).start()
     yield daemon
     daemon.close()
     server.shutdown()

@@ -16,35 +16,13 @@ import pytest
 from redis import Redis
 
 from tests.channels.test_signature import PLAIN, RIGHT
+from tests.configuration import configuration, fed, keep, signed
 from tests.e2e.process import Flashd
 from tests.servers import Server, find_server, missing
 
 SECRET = "the-secret-of-the-vectors"
 KEY = b"the-key-of-a-standard-webhook-000"
 BODY = json.dumps({"id": 1, "note": "Käse"}).encode()
-CONFIG = """
-[store]
-url = "STORE"
-state_dir = "STATE"
-[intake]
-listen = "127.0.0.1:{intake}"
-[admin]
-listen = "127.0.0.1:{admin}"
-[channels.shop]
-kind = "shopify"
-secrets = [{ file = "old.secret" }, { file = "shop.secret" }]
-[channels.woo]
-kind = "woocommerce"
-secrets = [{ file = "shop.secret" }]
-[channels.hook]
-kind = "standard_webhooks"
-secrets = [{ file = "hook.secret" }]
-[backends.erp]
-kind = "http"
-url = "http://127.0.0.1:9/orders"
-[[routes]]
-backend = "erp"
-"""
 PLAIN_HEADERS = {"shop": "X-Shopify-Hmac-Sha256", "woo": "X-WC-Webhook-Signature"}
 
 
@@ -59,11 +37,14 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def flashd(tmp_path: Path, server: Server) -> Iterator[Flashd]:
-    secrets = {"old": "the-one-before", "shop": SECRET, "hook": f"whsec_{base64.b64encode(KEY).decode()}"}
-    for name, secret in secrets.items():
-        (tmp_path / f"{name}.secret").write_text(secret)
-        (tmp_path / f"{name}.secret").chmod(0o600)
-    daemon = Flashd(tmp_path, CONFIG.replace("STORE", server.url).replace("STATE", str(tmp_path / "state")))
+    hook = f"whsec_{base64.b64encode(KEY).decode()}"
+    keep(tmp_path, old_secret="the-one-before", shop_secret=SECRET, hook_secret=hook)
+    channels = (
+        signed("shop", secrets=[{"file": "old.secret"}, {"file": "shop.secret"}]),
+        signed("woo", "woocommerce", secrets=[{"file": "shop.secret"}]),
+        signed("hook", "standard_webhooks"),
+    )
+    daemon = Flashd(tmp_path, configuration(tmp_path, *channels, fed(), store=server.url))
     yield daemon.start()
     daemon.close()
 

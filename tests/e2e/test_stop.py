@@ -13,30 +13,11 @@ import aiohttp
 import pytest
 
 from flashd.demo.simulated_erp import SimulatedErp
+from tests.configuration import TILL, TOKEN, configuration, fed, keep, native, route
 from tests.e2e.process import Flashd
 from tests.until import until
 
-CONFIG = """
-[store]
-state_dir = "state"
-[intake]
-listen = "127.0.0.1:{intake}"
-[admin]
-listen = "127.0.0.1:{admin}"
-[channels.till]
-kind = "native"
-tokens = [{ name = "till", secret = { file = "till.token" } }]
-[backends.erp]
-kind = "http"
-url = "ERP"
-lookup_url = "ERP?key={key}"
-rate = "100/s"
-settle_s = 0.5
-timeout_s = 5
-[[routes]]
-backend = "erp"
-"""
-HEADERS = {"Authorization": "Bearer till-token-of-the-test"}
+PACED: dict[str, object] = {"rate": "100/s", "settle_s": 0.5, "timeout_s": 5}
 
 
 @pytest.fixture
@@ -49,10 +30,8 @@ def erp(tmp_path: Path) -> Iterator[SimulatedErp]:
 @pytest.fixture
 def flashd(tmp_path: Path, erp: SimulatedErp) -> Iterator[Flashd]:
     """A daemon with an embedded store of its own."""
-    (tmp_path / "till.token").write_text("till-token-of-the-test\n")
-    (tmp_path / "till.token").chmod(0o600)
-    text = CONFIG.replace("ERP", erp.url).replace('"state"', f'"{tmp_path / "state"}"')
-    daemon = Flashd(tmp_path, text).start()
+    keep(tmp_path, till_token=TOKEN)
+    daemon = Flashd(tmp_path, configuration(tmp_path, native(), fed(erp.url, **PACED))).start()
     yield daemon
     daemon.close()
 
@@ -67,7 +46,7 @@ class Load:
         self.enough = asyncio.Event()
 
     async def run(self, clients: int = 4) -> None:
-        async with aiohttp.ClientSession(headers=HEADERS, timeout=aiohttp.ClientTimeout(5)) as session:
+        async with aiohttp.ClientSession(headers=TILL, timeout=aiohttp.ClientTimeout(5)) as session:
             await asyncio.gather(*(self._client(session, number) for number in range(clients)))
 
     async def _client(self, session: aiohttp.ClientSession, number: int) -> None:
@@ -143,24 +122,20 @@ async def test_sigkill_under_load_loses_nothing_that_was_acknowledged(flashd: Fl
 
 
 async def test_many_stuck_backends_delay_the_stop_no_longer_than_one(tmp_path: Path) -> None:
-    (tmp_path / "till.token").write_text("till-token-of-the-test\n")
-    (tmp_path / "till.token").chmod(0o600)
+    keep(tmp_path, till_token=TOKEN)
     names = [f"erp{number}" for number in range(5)]
     with socket.create_server(("127.0.0.1", 0)) as mute:  # it accepts, and never answers
         url = f"http://127.0.0.1:{mute.getsockname()[1]}/orders"
-        head, section = CONFIG.replace('"state"', f'"{tmp_path / "state"}"').split("[backends.erp]")
-        section = section.split("[[routes]]")[0].replace("ERP", url).replace("timeout_s = 5", "timeout_s = 30")
-        routes = "".join(f'[[routes]]\nbackend = "{name}"\nsku = "{name}"\n' for name in names)
-        text = head + "".join(f"[backends.{name}]{section}" for name in names) + routes
-        daemon = Flashd(tmp_path, f'{text}[[routes]]\nbackend = "erp0"\n').start()
+        stuck = [fed(url, name, **{**PACED, "timeout_s": 30}) for name in names]
+        routes = [*(route(name, sku=name) for name in names), route("erp0")]
+        daemon = Flashd(tmp_path, configuration(tmp_path, native(), *stuck, *routes)).start()
         try:
             for name in names:
                 await asyncio.to_thread(daemon.ask_admin, "PUT", f"/admin/v1/stock/{name}", {"on_hand": 10})
                 line = {"sku": name, "quantity": 1, "unit_price": 1000}
                 body = {"id": name, "status": "paid", "currency": "EUR", "lines": [line], "total": 1000}
-                headers = {**HEADERS, "Content-Type": "application/json"}
                 data = json.dumps(body).encode()
-                assert (await asyncio.to_thread(daemon.call, "POST", "/v1/orders", data, headers))[0] == 201
+                assert (await asyncio.to_thread(daemon.call, "POST", "/v1/orders", data, TILL))[0] == 201
 
             def flying() -> bool:
                 backends = daemon.ask_admin("GET", "/admin/v1/backends")["backends"]

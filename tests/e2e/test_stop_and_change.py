@@ -20,8 +20,9 @@ from flashd import __version__
 from flashd.demo.simulated_erp import SimulatedErp
 from tests.chaos.seeded.bugs import Bug, Edit
 from tests.chaos.seeded.copies import copy, plant
+from tests.configuration import TILL, TOKEN, configuration, fed, keep, native, route
 from tests.e2e.process import Flashd, free_port
-from tests.e2e.test_stop import CONFIG, HEADERS, booked
+from tests.e2e.test_stop import PACED, booked
 from tests.e2e.test_store_away import Stream, daemon
 from tests.servers import Server, find_server, missing
 from tests.until import until
@@ -62,7 +63,7 @@ def server() -> Iterator[Server]:
 def half_a_request(port: int) -> socket.socket:
     """Begin an order, and never go on."""
     sock = socket.create_connection(("127.0.0.1", port), 5)
-    head = f"POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: {HEADERS['Authorization']}\r\n"
+    head = f"POST /v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: {TILL['Authorization']}\r\n"
     sock.sendall(f'{head}Content-Type: application/json\r\nContent-Length: 500\r\n\r\n{{"id": "st'.encode())
     return sock
 
@@ -70,24 +71,18 @@ def half_a_request(port: int) -> socket.socket:
 def told(flashd: Flashd, sku: str, name: str) -> int:
     line = {"sku": sku, "quantity": 1, "unit_price": 1000}
     body = {"id": name, "status": "paid", "currency": "EUR", "lines": [line], "total": 1000}
-    headers = {**HEADERS, "Content-Type": "application/json"}
-    return flashd.call("POST", "/v1/orders", json.dumps(body).encode(), headers)[0]
+    return flashd.call("POST", "/v1/orders", json.dumps(body).encode(), TILL)[0]
 
 
 async def test_stuck_sockets_on_both_sides_hold_up_no_stop_under_load_and_lose_nothing(
     tmp_path: Path, erp: SimulatedErp
 ) -> None:
-    (tmp_path / "till.token").write_text("till-token-of-the-test\n")
-    (tmp_path / "till.token").chmod(0o600)
+    keep(tmp_path, till_token=TOKEN)
     with socket.create_server(("127.0.0.1", 0)) as mute:  # it accepts, and never answers
-        text = CONFIG.replace('"state"', f'"{tmp_path / "state"}"')
-        section = text.split("[backends.erp]")[1].split("[[routes]]")[0]
-        port = mute.getsockname()[1]
-        stuck = section.replace("ERP", f"http://127.0.0.1:{port}/orders").replace("timeout_s = 5", "timeout_s = 60")
-        text = text.replace(
-            "[[routes]]", f'[backends.mute]{stuck}[[routes]]\nbackend = "mute"\nsku = "MUTE"\n[[routes]]'
-        )
-        flashd = Flashd(tmp_path, text.replace("ERP", erp.url)).start()
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}/orders"
+        backends = fed(erp.url, **PACED), fed(url, "mute", **{**PACED, "timeout_s": 60})
+        routes = route("mute", sku="MUTE"), route()
+        flashd = Flashd(tmp_path, configuration(tmp_path, native(), *backends, *routes)).start()
         try:
             for sku in ("TEE", "MUTE"):
                 await asyncio.to_thread(flashd.ask_admin, "PUT", f"/admin/v1/stock/{sku}", {"on_hand": 10_000})

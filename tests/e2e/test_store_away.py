@@ -15,33 +15,11 @@ import pytest
 from redis.asyncio import Redis
 
 from flashd.demo.simulated_erp import SimulatedErp
+from tests.configuration import TILL, TOKEN, configuration, fed, keep, native
 from tests.e2e.process import Flashd
 from tests.e2e.test_stop import booked
 from tests.servers import Server, find_server, missing
 from tests.until import until
-
-CONFIG = """
-[store]
-url = "STORE"
-state_dir = "STATE"
-[intake]
-listen = "127.0.0.1:{intake}"
-[admin]
-listen = "127.0.0.1:{admin}"
-[channels.till]
-kind = "native"
-tokens = [{ name = "till", secret = { file = "till.token" } }]
-[backends.erp]
-kind = "http"
-url = "ERP"
-lookup_url = "ERP?key={key}"
-rate = "RATE"
-settle_s = 0.5
-timeout_s = 5
-[[routes]]
-backend = "erp"
-"""
-HEADERS = {"Authorization": "Bearer till-token-of-the-test"}
 
 
 @pytest.fixture
@@ -61,10 +39,10 @@ def server() -> Iterator[Server]:
 
 
 def daemon(folder: Path, server: Server, erp: SimulatedErp, *, rate: str, name: str = "flashd") -> Flashd:
-    (folder / "till.token").write_text("till-token-of-the-test\n")
-    (folder / "till.token").chmod(0o600)
-    text = CONFIG.replace("STORE", server.url).replace("STATE", str(folder / f"state-{name}"))
-    return Flashd(folder, text.replace("ERP", erp.url).replace("RATE", rate), name=name)
+    keep(folder, till_token=TOKEN)
+    backend = fed(erp.url, rate=rate, settle_s=0.5, timeout_s=5)
+    text = configuration(folder, native(), backend, store=server.url, state=f"state-{name}")
+    return Flashd(folder, text, name=name)
 
 
 @dataclass
@@ -80,7 +58,7 @@ class Stream:
 
     async def run(self, seconds: float, prefix: str) -> None:
         connector = aiohttp.TCPConnector(limit=400)
-        async with aiohttp.ClientSession(connector=connector, headers=HEADERS) as session:
+        async with aiohttp.ClientSession(connector=connector, headers=TILL) as session:
             began, asked = time.monotonic(), []
             for number in range(round(seconds * self.per_second)):
                 await asyncio.sleep(max(0.0, began + number / self.per_second - time.monotonic()))

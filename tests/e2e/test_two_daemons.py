@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from flashd.demo.simulated_erp import SimulatedErp
+from tests.configuration import TOKEN, configuration, fed, keep, native
 from tests.e2e.process import Flashd
-from tests.e2e.test_stop import CONFIG, booked
+from tests.e2e.test_stop import PACED, booked
 from tests.e2e.test_store_away import Stream, daemon
 from tests.servers import Server, find_server, missing
 from tests.until import until
@@ -70,9 +71,8 @@ async def test_the_same_configuration_started_twice_is_refused_by_its_address_an
 
 
 async def test_two_on_one_data_directory_are_refused_and_the_first_goes_on(tmp_path: Path, erp: SimulatedErp) -> None:
-    (tmp_path / "till.token").write_text("till-token-of-the-test\n")
-    (tmp_path / "till.token").chmod(0o600)
-    text = CONFIG.replace("ERP", erp.url).replace('"state"', f'"{tmp_path / "state"}"')
+    keep(tmp_path, till_token=TOKEN)
+    text = configuration(tmp_path, native(), fed(erp.url, **PACED))
     first = Flashd(tmp_path, text).start()
     try:
         first.ask_admin("PUT", "/admin/v1/stock/TEE", {"on_hand": 1000})

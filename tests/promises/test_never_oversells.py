@@ -16,32 +16,12 @@ import aiohttp
 import pytest
 
 from flashd.demo.simulated_erp import SimulatedErp
+from tests.configuration import TILL, TOKEN, configuration, fed, keep, native
 from tests.e2e.process import Flashd
 from tests.servers import Server, find_server, missing
 from tests.until import until
 
 BUYERS, UNITS, REPEATS = 200, 100, 10
-
-CONFIG = """
-[store]
-url = "{store}"
-state_dir = "{state}"
-[intake]
-listen = "127.0.0.1:{{intake}}"
-[admin]
-listen = "127.0.0.1:{{admin}}"
-[channels.till]
-kind = "native"
-tokens = [{{ name = "till", secret = {{ file = "till.token" }} }}]
-[backends.erp]
-kind = "http"
-url = "{erp}"
-lookup_url = "{erp}?key={{key}}"
-rate = "2000/s"
-max_in_flight = 16
-[[routes]]
-backend = "erp"
-"""
 
 
 @pytest.fixture
@@ -49,14 +29,12 @@ def three(tmp_path: Path) -> Iterator[tuple[list[Flashd], SimulatedErp]]:
     """Three daemons on one store, and the ERP they feed."""
     if find_server("valkey") is None:
         pytest.skip(missing("valkey"))
-    (tmp_path / "till.token").write_text("till-token-of-the-test\n")
-    (tmp_path / "till.token").chmod(0o600)
+    keep(tmp_path, till_token=TOKEN)
     server = Server("valkey").start()
     erp = SimulatedErp(tmp_path, limit=5000).start()
-    text = CONFIG.replace("{store}", server.url).replace("{erp}", erp.url).replace("{{", "{").replace("}}", "}")
-    daemons = [
-        Flashd(tmp_path, text.replace("{state}", str(tmp_path / f"state{n}")), name=f"flashd{n}") for n in range(3)
-    ]
+    sections = native(), fed(erp.url, rate="2000/s", max_in_flight=16)
+    texts = [configuration(tmp_path, *sections, store=server.url, state=f"state{n}") for n in range(3)]
+    daemons = [Flashd(tmp_path, text, name=f"flashd{n}") for n, text in enumerate(texts)]
     try:
         for daemon in daemons:
             daemon.start()
@@ -96,7 +74,7 @@ async def test_two_hundred_buyers_of_a_hundred_units_at_three_processes_buy_exac
 ) -> None:
     daemons, erp = three
     sold_at_the_erp: Counter[str] = Counter()
-    headers = {"Authorization": "Bearer till-token-of-the-test"}
+    headers = TILL
     async with aiohttp.ClientSession(headers=headers, connector=aiohttp.TCPConnector(limit=0)) as session:
         for repeat in range(REPEATS):
             sku = f"HOT-{repeat}"

@@ -20,33 +20,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from tests.configuration import TOKEN, configuration, fed, keep, native, section
 from tests.e2e.process import Flashd
 from tests.servers import Server
 
 pytestmark = pytest.mark.timeout(600)  # a busy machine starts a process in twenty seconds
 
-TOKEN = "till-token-of-the-test"
-CONFIG = """
-[store]
-url = "STORE"
-state_dir = "STATE"
-[intake]
-listen = "127.0.0.1:{intake}"
-[admin]
-listen = "127.0.0.1:{admin}"
-[[admin.tokens]]
-name = "ops"
-secret = { file = "ops.token" }
-scopes = ["operate"]
-[channels.till]
-kind = "native"
-tokens = [{ name = "till", secret = { file = "till.token" } }]
-[backends.erp]
-kind = "http"
-url = "http://127.0.0.1:9/orders"
-[[routes]]
-backend = "erp"
-"""
 OPS = "ops-token-of-the-test"
 ROOT = Path(__file__).parent.parent.parent
 SLOW = 1000  # at each listener
@@ -65,10 +44,9 @@ def descriptors() -> Iterator[None]:
 
 @pytest.fixture
 def flashd(tmp_path: Path, valkey: Server, descriptors: None) -> Iterator[Flashd]:
-    for name, token in (("till", TOKEN), ("ops", OPS)):
-        (tmp_path / f"{name}.token").write_text(token)
-        (tmp_path / f"{name}.token").chmod(0o600)
-    daemon = Flashd(tmp_path, CONFIG.replace("STORE", valkey.url).replace("STATE", str(tmp_path / "state")))
+    keep(tmp_path, till_token=TOKEN, ops_token=OPS)
+    ops = section("[admin.tokens]", name="ops", secret={"file": "ops.token"}, scopes=["operate"])
+    daemon = Flashd(tmp_path, configuration(tmp_path, ops, native(), fed(), store=valkey.url))
     yield daemon.start()
     daemon.close()
 

@@ -29,39 +29,13 @@ from redis import Redis
 
 from flashd.demo.simulated_erp import SimulatedErp
 from tests.channels.bodies import shopify_line, shopify_order, woo_line, woo_order
+from tests.configuration import configuration, fed, keep, native, signed
 from tests.e2e.process import Flashd
 from tests.servers import Server, find_server, missing
 from tests.until import until
 
 pytestmark = pytest.mark.timeout(600)  # a busy machine starts a process in twenty seconds
 
-CONFIG = """
-[store]
-url = "STORE"
-state_dir = "STATE"
-[intake]
-listen = "127.0.0.1:{intake}"
-[admin]
-listen = "127.0.0.1:{admin}"
-[channels.shop]
-kind = "shopify"
-secrets = [{ file = "shop.secret" }]
-[channels.woo]
-kind = "woocommerce"
-secrets = [{ file = "woo.secret" }]
-[channels.till]
-kind = "native"
-tokens = [{ name = "till", secret = { file = "till.secret" } }]
-[backends.erp]
-kind = "http"
-url = "ERP"
-lookup_url = "ERP?key={key}"
-rate = "2000/s"
-max_in_flight = 16
-settle_s = 0.5
-[[routes]]
-backend = "erp"
-"""
 SECRETS = {name: f"{name}-secret-of-the-test" for name in ("shop", "woo", "till")}
 HEADERS = {"shop": "X-Shopify-Hmac-Sha256", "woo": "X-WC-Webhook-Signature"}
 TILL = {"Authorization": f"Bearer {SECRETS['till']}", "Content-Type": "application/json"}
@@ -73,18 +47,21 @@ def build(tmp_path: Path) -> Iterator[Callable[[int], House]]:
     """Start so many daemons on one store, and the ERP they feed."""
     if find_server("valkey") is None:
         pytest.skip(missing("valkey"))
-    for name, secret in SECRETS.items():
-        (tmp_path / f"{name}.secret").write_text(secret)
-        (tmp_path / f"{name}.secret").chmod(0o600)
+    keep(tmp_path, shop_secret=SECRETS["shop"], woo_secret=SECRETS["woo"], till_token=SECRETS["till"])
     server = Server("valkey").start()
     erp = SimulatedErp(tmp_path, limit=5000).start()
-    text = CONFIG.replace("STORE", server.url).replace("ERP", erp.url)
+    sections = (
+        signed("shop"),
+        signed("woo", "woocommerce"),
+        native(),
+        fed(erp.url, rate="2000/s", max_in_flight=16, settle_s=0.5),
+    )
     daemons: list[Flashd] = []
 
     def start(count: int) -> House:
         for number in range(count):
-            one = Flashd(tmp_path, text.replace("STATE", str(tmp_path / f"state{number}")), name=f"flashd{number}")
-            daemons.append(one.start())
+            text = configuration(tmp_path, *sections, store=server.url, state=f"state{number}")
+            daemons.append(Flashd(tmp_path, text, name=f"flashd{number}").start())
         return daemons, erp, server
 
     yield start
@@ -94,7 +71,7 @@ def build(tmp_path: Path) -> Iterator[Callable[[int], House]]:
     server.close()
 
 
-def signed(channel: str, body: bytes) -> dict[str, str]:
+def headers_of(channel: str, body: bytes) -> dict[str, str]:
     digest = hmac.digest(SECRETS[channel].encode(), body, hashlib.sha256)
     return {HEADERS[channel]: base64.b64encode(digest).decode(), "Content-Type": "application/json"}
 
@@ -157,7 +134,7 @@ def audited(flashd: Flashd) -> None:
 
 
 async def post(session: aiohttp.ClientSession, flashd: Flashd, channel: str, body: bytes) -> tuple[int, Any]:
-    path, headers = ("/v1/orders", TILL) if channel == "till" else (f"/webhooks/{channel}", signed(channel, body))
+    path, headers = ("/v1/orders", TILL) if channel == "till" else (f"/webhooks/{channel}", headers_of(channel, body))
     async with session.post(f"http://127.0.0.1:{flashd.intake}{path}", data=body, headers=headers) as answer:
         return answer.status, await answer.json()
 
