@@ -3,58 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from flashd.cli import cli
+from tests.cli.daemon import Daemon
 
 HOSTILE = "a\x1b[31m\u202eb"
-
-
-class Daemon:
-    """A listener that answers what a test says, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.answer: Any = {}
-        self.asked: list[str] = []
-        daemon = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                daemon.asked.append(f"{self.command} {self.path}")
-                data = json.dumps(daemon.answer).encode()
-                self.send_response(200)
-                self.send_header("Content-Length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-            def do_POST(self) -> None:
-                self.do_GET()
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-
-    def run(self, *arguments: str) -> Result:
-        address = f"127.0.0.1:{self.server.server_address[1]}"
-        return CliRunner().invoke(cli, [*arguments, "--url", address])
-
-
-@pytest.fixture
-def daemon() -> Iterator[Daemon]:
-    made = Daemon()
-    made.thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    made.thread.join(5)
 
 
 def preflight(*levels: str) -> dict[str, Any]:
@@ -69,7 +24,7 @@ def test_a_go_ends_in_0_and_a_warning_says_what_to_do(daemon: Daemon) -> None:
     daemon.answer = preflight("ok", "warn")
     result = daemon.run("check", "--sale", "black friday", "--pool", "main")
     assert result.exit_code == 0
-    assert daemon.asked == ["GET /admin/v1/sales/black%20friday/preflight?pool=main"]
+    assert daemon.asked == [("GET /admin/v1/sales/black%20friday/preflight?pool=main", None)]
     assert "it is warn; bring more" in result.output
     assert "it is ok; bring more" not in result.output
     assert result.output.splitlines()[-1] == "GO: 0 to mend, 1 to know"
@@ -139,5 +94,5 @@ def test_what_is_over_is_not_told_to_be_mended(daemon: Daemon) -> None:
 def test_a_test_alert_ends_as_the_receiver_answered(daemon: Daemon, *, taken: bool, code: int) -> None:
     daemon.answer = {"taken": taken, "said": "HTTP 204"}
     result = daemon.run("alerts", "test")
-    assert (result.exit_code, daemon.asked) == (code, ["POST /admin/v1/alerts/test"])
+    assert (result.exit_code, daemon.asked) == (code, [("POST /admin/v1/alerts/test", None)])
     assert result.output.strip() == f"{'taken' if taken else 'not taken'}: HTTP 204"
