@@ -13,10 +13,11 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TextIO
+from typing import TextIO, cast
 
 import msgspec
 import structlog
@@ -58,7 +59,7 @@ def configure(level: str, *, stream: TextIO, environ: Mapping[str, str]) -> None
             *_rendering(stream, environ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Lossy(stream))),
         cache_logger_on_first_use=False,  # a reload may change the level
     )
     logging.captureWarnings(True)
@@ -66,6 +67,26 @@ def configure(level: str, *, stream: TextIO, environ: Mapping[str, str]) -> None
     root.handlers = [_Forward()]
     root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
     logging.getLogger("aiohttp.access").setLevel(logging.CRITICAL)  # addresses and paths of customers
+
+
+class _Lossy:
+    """
+    A stream that is let be full: what cannot be written is gone, and whoever said it goes on.
+
+    An actor that only wanted to warn would crash by it, and so would the supervisor that wants to say so.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import logging
@@ -55,6 +56,32 @@ def test_elsewhere_a_line_is_json_with_its_time_in_utc(out: io.StringIO) -> None
     assert list(said) == ["timestamp", "level", "event", "channel", "sends"]
     assert datetime.fromisoformat(str(said["timestamp"])).tzinfo == UTC
     assert (said["event"], said["level"], said["sends"]) == ("order.buried", "info", 3)
+
+
+class _Disk(io.StringIO):
+    is_full = False
+
+    def write(self, text: str) -> int:
+        if self.is_full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+    def flush(self) -> None:
+        if self.is_full:
+            raise OSError(errno.EFBIG, "File too large")
+
+
+def test_a_full_disk_costs_its_lines_and_whoever_says_something_goes_on() -> None:
+    disk = _Disk()
+    configure("debug", stream=disk, environ={})
+    log = structlog.get_logger()
+    disk.is_full = True
+    log.warning("backend.not_led")
+    log.error("actor.crashed", exc_info=ValueError("a bug"))
+    logging.getLogger("asyncio").error("never retrieved")
+    disk.is_full = False
+    log.info("backend.led")
+    assert _said(disk)["event"] == "backend.led"
 
 
 def test_the_journal_gets_a_priority_and_no_time(tmp_path: Path) -> None:
