@@ -266,7 +266,8 @@ async def test_a_channel_cancels_its_own_orders_before_they_left(intake: Served,
     assert (done.status, done.json["state"]) == (200, "cancelled")
     assert "cancel by channel shop: changed her mind" in house.main.asked
     assert (await intake.call("DELETE", "/v1/orders/shop/1001")).status == 200
-    assert sum(asked.startswith("cancel") for asked in house.main.asked) == 1
+    # The ledger is asked again, which has it proven: what a reading found may be forgotten by a fail-over.
+    assert sum(asked.startswith("cancel") for asked in house.main.asked) == 2
 
 
 @pytest.mark.parametrize("state", [OrderState.SENDING, OrderState.DELIVERED, OrderState.IN_DOUBT, OrderState.MANUAL])
