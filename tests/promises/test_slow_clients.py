@@ -19,6 +19,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from redis import Redis
 
 from tests.configuration import TOKEN, configuration, fed, keep, native, section
 from tests.e2e.process import Flashd
@@ -44,6 +45,8 @@ def descriptors() -> Iterator[None]:
 
 @pytest.fixture
 def flashd(tmp_path: Path, valkey: Server, descriptors: None) -> Iterator[Flashd]:
+    with Redis(unix_socket_path=valkey.socket_path) as client:
+        client.flushall()  # what other tests left there is half a store
     keep(tmp_path, till_token=TOKEN, ops_token=OPS)
     ops = section("[admin.tokens]", name="ops", secret={"file": "ops.token"}, scopes=["operate"])
     daemon = Flashd(tmp_path, configuration(tmp_path, ops, native(), fed(), store=valkey.url))
