@@ -21,6 +21,7 @@ from flashd.web.admin_desk import AdminDesk
 from flashd.web.admin_exposure import AdminExposure
 from flashd.web.admin_kits import AdminKits
 from flashd.web.admin_map import AdminMap
+from flashd.web.admin_map_import import AdminMapImport
 from flashd.web.admin_orders import AdminOrders
 from flashd.web.admin_preflight import AdminPreflight
 from flashd.web.admin_privacy import AdminPrivacy
@@ -68,6 +69,7 @@ def admin_endpoints(doors: Doors, streams: Streams) -> list[Endpoint]:
         *AdminKits(desk).endpoints(),
         *channels.endpoints(),
         *AdminMap(desk).endpoints(),
+        *AdminMapImport(desk).endpoints(),
         *AdminSales(desk).endpoints(),
         *AdminPreflight(desk).endpoints(),
         *AdminAlerts(desk).endpoints(),

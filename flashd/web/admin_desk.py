@@ -71,6 +71,16 @@ class AdminDesk:
             raise NotFound(f"there is no channel {name!r}")
         return self.doors.channels[name]
 
+    def seat(self, request: web.Request) -> tuple[ChannelDoor, PoolDoor]:
+        """
+        Return the sales channel that the path names, and its pool.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        door = self.channel(request.match_info["name"])
+        return door, self.doors.pools[door.pool]
+
     def order_ref(self, request: web.Request) -> tuple[str, PoolDoor, OrderRef]:
         """
         Return which order the path names and its pool: the channel's own, or `?pool=` for a channel that is gone.
