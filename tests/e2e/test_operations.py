@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 
 from flashd.demo.simulated_erp import SimulatedErp
+from tests.configuration import TILL, TOKEN, configuration, fed, keep, native, signed
 from tests.e2e.process import Flashd
 from tests.e2e.runbook import Runbook, steps
 from tests.servers import Server, find_server, missing
@@ -25,36 +26,8 @@ from tests.until import until
 
 pytestmark = pytest.mark.timeout(600)  # a busy machine starts a process in twenty seconds
 
-TILL = {"Authorization": "Bearer till-token-of-the-test"}
-STORE = '[store]\nurl = "URL"\nstate_dir = "STATE"\n'
-CONFIG = """
-[intake]
-listen = "127.0.0.1:{intake}"
-[admin]
-listen = "127.0.0.1:{admin}"
-[channels.till]
-kind = "native"
-tokens = [{ name = "till", secret = { file = "till.token" } }]
-SHOP
-[backends.erp]
-kind = "http"
-url = "ERP"
-lookup_url = "ERP?key={key}"
-rate = "200/s"
-settle_s = 0.5
-idempotent = false
-[[routes]]
-backend = "erp"
-"""
-SHOP = """
-[channels.shop]
-kind = "shopify"
-secrets = [{ file = "shop.secret" }]
-url = "URL"
-access_token = { file = "shop.access" }
-poll_s = 0.5
-since = SINCE
-"""
+# How flashd feeds an ERP that can be asked, and books a key twice that comes twice.
+ASKED: dict[str, object] = {"rate": "200/s", "settle_s": 0.5, "idempotent": False}
 
 
 @pytest.fixture
@@ -71,11 +44,6 @@ def booked(erp: SimulatedErp) -> Counter[str]:
         for entries in erp.bookings().values()
         for entry in entries
     )
-
-
-def secret(folder: Path, name: str, text: str) -> None:
-    (folder / name).write_text(text)
-    (folder / name).chmod(0o600)
 
 
 class Till:
@@ -139,13 +107,11 @@ class Host:
     """One daemon, its store, and the operator with the page."""
 
     def __init__(self, folder: Path, erp: SimulatedErp, shop: SimulatedShopify, server: Server | None) -> None:
-        secret(folder, "till.token", "till-token-of-the-test\n")
-        secret(folder, "shop.secret", shop.secret)
-        secret(folder, "shop.access", shop.token)
-        since = f"{datetime.now(UTC).replace(microsecond=0).isoformat()}"
-        section = SHOP.replace("URL", shop.url).replace("SINCE", since)
-        text = STORE.replace("URL", server.url if server else "embedded").replace("STATE", str(folder / "state"))
-        self.daemon = Flashd(folder, text + CONFIG.replace("SHOP", section).replace("ERP", erp.url))
+        keep(folder, till_token=TOKEN, shop_secret=shop.secret, shop_access=shop.token)
+        since = datetime.now(UTC).replace(microsecond=0)
+        polled = signed("shop", url=shop.url, access_token={"file": "shop.access"}, poll_s=0.5, since=since)
+        url = server.url if server else "embedded"
+        self.daemon = Flashd(folder, configuration(folder, native(), polled, fed(erp.url, **ASKED), store=url))
         self._server = server
         store = server.folder if server else folder / "state" / "store"
         names = {"STORE": store, "BACKUP": folder / "backup", "TRIAL": folder / "trial"}

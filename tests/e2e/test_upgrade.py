@@ -13,9 +13,10 @@ import pytest
 
 import flashd
 from flashd.demo.simulated_erp import SimulatedErp
+from tests.configuration import TOKEN, configuration, fed, keep, native
 from tests.e2e.process import Flashd
 from tests.e2e.runbook import Runbook
-from tests.e2e.test_operations import CONFIG, STORE, Till, booked, erp, secret
+from tests.e2e.test_operations import ASKED, Till, booked, erp
 from tests.servers import Server, find_server, missing
 from tests.until import until
 
@@ -45,13 +46,11 @@ def three(tmp_path: Path, erp: SimulatedErp) -> Iterator[list[Flashd]]:
     """Three daemons on one server."""
     if find_server("valkey") is None:
         pytest.skip(missing("valkey"))
-    secret(tmp_path, "till.token", "till-token-of-the-test\n")
+    keep(tmp_path, till_token=TOKEN)
     server = Server("valkey").start()
-    text = STORE.replace("URL", server.url) + CONFIG.replace("SHOP", "").replace("ERP", erp.url)
-    daemons = [
-        Flashd(tmp_path, text.replace("STATE", str(tmp_path / f"state{number}")), name=f"flashd{number}")
-        for number in range(3)
-    ]
+    sections = native(), fed(erp.url, **ASKED)
+    texts = [configuration(tmp_path, *sections, store=server.url, state=f"state{number}") for number in range(3)]
+    daemons = [Flashd(tmp_path, text, name=f"flashd{number}") for number, text in enumerate(texts)]
     yield daemons
     for daemon in daemons:
         daemon.close()
