@@ -9,7 +9,7 @@ WORKERS ?= $(shell test $(CORES) -lt 8 && expr $(CORES) + 1 || echo 8)
 PIP     = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format lint types imports e2e matrix chaos soak fuzz lock sbom audit-deps bench bench-growth bench-tryton bench-vendure clean
+.PHONY: help install demo test check format lint types imports e2e matrix lowest chaos soak fuzz lock sbom audit-deps bench bench-growth bench-tryton bench-vendure clean
 
 help:  ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -61,6 +61,12 @@ e2e: $(VENV)/.test  ## the long runs: a real Tryton on PostgreSQL, processes kil
 MATRIX ?= valkey redis7 redis8
 matrix: $(VENV)/.test  ## the tests of the store and of the promises on Valkey 9, Redis 7.0 and Redis 8.2; one that is not to be had fails
 	TEST_SERVERS="$(MATRIX)" $(BIN)/python -m pytest tests/store tests/conformance tests/promises -n $(WORKERS) --dist worksteal
+
+LOWEST = .cache/lowest
+lowest: $(VENV)/.supply  ## the tests of the store, the doors and the adapters with the lowest versions that pyproject.toml names
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip install --quiet --python $(LOWEST) --resolution lowest-direct -e '.[test]'
+	TEST_SERVERS=valkey $(LOWEST)/bin/python -m pytest tests/store tests/web tests/channels tests/backends tests/daemon -n $(WORKERS) --dist worksteal
 
 SECONDS ?= 120
 chaos: $(VENV)/.test  ## SIGKILL for everything at random under load, and power cuts; SECONDS=900 is the whole of it; report in build/chaos/
