@@ -27,9 +27,9 @@ _HOLD = ("hold", "channel", "moves")
 _ALERT = ("alert_id", "trouble", "subject", "severity", "text", "mend", "since_ms", "facts")
 
 KINDS: dict[str, Fact] = {
-    "stock.changed": Fact("The counters of a SKU are these now.", _LEVEL),
-    "stock.sold_out": Fact("The same, and nothing is free any more.", _LEVEL),
-    "stock.came_back": Fact("The same, and something is free again.", _LEVEL),
+    "stock.changed": Fact("The counters of these SKUs are these now.", ("levels",)),
+    "stock.sold_out": Fact("The counters of a SKU are these now, and nothing is free any more.", _LEVEL),
+    "stock.came_back": Fact("The counters of a SKU are these now, and something is free again.", _LEVEL),
     "stock.recounted": Fact("On hand or safety stock was set to a count.", ("sku", "location", "seq", "by", "moves")),
     "stock.netted": Fact(
         "A count took units of orders that left the store long ago out of sold.", ("sku", "location", "moves")
@@ -130,6 +130,17 @@ MEMBERS: dict[str, dict[str, Any]] = {
     "safety": _COUNT | {"description": "units kept back"},
     "seq": _COUNT | {"description": "sequence number of the last count, 0 for none"},
     "free": _COUNT | {"description": "units that a hold may take"},
+    "levels": {
+        "type": "array",
+        "description": "counters as they are now, of all SKUs that one step changed, a hundred at most in a message: "
+        "[sku, location, on_hand, held, sold, exposed, safety, seq, free]",
+        "items": {
+            "type": "array",
+            "prefixItems": [_TEXT, _TEXT, _NUMBER, *[_COUNT] * 6],
+            "items": False,
+            "minItems": 9,
+        },
+    },
     "sale": _TEXT | {"description": "the sale's name"},
     "start_ms": _COUNT | {"description": "from when on, ms since 1970"},
     "end_ms": _COUNT | {"description": "until before when, ms since 1970"},

@@ -61,12 +61,18 @@ class Transitions:
             self._pool.levels[move.sku, move.location] = level.moved(move)
 
     def write_levels(self) -> None:
+        changed: list[tuple[str, str, int]] = []
         for where, was in self._was.items():
             level = self._pool.levels[where]
             now = level.atp - level.exposed - level.owed
-            kind = "changed" if (now > 0) == (was > 0) else "came_back" if now > 0 else "sold_out"
             self._pool.dirty.setdefault(level.sku, self._pool.clock.now_ms())
-            self.say(f"stock.{kind}", {"sku": level.sku, "location": level.location, "free": level.free}, ())
+            if (now > 0) == (was > 0):
+                changed.append((level.sku, level.location, level.free))
+                continue
+            kind = "stock.came_back" if now > 0 else "stock.sold_out"
+            self.say(kind, {"sku": level.sku, "location": level.location, "free": level.free}, ())
+        if changed:
+            self.say("stock.changed", {"levels": changed}, ())
         self._was = {}
 
     def say(self, kind: str, data: dict[str, Any], moves: Sequence[Move]) -> None:

@@ -126,25 +126,42 @@ local function keep_levels(stock)
   end
 end
 
--- Says what every touched level is now; the crossing of zero is its own kind.
+-- What a level is now, of which *free* is spare: the values that `stock.changed` lists.
+local function level_text(level, free)
+  local text = whole_texts
+  return '[' .. quoted(level.sku) .. ',' .. quoted(level.location) .. ',' .. text[level.on_hand] .. ',' .. text[level.held] .. ','
+    .. text[level.sold] .. ',' .. text[level.exposed] .. ',' .. text[level.safety] .. ',' .. text[level.seq] .. ',' .. text[free]
+    .. ']'
+end
+
+local function announce_crossing(journal, kind, level, free)
+  announce(
+    journal, kind,
+    '"sku":' .. quoted(level.sku) .. ',"location":' .. quoted(level.location) .. ',"on_hand":' .. whole(level.on_hand)
+      .. ',"held":' .. whole(level.held) .. ',"sold":' .. whole(level.sold) .. ',"exposed":' .. whole(level.exposed)
+      .. ',"safety":' .. whole(level.safety) .. ',"seq":' .. whole(level.seq) .. ',"free":' .. whole(free)
+  )
+end
+
+-- Says what every touched level is now: many in one message, for a message of its own costs as much as all else of a level. The
+-- crossing of zero is its own kind, a SKU a message.
 local function write_levels(stock, journal, dirty)
   mark_dirty(dirty)
   keep_levels(stock)
-  local text = whole_texts
+  local changed = {}
   for index = 1, #touched do
     local level = touched[index]
     local is = spare_of(level)
-    local kind = 'stock.changed'
     if is <= 0 and level.was > 0 then
-      kind = 'stock.sold_out'
+      announce_crossing(journal, 'stock.sold_out', level, 0)
     elseif is > 0 and level.was <= 0 then
-      kind = 'stock.came_back'
+      announce_crossing(journal, 'stock.came_back', level, is)
+    else
+      changed[#changed + 1] = level_text(level, is > 0 and is or 0)
     end
-    announce(
-      journal, kind,
-      '"sku":' .. quoted(level.sku) .. ',"location":' .. quoted(level.location) .. ',"on_hand":' .. text[level.on_hand]
-        .. ',"held":' .. text[level.held] .. ',"sold":' .. text[level.sold] .. ',"exposed":' .. text[level.exposed]
-        .. ',"safety":' .. text[level.safety] .. ',"seq":' .. text[level.seq] .. ',"free":' .. text[is > 0 and is or 0]
-    )
+  end
+  for from = 1, #changed, 100 do
+    local listed = table.concat(changed, ',', from, math.min(from + 99, #changed))
+    announce(journal, 'stock.changed', '"levels":[' .. listed .. ']')
   end
 end
