@@ -66,6 +66,11 @@ class Router:
             Route(backend=one.backend, channel=one.channel, sku=one.sku, country=one.country, tag=one.tag)
             for one in config.routes
         )
+        asked = self._routes
+        self._asks_channel = any(route.channel for route in asked)
+        self._asks_sku = any(route.sku for route in asked)
+        self._asks_country = any(route.country for route in asked)
+        self._asks_tag = any(route.tag for route in asked)
         self._known: dict[tuple[str, ...], str] = {}
 
     def explain(self, order: Order) -> Choice:
@@ -74,12 +79,18 @@ class Router:
 
     def backend_of(self, order: Order) -> str:
         """Say where an order goes; orders that no route tells apart are asked about once."""
-        told = (order.channel, order.ship_to.country, "\x1f".join(order.tags), *[line.sku for line in order.lines])
+        told = (
+            order.channel if self._asks_channel else "",
+            order.ship_to.country if self._asks_country else "",
+            "\x1f".join(order.tags) if self._asks_tag else "",
+            *([line.sku for line in order.lines] if self._asks_sku else ()),
+        )
         backend = self._known.get(told)
         if backend is None:
             backend = choose(order, self._routes).backend
-            if len(self._known) < _ROUTES_KNOWN:
-                self._known[told] = backend
+            if len(self._known) >= _ROUTES_KNOWN:
+                self._known.clear()  # what sells now comes again at once, what sold in the morning does not
+            self._known[told] = backend
         return backend
 
 
