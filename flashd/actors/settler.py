@@ -12,7 +12,7 @@ from flashd.domain.delivery import FinishCode, Result
 from flashd.errors import StoreUnavailable
 from flashd.ports import Clock, Outbox
 
-_CALLS = 2  # under way at once: while one waits for its fsync, the next gathers and goes
+_CALLS = 2  # under way at once; the second only where it is full: a call costs as much as what it says of some orders
 _TOGETHER = 128  # results in one call; the store's one thread serves nobody else meanwhile
 _RETRY_S = 0.5
 
@@ -48,7 +48,7 @@ class Settler:
     def hand(self, result: Result, epoch: int) -> None:
         """Leave a result to be told in the term *epoch*; returns at once."""
         self._waiting.append((epoch, result))
-        if self._calls < _CALLS:
+        if self._calls == 0 or (self._calls < _CALLS and len(self._waiting) >= _TOGETHER):
             self._calls += 1
             self._spawn(self._work(), name="settle")
 
