@@ -25,6 +25,10 @@ class Pause(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     reason: Reason
     for_s: Annotated[float, Meta(gt=0, le=604_800)] | None = None
 
+    def until_ms(self, now_ms: int) -> int:
+        """Return when it ends by itself; 0: never."""
+        return 0 if self.for_s is None else now_ms + round(self.for_s * 1000)
+
 
 class NewRate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A rate such as 5/s or 120/min; "" takes the override away."""
@@ -124,7 +128,7 @@ class AdminBackends:
         """Let nothing out; the backlog stays."""
         wish = await self._desk.read(request, Pause)
         name, gate = self._gate(request)
-        until_ms = 0 if wish.for_s is None else self._desk.doors.clock.now_ms() + round(wish.for_s * 1000)
+        until_ms = wish.until_ms(self._desk.doors.clock.now_ms())
         before = await gate.status()
         await gate.pause(until_ms=until_ms, reason=wish.reason, by=self._desk.caller(request).name)
         return await self._changed(request, "backend.paused", name, gate, before)

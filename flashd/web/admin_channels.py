@@ -138,7 +138,7 @@ class AdminChannels:
         """Let no request out to the platform: what changes meanwhile stays dirty, and is published afterwards."""
         wish = await self._desk.read(request, Pause)
         door, outlet = self._outlet(request)
-        until_ms = 0 if wish.for_s is None else self._desk.doors.clock.now_ms() + round(wish.for_s * 1000)
+        until_ms = wish.until_ms(self._desk.doors.clock.now_ms())
         before = await outlet.gate.status()
         await outlet.gate.pause(until_ms=until_ms, reason=wish.reason, by=self._desk.caller(request).name)
         return await self._changed(request, "channel.paused", door, outlet, before)
