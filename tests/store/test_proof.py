@@ -14,13 +14,14 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from flashd.config import Secret, SecretText, StoreConfig
-from flashd.domain.order import AcceptCode
+from flashd.domain.order import AcceptCode, OrderRef, OrderState
 from flashd.errors import StoreUnavailable
 from flashd.store.client import Client
 from flashd.store.connection import connect
 from flashd.store.contract import verify
 from flashd.store.gate import RedisBackendGate
 from flashd.store.ledger import RedisLedger
+from flashd.store.orderbook import RedisOrderBook
 from flashd.store.proof import Proof, proof_of
 from flashd.store.refusals import Unproven
 from flashd.store.settings import ServerKind
@@ -236,6 +237,25 @@ async def test_what_drains_a_full_store_is_proven_too(pair: Pair) -> None:
     with pytest.raises(RedisError, match="OOM"):
         await write(pair.client)
     await pair.client.config_set("maxmemory", 0)
+
+
+async def test_what_is_found_cancelled_is_no_answer_before_the_replica_has_it_though_a_reading_says_so(
+    pair: Pair,
+) -> None:
+    ledger, book, ref = RedisLedger(pair.client, "main"), RedisOrderBook(pair.client, "main"), OrderRef("shop", "1")
+    await ledger.accept([make_incoming("1")], ["erp"], since_ms=0)
+    pair.pause()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="0 of 1 replicas have it"):
+            await pair.unproven(ledger.cancel(ref, by="shop", reason="regret"))
+        found = await book.get(ref)
+        assert found is not None
+        assert found.state is OrderState.CANCELLED
+    pair.resume()
+    assert await ledger.cancel(ref, by="shop", reason="regret") is OrderState.CANCELLED
+    there = await RedisOrderBook(pair.there, "main").get(ref)
+    assert there is not None
+    assert there.state is OrderState.CANCELLED
 
 
 GATE: dict[str, Callable[[RedisBackendGate], Awaitable[None]]] = {
