@@ -166,14 +166,21 @@ local function finish(key, result, stale)
   return 'done'
 end
 
--- Read, Refuse: every argument, before the first item is written.
+-- Read, Refuse: every argument, before the first item is written. Most results say the same numbers.
 local results = {}
+local numbers = setmetatable({}, {
+  __index = function(known, text)
+    local number = integer(text)
+    known[text] = number
+    return number
+  end,
+})
 for index = 11, #KEYS, 2 do
   local at = 3 + #results * 7
   local result = {
-    kind = ARGV[at], reason = ARGV[at + 1], backend_ref = ARGV[at + 2], delay_ms = integer(ARGV[at + 3]),
-    count_refusal = integer(ARGV[at + 4]), max_refusals = integer(ARGV[at + 5]),
-    sends = integer(ARGV[at + 6]), key = KEYS[index], order = KEYS[index + 1],
+    kind = ARGV[at], reason = ARGV[at + 1], backend_ref = ARGV[at + 2], delay_ms = numbers[ARGV[at + 3]],
+    count_refusal = numbers[ARGV[at + 4]], max_refusals = numbers[ARGV[at + 5]],
+    sends = numbers[ARGV[at + 6]], key = KEYS[index], order = KEYS[index + 1],
   }
   if not epoch or not write[result.kind] or not result.delay_ms or not result.count_refusal or not result.max_refusals
     or not result.sends then

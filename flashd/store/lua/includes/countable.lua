@@ -21,7 +21,8 @@ local function note_delivered(countable, head, order)
   if head.kind == 'cancel' or not read_field(order, 's') then
     return
   end
-  if not read_field(order, 'd') then
+  local is_first = not read_field(order, 'd') -- then it stands in no class yet
+  if is_first then
     write_field(order, 'd', whole(now_ms))
   end
   local class = read_field(order, 'p') and 's' or 'u'
@@ -31,7 +32,7 @@ local function note_delivered(countable, head, order)
       for _, other in ipairs(CLASSES) do
         if other == class then
           file(countable, '0', other .. tail)
-        else
+        elseif not is_first then
           take_out(countable, other .. tail)
         end
       end

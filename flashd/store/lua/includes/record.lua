@@ -79,10 +79,12 @@ local function read_head(key)
   end
   local state, version, digest, kind, backend, sends, refusals, epoch, revision, absences, accepted, changed, flags =
     string.match(packed, HEAD)
+  local accepted_ms = tonumber(accepted)
+  whole_texts[accepted_ms] = accepted -- it is written as it was read
   return {
     state = state, version = tonumber(version), digest = digest, kind = kind, backend = backend ~= '-' and backend or '',
     sends = tonumber(sends), refusals = tonumber(refusals), epoch = tonumber(epoch), revision = tonumber(revision),
-    absences = tonumber(absences), accepted = tonumber(accepted), changed = tonumber(changed),
+    absences = tonumber(absences), accepted = accepted_ms, changed = tonumber(changed),
     released = has_flag(flags, 'r'), final = has_flag(flags, 'f'), waits = has_flag(flags, 'w'), revoked = has_flag(flags, 'v'),
     erased = has_flag(flags, 'e'),
   }
