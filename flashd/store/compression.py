@@ -17,6 +17,8 @@ import zlib
 from importlib import resources
 from typing import Final
 
+from flashd.store.inflater import reader
+
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
@@ -39,6 +41,7 @@ _OPTIONS: dict[int, int] = {
 }
 _COMPRESSOR = zstd.ZstdCompressor(options=_OPTIONS, zstd_dict=_DICTIONARY.as_digested_dict)  # making one costs 10 us
 _compress = _COMPRESSOR.compress  # looking it up, and the next, is a tenth of the time of a short text
+_read = reader(_DICTIONARY)
 _WHOLE: Final = zstd.ZstdCompressor.FLUSH_FRAME
 
 
@@ -59,7 +62,7 @@ def unpack(packed: bytes) -> bytes:
     way, rest = packed[:1], packed[1:]
     try:
         if way == _FIRST:
-            return zstd.decompress(_MAGIC + rest, zstd_dict=_DICTIONARY)
+            return _read(_MAGIC + rest)
         if way == _ZLIB:
             return zlib.decompress(rest)
     except (zstd.ZstdError, zlib.error) as error:
