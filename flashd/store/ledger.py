@@ -15,7 +15,7 @@ from flashd.domain.reservation import HoldCode, HoldReply, HoldRequest, HoldStat
 from flashd.domain.stock import DEFAULT_LOCATION, StockLevel
 from flashd.domain.terms import SellingTerms
 from flashd.errors import Conflict, NotFound, StoreUnavailable
-from flashd.store.calls import pack_holds, pack_orders
+from flashd.store.calls import Source, pack_holds, pack_orders
 from flashd.store.faults import store_faults
 from flashd.store.keys import order_key, pool_key
 from flashd.store.packing import (
@@ -89,8 +89,8 @@ class RedisLedger:
     def adopt(self, kinds: Mapping[str, Collection[Kind]], terms: Mapping[str, SellingTerms] | None = None) -> None:
         """Go from now on by what each backend takes, and by the terms on which each channel sells (None: as before)."""
         if terms is not None:
+            self._sources: dict[str, Source] = {}
             self._terms = dict(terms)
-            self._packed = {name: pack_terms(one) for name, one in terms.items()}
             self._locations.update(at for one in terms.values() for at in one.locations)
         self._kinds = " " + "".join(f"{name}/{kind} " for name, taken in kinds.items() for kind in taken)
 
@@ -107,8 +107,11 @@ class RedisLedger:
     def _terms_of(self, channel: str) -> SellingTerms:
         return self._terms.get(channel, self._default)
 
-    def _packed_terms(self, channel: str) -> str:
-        return self._packed.get(channel) or pack_terms(self._default)
+    def _source_of(self, channel: str) -> Source:
+        source = self._sources.get(channel)
+        if source is None:
+            source = self._sources[channel] = Source.of(self.pool, channel, self._terms_of(channel))
+        return source
 
     def _item_and_order(self, ref: OrderRef) -> list[str]:
         return [order_key(self.pool, ref), order_key(self.pool, OrderRef(ref.channel, ref.id))]
@@ -175,7 +178,7 @@ class RedisLedger:
 
         async def ask(left: list[int]) -> list[Any]:
             told = [(orders[index], backends[index], since[index]) for index in left]
-            keys, args = pack_orders(self.pool, told, self._terms_of)
+            keys, args = pack_orders(told, self._source_of)
             keys = [*self._accept_keys, *self._queues(), *keys]
             replies: list[Any] = await self._call("accept", keys, self._routes() + args)
             return replies
@@ -219,7 +222,7 @@ class RedisLedger:
             keys, args = self._keys((*_ORDERS, "rule", "use")) + self._queues(), self._routes()
             for index in left:
                 keys += self._records(refs[index])
-                args += [refs[index].kind, self._packed_terms(refs[index].channel)]
+                args += [refs[index].kind, self._source_of(refs[index].channel).terms]
             replies: list[Any] = await self._call("apply_next", keys, args)
             return replies
 

@@ -10,7 +10,7 @@ local member_from = #KEYS[1] -- in the key of a record, behind "ord:": "stock" s
 
 -- Returns what is alike in all orders of a group; no index where its orders are not as usual.
 local function prepare_group(keys, group)
-  local waits, channel = group.effect == 'wait', string.match(group.shelf, ':exp:(.*)$')
+  local waits, channel = group.effect == 'wait', string.sub(group.shelf, member_from) -- "exp:" is as long as "ord:"
   local state, queue = waits and 'waiting' or 'queued', keys.q[group.backend]
   local is_usual = group.admit and group.reason == '' and (waits or group.effect == 'deliver') and queue
   return {
