@@ -96,7 +96,7 @@ class BackendActor(Actor[Wake]):
         self._stir = asyncio.Event()
         self._runway = Runway(self.courier, spawn=self.spawn, landed=self._landed)
         self._candidates = Candidates(
-            self._outboxes, self._in_hand, self._in_hand.companies, spawn=self.spawn, stir=self._stir.set
+            self._outboxes, self._in_hand.parcels, self._in_hand.companies, spawn=self.spawn, stir=self._stir.set
         )
         self._laden = False  # too much is in hand
         self._low = 0  # no more flights than that wait for a place: claim more

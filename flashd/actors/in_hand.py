@@ -68,9 +68,6 @@ class InHand:
     def __len__(self) -> int:
         return len(self.parcels)
 
-    def __contains__(self, key: object) -> bool:
-        return key in self.parcels
-
     @property
     def sending(self) -> int:
         """How many are being sent, not looked up."""
