@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from flashd.config.problem import Review, did_you_mean, one_of, shown
-from flashd.config.secret import Secret, locate, world_readable
+from flashd.config.secret import SOURCES, Secret, is_closed, locate, reveal, world_readable
 from flashd.config.shape import AlertsConfig, BackendConfig, ChannelConfig, Config, StoreConfig, Token
 from flashd.domain.rate import Rate
 from flashd.errors import ConfigError
@@ -278,9 +278,15 @@ def _check_routes(config: Config, data: dict[str, Any], review: Review) -> None:
 
 
 def _check_secret(key: str, secret: Secret, review: Review, base: Path, environ: Mapping[str, str]) -> None:
+    name = next((name for name in SOURCES if getattr(secret, name) is not None), "")
+    value = shown(getattr(secret, name))
     if secret.env is not None:
         if secret.env not in environ:
             review.warn(key, f"the environment variable {secret.env} is not set here")
+        elif not environ[secret.env].strip():
+            review.report(
+                f"{key}.env", value, "that variable is empty, which would let anybody in; set it to the secret"
+            )
         return
     try:
         path = locate(secret, base=base, environ=environ)
@@ -290,9 +296,14 @@ def _check_secret(key: str, secret: Secret, review: Review, base: Path, environ:
         else:
             review.report(key, shown(str(secret)), str(error))
         return
-    if not path.is_file():
-        name = "file" if secret.file is not None else "credential"
-        what = f"write a file that exists and holds the secret; there is no {path}"
-        review.report(f"{key}.{name}", shown(secret.file or secret.credential), what)
-    elif secret.file is not None and world_readable(path):
-        review.warn(f"{key}.file", f"everybody on this machine may read {path}; chmod 640 it")
+    if is_closed(path):  # of no concern to who only asks a running daemon
+        review.warn(f"{key}.{name}", f"you may not read {path}, so it is not checked; who runs flashd must be able to")
+    elif not path.is_file():
+        review.report(f"{key}.{name}", value, f"write a file that exists and holds the secret; there is no {path}")
+    else:
+        try:
+            reveal(secret, base=base, environ=environ)
+        except ConfigError as error:
+            review.report(f"{key}.{name}", value, str(error))
+        if secret.file is not None and world_readable(path):
+            review.warn(f"{key}.file", f"everybody on this machine may read {path}; chmod 640 it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,7 +58,7 @@ def reveal(secret: Secret, *, base: Path, environ: Mapping[str, str]) -> SecretT
     else:
         text = _read(locate(secret, base=base, environ=environ), secret)
     text = text.removesuffix("\n").removesuffix("\r")
-    if not text:
+    if not text.strip():
         raise ConfigError(f"secret from {secret} is empty; an empty secret would let anybody in")
     return SecretText(text)
 
@@ -77,6 +78,15 @@ def locate(secret: Secret, *, base: Path, environ: Mapping[str, str]) -> Path:
             f" with LoadCredential={secret.credential}:/path/to/it, or write {{ file = ... }}"
         )
     return Path(folder) / secret.credential
+
+
+def is_closed(path: Path) -> bool:
+    """Say whether this user may not read that file, or not even see whether it is there."""
+    try:
+        there = path.exists()
+    except PermissionError:
+        return True
+    return there and not os.access(path, os.R_OK, effective_ids=True)
 
 
 def world_readable(path: Path) -> bool:

@@ -10,6 +10,7 @@ from flashd.errors import ConfigError, FlashdError
 from flashd.runtime.clock import SystemClock
 from flashd.store.address import read_address
 from flashd.store.opening import ask_contract
+from flashd.web.tokens import Caller, Scope, TokenTable
 
 
 def try_adapters(loaded: Loaded) -> None:
@@ -28,6 +29,22 @@ def try_adapters(loaded: Loaded) -> None:
     for name, backend in loaded.config.backends.items():
         connect_backend(name, backend, loaded)
     connect_messenger(loaded)
+    _try_tokens(loaded)
+
+
+def _try_tokens(loaded: Loaded) -> None:
+    """Refuse a token as the daemon would; one that cannot be read here is warned of already."""
+    config, callers, admins = loaded.config, TokenTable(), TokenTable()
+    for table, subject, tokens in (
+        *((callers, name, channel.tokens) for name, channel in config.channels.items()),
+        (admins, "", config.admin.tokens),
+    ):
+        for token in tokens:
+            try:
+                secret = reveal_of(loaded)(token.secret)
+            except ConfigError:
+                continue
+            table.add(secret, Caller(token.name, Scope.widest(token.scopes), subject))
 
 
 async def ask_store(loaded: Loaded) -> tuple[str, bool, str]:

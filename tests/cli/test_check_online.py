@@ -35,6 +35,17 @@ def test_a_shop_that_figures_cannot_be_written_to_is_refused_before_the_daemon_s
     assert '[channels.shop] publish.mode = "escrow": no address of its API is configured' in checked.stderr
 
 
+def test_a_token_that_the_daemon_would_refuse_is_refused_before_it_starts(tmp_path: Path) -> None:
+    _write(
+        tmp_path,
+        '[channels.till]\nkind = "native"\ntokens = [{ name = "till-1", secret = { file = "till.token" } }]',
+        **{"till.token": "short"},
+    )
+    checked = flashd("check", cwd=tmp_path)
+    assert checked.returncode == 78, checked.stdout
+    assert "token 'till-1' has 5 characters: give it 16 or more" in checked.stderr
+
+
 def test_an_address_of_the_store_that_the_daemon_could_not_use_is_refused(tmp_path: Path) -> None:
     _write(tmp_path, "")
     path = tmp_path / "flashd.toml"

@@ -61,6 +61,8 @@ def read(tmp_path: Path) -> Load:
     secret = tmp_path / "shop.secret"
     secret.write_text("hush\n")
     secret.chmod(0o640)
+    (tmp_path / "empty.secret").write_text("\n\n")
+    (tmp_path / "binary.secret").write_bytes(b"\xff\xfe")
 
     def read(text: str = GOOD, broken: dict[str, str] | None = None, **environ: str) -> Loaded:
         path = tmp_path / "flashd.toml"

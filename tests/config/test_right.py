@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -156,6 +160,43 @@ def test_a_secret_that_cannot_be_read_says_which_and_how_to_mend_it(
     (tmp_path / "big").write_text("x" * 70_000)
     with pytest.raises(ConfigError, match=message):
         reveal(secret, base=tmp_path, environ={})
+
+
+@contextlib.contextmanager
+def an_ordinary_user() -> Iterator[None]:
+    """Go on as somebody who may not read everything, as root may."""
+    us = os.geteuid()
+    if us == 0:
+        os.seteuid(65534)  # nobody
+    try:
+        yield
+    finally:
+        os.seteuid(us)
+
+
+def test_secrets_that_this_user_may_not_read_are_no_concern_of_who_asks_a_running_daemon() -> None:
+    with tempfile.TemporaryDirectory() as made:  # pytest's own folder is closed to others altogether
+        folder, kept = Path(made), Path(made) / "kept"
+        kept.mkdir()
+        for path, mode in ((kept / "shop.secret", 0o600), (folder / "erp.secret", 0), (kept, 0), (folder, 0o755)):
+            if path.suffix:
+                path.write_text("hush")
+            path.chmod(mode)
+        text = GOOD.replace("shop.secret", "kept/shop.secret")
+        (folder / "flashd.toml").write_text(text.replace("rate =", 'secret = { file = "erp.secret" }\nrate ='))
+        with an_ordinary_user():
+            warnings = load(
+                folder / "flashd.toml",
+                environ={},
+                channel_kinds={"shopify": ShopConfig},
+                backend_kinds={"http": ErpConfig},
+            ).warnings
+        kept.chmod(0o700)
+    said = "so it is not checked; who runs flashd must be able to"
+    assert [warning.partition(": ")[2] for warning in warnings] == [
+        f"channels.shop.secrets[0].file: you may not read {kept}/shop.secret, {said}",
+        f"backends.erp.secret.file: you may not read {folder}/erp.secret, {said}",
+    ]
 
 
 def test_relative_files_start_from_the_folder_of_the_configuration(

@@ -208,6 +208,18 @@ WRONG = {
         '"nowhere"',
         "write a file that exists and holds the secret",
     ),
+    "a secret's file that is empty": (
+        _with("shop.secret", "empty.secret"),
+        "channels.shop.secrets[0].file",
+        '"empty.secret"',
+        "is empty; an empty secret would let anybody in",
+    ),
+    "a secret's file that is no text": (
+        _with("shop.secret", "binary.secret"),
+        "channels.shop.secrets[0].file",
+        '"binary.secret"',
+        "is not UTF-8 text",
+    ),
     "an inline secret": (
         _with('[{ file = "shop.secret" }]', '["hunter2"]'),
         "channels.shop.secrets[0]",
