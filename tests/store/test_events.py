@@ -11,10 +11,11 @@ from flashd.domain.count import Count, CountKind
 from flashd.domain.event import Event, message_of
 from flashd.domain.event_schema import KINDS, json_schema
 from flashd.domain.listing import Ended, Outcome, Wish, WriteMode
-from flashd.domain.order import OrderRef
+from flashd.domain.order import Line, OrderRef
 from flashd.domain.privacy import Person
 from flashd.domain.sale import Sale, SaleProduct, SaleState
 from flashd.domain.stock import StockLevel
+from flashd.domain.terms import SellingTerms
 from flashd.store.client import Client
 from flashd.store.feed import RedisFeed
 from flashd.store.journal import RedisJournal
@@ -52,6 +53,44 @@ async def test_what_the_scripts_say_keeps_to_the_schema_and_nothing_is_left_unsa
     unsaid = KINDS.keys() - {event.kind for event in events}
     rare = {"hold.extended", "order.ignored"}
     assert {kind for kind in unsaid if not kind.startswith(BY_OTHERS)} <= rare
+
+
+async def test_a_step_lists_all_levels_that_it_changed_a_hundred_a_message_and_tells_who_sold_out_alone(
+    client: Client,
+) -> None:
+    ledger, feed = RedisLedger(client, "main"), RedisFeed(client, client, "main")
+    skus = [f"sku-{number:03}" for number in range(130)]
+    for sku in skus:
+        await ledger.recount(StockLevel(sku=sku, on_hand=1 if sku == "sku-007" else 9))
+    before = await feed.last_id()
+    order = make_incoming("large", lines=tuple(Line(sku, 1) for sku in skus))
+    await ledger.accept([order], ["erp"], since_ms=0)
+    told = [event for event in await feed.read(before) if isinstance(event, Event) and event.kind.startswith("stock.")]
+    assert [event.kind for event in told] == ["stock.sold_out", "stock.changed", "stock.changed"]
+    assert told[0].data["sku"] == "sku-007"
+    listed = [event.data["levels"] for event in told[1:]]
+    assert [len(levels) for levels in listed] == [100, 29]
+    assert sorted(level for levels in listed for level in levels) == [
+        [sku, "main", 9, 0, 1, 0, 0, 0, 8] for sku in skus if sku != "sku-007"
+    ]
+
+
+async def test_orders_of_many_skus_in_one_call_find_each_at_its_place(client: Client) -> None:
+    terms = {"shop": SellingTerms(locations=("east", "west"))}
+    ledger = RedisLedger(client, "main", terms=terms)
+    for sku, places in {"both": ("east", "west"), "west-only": ("west",), "east-only": ("east",)}.items():
+        for place in places:
+            await ledger.recount(StockLevel(sku=sku, location=place, on_hand=2))
+    wanted = ["both", "west-only", "nowhere", "east-only", "both", "both"]
+    orders = [make_incoming(str(number), lines=(Line(sku, 1),)) for number, sku in enumerate(wanted)]
+    await ledger.accept(orders, ["erp"] * len(orders), since_ms=0)
+    sold = {(level.sku, level.location): level.sold for level in await ledger.levels()}
+    assert sold == {
+        ("both", "east"): 2,
+        ("both", "west"): 1,
+        ("west-only", "west"): 1,
+        ("east-only", "east"): 1,
+    }
 
 
 async def show_and_take_back(ledger: RedisLedger, listings: RedisListings) -> None:
