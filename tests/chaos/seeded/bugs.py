@@ -136,9 +136,21 @@ BUGS = (
             ),
             Edit(
                 "store/lua/includes/stock.lua",
-                "    level.was = spare_of(level)\n",
-                "    level.stored = tonumber(redis.call('HGET', stock .. ':atp', field) or nil)\n"
-                "    level.promised = promised_of(level)\n    level.was = spare_of(level)\n",
+                "local function unpack_level(",
+                "local atp\nlocal function unpack_level(",
+            ),
+            Edit(
+                "store/lua/includes/stock.lua",
+                "  level.was = spare_of(level)\n",
+                "  level.stored = tonumber(redis.call('HGET', atp, field_of(sku, location)) or nil)\n"
+                "  level.promised = promised_of(level)\n  level.was = spare_of(level)\n",
+            ),
+            *(
+                Edit("store/lua/includes/stock.lua", f"{reads}\n", f"{reads}\n  atp = stock .. ':atp'\n")
+                for reads in (
+                    "local function fetch_levels(stock, skus, places)",
+                    "local function level_of(stock, sku, location)",
+                )
             ),
             Edit(
                 "store/lua/includes/stock.lua",
