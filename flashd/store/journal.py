@@ -110,16 +110,18 @@ class RedisJournal:
         """
         gone = 0
         with store_faults("trim"):
-            while (excess := await self._client.xlen(self._journal) - keep) > 0:
-                taken = await self._trim_some(excess)
+            while True:
+                # In this order: whoever trims meanwhile moves the checkpoint, and the script takes nothing from us then.
+                # Counted before it was read, his entries would go a second time, out of those that are to stay.
+                was = await self._client.hget(self._checkpoint, "upto")
+                excess = await self._client.xlen(self._journal) - keep
+                taken = await self._trim_some(excess, was or b"") if excess > 0 else 0
                 if not taken:
                     break
                 gone += taken
         return gone
 
-    async def _trim_some(self, excess: int) -> int:
-        # In this order: whoever trims meanwhile moves the checkpoint, and the script then takes nothing from us.
-        was = await self._client.hget(self._checkpoint, "upto")
+    async def _trim_some(self, excess: int, was: bytes) -> int:
         tallies: Tallies = {}
         upto, count = "0", 0
         while count < min(excess, _ENTRIES) and len(tallies) < _TALLIES:
@@ -132,7 +134,7 @@ class RedisJournal:
             await asyncio.sleep(time.monotonic() - began_s)
         if not count:
             return 0
-        arguments: list[str | bytes | int] = [was or b"", upto]
+        arguments: list[str | bytes | int] = [was, upto]
         for (sku, location), tally in tallies.items():
             arguments += (f"{sku}\x1f{location}", " ".join(map(str, tally.numbers)))
         _, gone = await load("trim").call(self._client, [self._journal, self._checkpoint], arguments)

@@ -290,6 +290,24 @@ async def test_who_trims_behind_another_folds_nothing_twice(client: Any, traffic
     assert (await audit(client, "main")).differences == ()
 
 
+@pytest.mark.parametrize("question", ["xlen", "hget"])
+async def test_who_trims_while_another_looks_takes_nothing_of_what_is_to_stay(
+    client: Any, traffic: Traffic, question: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, others = getattr(client, question), RedisJournal(client, "main")
+
+    async def asked(*args: Any) -> Any:
+        monkeypatch.undo()
+        answer = await ask(*args)
+        assert await others.trim(5) > 0  # between this answer and the next question
+        return answer
+
+    monkeypatch.setattr(client, question, asked)
+    await RedisJournal(client, "main").trim(5)
+    assert await client.xlen("fd:{main}:j") == 5
+    assert (await audit(client, "main")).differences == ()
+
+
 async def test_a_journal_of_many_skus_is_trimmed_in_calls_that_hold_nobody_up(client: Any) -> None:
     ledger, journal = RedisLedger(client, "main"), RedisJournal(client, "main")
     async with client.pipeline(transaction=False) as pipe:
