@@ -264,13 +264,21 @@ def _wait_for_zero(
         for one in answer["channels"]:
             if one["open"] == 0 and one["channel"] not in told:
                 told.add(one["channel"])
-                what = f"zero, {_count(one['skus'], 'SKU')}" if one["shows"] else "asks before it sells: closed"
-                tell(f"  {one['channel']}: {what}, after {took_s:.2f} s")
+                tell(f"  {one['channel']}: {_in_words(one, took_s)}")
         left_s = wait_s - took_s
         if answer["zero"] or left_s <= 0:
             return answer, took_s
         time.sleep(min(nap_s, left_s))
         nap_s = min(longest_s, nap_s * 1.5)
+
+
+def _in_words(one: dict[str, Any], took_s: float) -> str:
+    """Say how a channel that has nothing open stands."""
+    if one["shows"]:
+        return f"zero, {_count(one['skus'], 'SKU')}, after {took_s:.2f} s"
+    if one.get("asks", True):  # a daemon of an older version does not say
+        return f"asks before it sells: closed, after {took_s:.2f} s"
+    return "NOT stopped: flashd writes it no figures, so it sells what it shows until somebody stops it over there"
 
 
 def _print_open(answer: dict[str, Any], took_s: float) -> None:

@@ -15,6 +15,7 @@ from flashd.cli.terminal import say
 
 _KINDS = ("physical", "available")
 _WAYS = ("backorder", "split", "reduce", "substitute", "cancel")
+_WAITING = ("shortfall", "backorder")  # states of an order that waits for units
 _DONE = {"set": "set", "stale": "stale: a later count is known", "left": "left: it makes a deficit, say --repair all"}
 
 
@@ -173,7 +174,8 @@ def _print_shortages(answer: dict[str, Any], shortages: list[dict[str, Any]], *,
         order, short = shortage["order"], shortage["short"]
         missing = ", ".join(f"{units} of {sku}" for sku, units in short.items())
         waits = "goods that come go to it" if shortage["fills_itself"] else "it waits for a decision"
-        say(f"{order['order']}  {order['state']}, short {missing or 'of nothing'}; {waits}", bold=True)
+        stands = f"short {missing or 'of nothing'}; {waits}" if order["state"] in _WAITING else "nothing to decide"
+        say(f"{order['order']}  {order['state']}, {stands}", bold=True)
         for option in shortage["options"]:
             say(f"  {option['way']:<11} {option['cost']:>9}  {option['why']}")
     if not shortages:

@@ -156,12 +156,13 @@ class AdminSales:
 
     @staticmethod
     async def _channel_zero(listings: Listings, door: ChannelDoor, skus: Collection[str]) -> ChannelZero:
-        shows = door.outlet() is not None and door.terms().mode != "none"
+        terms = door.terms()
+        shows = door.outlet() is not None and terms.mode != "none"
         if not shows:
-            return ChannelZero.of(door.name, (), (), shows=False)
+            return ChannelZero.of(door.name, (), (), shows=False, asks=terms.asks)
         asked = list(skus)
         mapped, rows = await asyncio.gather(listings.entries(door.name, asked), listings.get(door.name, asked))
-        return ChannelZero.of(door.name, rows, mapped, shows=True)
+        return ChannelZero.of(door.name, rows, mapped, shows=True, asks=terms.asks)
 
     async def _record(self, request: web.Request, pool: PoolDoor, *, version: int = 0) -> SaleRecord:
         name = request.match_info["name"]

@@ -150,22 +150,26 @@ class ChannelZero(msgspec.Struct, frozen=True, kw_only=True):
     """
     How far one channel is on its way to zero.
 
-    *shows* False: it shows no figure that flashd writes, so it asks before it sells and is closed already.
+    *shows* False: it shows no figure that flashd writes. Then it is closed already if it *asks* before it sells; else
+    it goes on selling what it shows, and only a human can stop it over there.
     """
 
     channel: str
     shows: bool
+    asks: bool
     skus: int  # of the sale, that it shows
     open: int  # of these, that are not surely at zero on the platform yet
     first: dict[str, str]  # a part of these, with what is known
 
     @classmethod
-    def of(cls, channel: str, rows: Iterable[Listing], mapped: Collection[str], *, shows: bool) -> ChannelZero:
+    def of(
+        cls, channel: str, rows: Iterable[Listing], mapped: Collection[str], *, shows: bool, asks: bool
+    ) -> ChannelZero:
         """Judge the listings of a sale's SKUs; what was never mapped nor shown is not there."""
         watched = [row for row in rows if row.sku in mapped or row.figure not in (UNKNOWN, 0)] if shows else []
         late = {row.sku: _told(row) for row in watched if not _at_zero(row)}
         first = dict(list(late.items())[:SHOWN])
-        return cls(channel=channel, shows=shows, skus=len(watched), open=len(late), first=first)
+        return cls(channel=channel, shows=shows, asks=asks, skus=len(watched), open=len(late), first=first)
 
 
 class SaleZero(msgspec.Struct, frozen=True, kw_only=True):

@@ -175,6 +175,7 @@ def test_stop_waits_for_zero_and_says_after_how_long(desk: Desk) -> None:
     assert 0.2 <= float(seconds) < 100
     assert any(line.startswith("  till: asks before it sells: closed") for line in progress)
     assert any(line.startswith("  shop: zero, 1 SKU") for line in progress)
+    assert any(line.startswith("  hooks: NOT stopped: flashd writes it no figures") for line in progress)
     assert desk.sales.versions["friday"][-1].state is SaleState.STOPPED
 
 

@@ -408,7 +408,7 @@ class DoorHouse:
         self.polling = PollFlow(name="shop", polls=4, missed=2)
         self.woken = 0
         self.since_ms = 0
-        self.terms = {"shop": SellingTerms(mode="mirror")}
+        self.terms = {"shop": SellingTerms(mode="mirror"), "till": SellingTerms(asks=True)}
         self.outlets = {
             "shop": OutletDoor(
                 api=self.api,

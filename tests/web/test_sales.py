@@ -166,7 +166,8 @@ async def test_the_way_to_zero_is_told_channel_by_channel(admin: Served, house: 
     assert by_name.keys() == {"shop", "till", "hooks"}  # the kiosk is of another pool
     assert (by_name["shop"]["skus"], by_name["shop"]["open"]) == (2, 2)
     assert by_name["shop"]["first"] == {"TEE": "5, idle", "CAP": "0, writing"}
-    assert (by_name["till"]["shows"], by_name["till"]["open"]) == (False, 0)
+    assert (by_name["till"]["shows"], by_name["till"]["asks"], by_name["till"]["open"]) == (False, True, 0)
+    assert (by_name["hooks"]["shows"], by_name["hooks"]["asks"]) == (False, False), "nobody can stop it from here"
     show(house, "TEE", 0, ListingState.SETTLING)
     show(house, "CAP", 0)
     assert (await zero(admin))["zero"] is True
