@@ -111,7 +111,7 @@ class RedisJournal:
         gone = 0
         with store_faults("trim"):
             while True:
-                # In this order: whoever trims meanwhile moves the checkpoint, and the script takes nothing from us then.
+                # In this order: whoever trims meanwhile moves the checkpoint, and the script takes nothing of ours.
                 # Counted before it was read, his entries would go a second time, out of those that are to stay.
                 was = await self._client.hget(self._checkpoint, "upto")
                 excess = await self._client.xlen(self._journal) - keep
