@@ -91,7 +91,9 @@ class BackendHealth:
             if self.circuit.answered(self._clock.monotonic_s()):
                 await self._came_back()
         if kinds.isdisjoint(_GRAVITY):
-            return 0.0  # answered; unsupported, no_lookup: nobody was asked
+            if answered:
+                self.last_error = ""  # it is over: nobody shall read it beside a backend that flows
+            return 0.0  # unsupported, no_lookup: nobody was asked
         worst = max(said, key=lambda one: _GRAVITY.get(type(one), 0))
         return await self._fared_ill(worst, said, sent_s, answered=answered)
 

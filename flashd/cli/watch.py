@@ -24,7 +24,13 @@ _AGAIN_S = 1.0
 @remote
 def status(admin: AdminClient, *, as_json: bool) -> None:
     """Say what an operator asks first: stock, backlog, ETA, channels, health. Exit 1 if the daemon is not ready."""
-    answer = admin.get("/admin/v1/status")
+    try:
+        answer = admin.get("/admin/v1/status")
+    except ApiError as error:
+        if error.status != 503:
+            raise
+        _say_why(admin, error, as_json=as_json)
+        raise SystemExit(1) from None
     if as_json:
         print_json(answer)
     else:
@@ -47,6 +53,21 @@ def status(admin: AdminClient, *, as_json: bool) -> None:
             say(f"STRANDED {count} orders wait for backend {name}, which is not configured: configure it again")
     if not answer["ready"]:
         raise SystemExit(1)
+
+
+def _say_why(admin: AdminClient, error: ApiError, *, as_json: bool) -> None:
+    """Say why the daemon is not ready, which it knows without the store; the figures of its status stand there."""
+    try:
+        admin.get("/readyz")
+    except ApiError as found:
+        if as_json:
+            print_json(found.problem)
+        else:
+            say("flashd: NOT READY", bold=True)
+            for reason in found.problem.get("reasons", [str(found)]):
+                say(f"  {reason}")
+    else:
+        raise error  # it is ready again
 
 
 @click.command()

@@ -208,6 +208,17 @@ async def test_an_outage_burns_no_attempts(make: Make, said: Later | Away) -> No
     assert world.announcer.kinds == ["backend.went_away", "backend.came_back"]
 
 
+async def test_what_went_wrong_is_told_until_the_backend_answers_again(make: Make) -> None:
+    world = make()
+    world.backend.script.append(Later("connection refused"))
+    world.queue(*range(10))
+    actor = await world.run(0.5)
+    assert actor.snapshot().last_error == "connection refused"
+    await world.clock.advance(300)
+    assert set(world.states()) == {"delivered"}
+    assert actor.snapshot().last_error == ""
+
+
 async def test_an_outage_is_probed_by_one_order_at_a_time_ever_more_rarely(make: Make) -> None:
     world = make(max_in_flight=4)
     world.backend.refused = True

@@ -17,6 +17,8 @@ from flashd.cli import cli
 from flashd.config import AdminConfig
 from flashd.domain.flow import PollFlow
 from flashd.domain.listing import Listing
+from flashd.errors import StoreUnavailable
+from flashd.ports import StoreHealth
 from flashd.web.admin import admin_app
 from flashd.web.limits import ClientLimits
 from flashd.web.server import Listener, open_socket
@@ -200,6 +202,16 @@ def test_the_exposure_is_shown_with_its_total(daemon: Served) -> None:
     assert "8 are shown by mirrors, 3 could be sold twice" in shown
     assert json.loads(daemon.run(*pool("stock", "exposure", "TEE", "--json")).stdout)["total"]["twice"] == 3
     assert daemon.run(*pool("stock", "exposure", "NONE")).exit_code == 1
+
+
+def test_the_status_says_why_nothing_comes_in_while_the_store_is_away(daemon: Served) -> None:
+    daemon.house.main.error = StoreUnavailable("away")
+    daemon.house.health = StoreHealth(ok=False, reason="no connection to /run/redis.sock")
+    found = daemon.run("status")
+    assert found.exit_code == 1
+    assert found.output.splitlines() == ["flashd: NOT READY", "  store: no connection to /run/redis.sock"]
+    told = json.loads(daemon.run("status", "--json").stdout)
+    assert (told["ready"], told["reasons"]) == (False, ["store: no connection to /run/redis.sock"])
 
 
 def test_the_status_tells_how_channels_do(daemon: Served) -> None:
