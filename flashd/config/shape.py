@@ -53,8 +53,10 @@ class StoreConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     timeout_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
     connections: Annotated[int, Meta(ge=2, le=1000)] = 32
     journal_entries: Annotated[int, Meta(ge=1000)] = 1_000_000
-    retention_days: Annotated[int, Meta(ge=30)] = 30
-    customer_days: Annotated[int, Meta(ge=0)] = 30  # so long after it was settled an order keeps its customer
+    retention_days: Annotated[int, Meta(ge=30, le=36_500)] = 30
+    customer_days: Annotated[int, Meta(ge=0, le=36_500)] = (
+        30  # so long after it was settled an order keeps its customer
+    )
 
 
 class IntakeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -143,10 +145,12 @@ class BackendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     burst: PositiveInt = 1
     batch: Annotated[int, Meta(ge=1, le=200)] = 1  # new orders in one request, where the kind can
     max_in_flight: PositiveInt = 4
-    timeout_s: Annotated[float, Meta(gt=0)] = 30.0
-    settle_s: Annotated[float, Meta(ge=0)] = 60.0
+    timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
+    settle_s: Annotated[float, Meta(ge=0, le=604_800)] = 60.0
     max_refusals: PositiveInt = 5
-    slow_start_s: Annotated[float, Meta(gt=0)] = 10.0  # after an outage a tenth of the rate, doubled every so often
+    slow_start_s: Annotated[float, Meta(gt=0, le=86_400)] = (
+        10.0  # after an outage a tenth of the rate, doubled every so often
+    )
     at_least_once: bool = False
     counts_s: Annotated[float, Meta(ge=0)] = 0.0  # how often its stock is counted, where it tells it; 0: never
     counts_repair: Literal["safe", "all", "none"] = (

@@ -208,6 +208,18 @@ WRONG = {
         '"nowhere"',
         "write a file that exists and holds the secret",
     ),
+    "a time without an end": (
+        _with('rate = "120/min"', "settle_s = inf"),
+        "backends.erp.settle_s",
+        "inf",
+        "write a number of at least 0 and of at most 604_800",
+    ),
+    "more days than any clock has": (
+        _with("[store]", "[store]\nretention_days = 99999999999999999999999"),
+        "store.retention_days",
+        "99999999999999999999999",
+        "write a whole number of at least 30 and of at most 36_500",
+    ),
     "a secret's file that is empty": (
         _with("shop.secret", "empty.secret"),
         "channels.shop.secrets[0].file",
