@@ -15,7 +15,7 @@ import structlog
 
 from flashd.actors.backend_health import BackendHealth
 from flashd.actors.backend_rules import BackendRules, Wake
-from flashd.actors.candidate import Candidates, Wish
+from flashd.actors.candidate import Candidate, Candidates
 from flashd.actors.delivery import DROP_AGE_S, Courier
 from flashd.actors.flight import Flight, Parcel
 from flashd.actors.in_hand import InHand
@@ -230,9 +230,9 @@ class BackendActor(Actor[Wake]):
             return await self._launch(groups, uses, term)
         return await self.clock.sleep(min(wait_s, self.rules.poll_s))
 
-    async def _take(self, count: int, pace: Pace) -> list[list[Wish]]:
+    async def _take(self, count: int, pace: Pace) -> list[list[Candidate]]:
         """Return what up to *count* requests would carry; what needs no request is concluded on the way."""
-        groups: list[list[Wish]] = []
+        groups: list[list[Candidate]] = []
         lookups, probing = self.backend.traits.lookup, self.health.circuit.is_open
         most = 1 if probing else self.tempo.batch
         ahead = count * most * (4 if pace.spacing_us else 8)  # rounds for one peek: each is a round trip
@@ -269,11 +269,13 @@ class BackendActor(Actor[Wake]):
             self.spawn(self._tend_gate(), name="gate")
         return (deque(), held_s) if (held_s := self.tempo.held_s()) else (deque([now] * count), 0.0)
 
-    async def _launch(self, groups: list[list[Wish]], uses: deque[float], term: Term) -> None:
+    async def _launch(self, groups: list[list[Candidate]], uses: deque[float], term: Term) -> None:
         """Use the drops for what can still be claimed, and for the next candidates in its place."""
         while groups and self.leadership.term is term:
             claimed_s = self.clock.monotonic_s()
-            await self._in_hand.claim([wish for group in groups for wish in group if not wish.is_lookup], term)
+            await self._in_hand.claim(
+                [candidate for group in groups for candidate in group if not candidate.is_lookup], term
+            )
             for group in groups:
                 if parcels := _parcels(group):
                     self._fly(Flight(parcels=parcels, term=term, use_at_s=uses.popleft(), claimed_s=claimed_s))
@@ -325,6 +327,10 @@ class BackendActor(Actor[Wake]):
         )
 
 
-def _parcels(group: Sequence[Wish]) -> tuple[Parcel, ...]:
+def _parcels(group: Sequence[Candidate]) -> tuple[Parcel, ...]:
     """Return what of a request's candidates is claimed, or is looked up."""
-    return tuple(Parcel(wish.outbox, wish.delivery, wish.is_lookup) for wish in group if wish.delivery is not None)
+    return tuple(
+        Parcel(candidate.outbox, candidate.delivery, candidate.is_lookup)
+        for candidate in group
+        if candidate.delivery is not None
+    )

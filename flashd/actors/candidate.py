@@ -20,7 +20,7 @@ _PEEK = 32
 
 
 @dataclass(slots=True, eq=False)
-class Wish:
+class Candidate:
     """One item that may be sent, or looked up: *delivery* is known then, and of a send once it is claimed."""
 
     outbox: Outbox
@@ -61,8 +61,8 @@ class Candidates:
         self._pools = RollCall(outboxes)
         self._in_hand = in_hand
         self._companies = companies
-        self._due: deque[Wish] = deque()
-        self._doubtful: deque[Wish] = deque()
+        self._due: deque[Candidate] = deque()
+        self._doubtful: deque[Candidate] = deque()
         self._held: set[Key] = set()
         self._exhausted = False  # nothing more was due, in this round
         self._lookup_next = True
@@ -83,20 +83,20 @@ class Candidates:
         """Take nothing of a pool that did not answer, for a while."""
         self._pools.leave_out(pool, now_s)
         for queue in (self._due, self._doubtful):
-            others = [wish for wish in queue if wish.outbox.pool != pool]
+            others = [candidate for candidate in queue if candidate.outbox.pool != pool]
             queue.clear()
             queue.extend(others)
 
-    def give_back(self, group: Sequence[Wish]) -> None:
+    def give_back(self, group: Sequence[Candidate]) -> None:
         """Put these back in front: there was no drop for them, and it is their turn still."""
         self._lookup_next = group[0].is_lookup
-        for wish in reversed(group):
-            self._held.discard(wish.key)
-            (self._doubtful if wish.is_lookup else self._due).appendleft(wish)
+        for candidate in reversed(group):
+            self._held.discard(candidate.key)
+            (self._doubtful if candidate.is_lookup else self._due).appendleft(candidate)
 
     async def take(
         self, now_s: float, *, lookups: bool, prefer_lookup: bool = False, most: int = 1, ahead: int = 1
-    ) -> list[Wish]:
+    ) -> list[Candidate]:
         """
         Return the next candidate and those that go with it; none where nothing is due, none twice in a round.
 
@@ -125,7 +125,7 @@ class Candidates:
         self._lookup_next = queue is self._due
         return self._gather(queue, most)
 
-    def _gather(self, queue: deque[Wish], most: int) -> list[Wish]:
+    def _gather(self, queue: deque[Candidate], most: int) -> list[Candidate]:
         """Take the first, and those behind it that may share its request: new orders of one company."""
         group = [queue.popleft()]
         first = group[0]
@@ -134,12 +134,15 @@ class Candidates:
             return group
         company = self._companies.of(first.key, lookup=first.is_lookup)
         while queue and len(group) < most:
-            wish = queue[0]
-            if not self._is_free(wish.key):
+            candidate = queue[0]
+            if not self._is_free(candidate.key):
                 queue.popleft()
-            elif wish.ref.kind is Kind.CREATE and self._companies.of(wish.key, lookup=wish.is_lookup) == company:
+            elif (
+                candidate.ref.kind is Kind.CREATE
+                and self._companies.of(candidate.key, lookup=candidate.is_lookup) == company
+            ):
                 group.append(queue.popleft())
-                self._held.add(wish.key)
+                self._held.add(candidate.key)
             else:
                 break
         return group
@@ -152,10 +155,10 @@ class Candidates:
             while queue and not self._is_free(queue[0].key):
                 queue.popleft()
 
-    async def _peek_due(self, limit: int, now_s: float) -> list[Wish]:
+    async def _peek_due(self, limit: int, now_s: float) -> list[Candidate]:
         found = await self._pools.ask(lambda outbox: outbox.due(limit), now_s)
         return _by_turns(
-            [[Wish(outbox, ref) for ref in refs if self._is_free((outbox.pool, ref))] for outbox, refs in found]
+            [[Candidate(outbox, ref) for ref in refs if self._is_free((outbox.pool, ref))] for outbox, refs in found]
         )
 
     async def _look(self, most: int) -> None:
@@ -165,12 +168,12 @@ class Candidates:
                 self._doubtful.extend(found)
                 self._stir()
 
-    async def _peek_doubtful(self, most: int) -> list[Wish]:
+    async def _peek_doubtful(self, most: int) -> list[Candidate]:
         found = await self._pools.ask(lambda outbox: outbox.doubtful(max(_PEEK, most)), self._looked_s)
         return _by_turns(
             [
                 [
-                    Wish(outbox, delivery.ref, is_lookup=True, delivery=delivery)
+                    Candidate(outbox, delivery.ref, is_lookup=True, delivery=delivery)
                     for delivery in deliveries
                     if self._is_free((outbox.pool, delivery.ref))
                 ]
@@ -179,6 +182,6 @@ class Candidates:
         )
 
 
-def _by_turns(groups: Sequence[Sequence[Wish]]) -> list[Wish]:
+def _by_turns(groups: Sequence[Sequence[Candidate]]) -> list[Candidate]:
     longest = max((len(group) for group in groups), default=0)
     return [group[index] for index in range(longest) for group in groups if index < len(group)]

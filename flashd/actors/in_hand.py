@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from flashd.actors.backend_health import BackendHealth
-from flashd.actors.candidate import Wish
+from flashd.actors.candidate import Candidate
 from flashd.actors.company import Companies, Key
 from flashd.actors.flight import Flight, Parcel
 from flashd.actors.settler import Settler, Spawn
@@ -95,7 +95,7 @@ class InHand:
         """Leave a result to be told to its outbox in the term *epoch*; returns at once."""
         self._settlers[outbox.pool].hand(result, epoch)
 
-    async def claim(self, wishes: Sequence[Wish], term: Term) -> None:
+    async def claim(self, candidates: Sequence[Candidate], term: Term) -> None:
         """
         Give those a delivery that could be claimed, by one call for each pool.
 
@@ -104,26 +104,26 @@ class InHand:
         """
         fault: StoreUnavailable | None = None
         for outbox in self._outboxes:
-            if not (group := [wish for wish in wishes if wish.outbox is outbox]):
+            if not (group := [candidate for candidate in candidates if candidate.outbox is outbox]):
                 continue
-            self.parcels.update(dict.fromkeys(wish.key for wish in group))
+            self.parcels.update(dict.fromkeys(candidate.key for candidate in group))
             try:
-                replies = await self._claim_group(outbox, [wish.ref for wish in group], term)
+                replies = await self._claim_group(outbox, [candidate.ref for candidate in group], term)
             except StoreUnavailable as error:  # what was claimed of other pools flies all the same
                 fault = error
                 self._leave_out(outbox.pool)
                 continue
-            for wish, (code, delivery) in zip(group, replies, strict=True):
-                wish.delivery = delivery
+            for candidate, (code, delivery) in zip(group, replies, strict=True):
+                candidate.delivery = delivery
                 if delivery is None:
-                    del self.parcels[wish.key]
+                    del self.parcels[candidate.key]
                 if code is ClaimCode.FENCED:
                     term.end()
                     log.warning("claim.fenced", backend=self._health.backend, pool=outbox.pool, epoch=term.epoch)
             if any(code is ClaimCode.CHANGED for code, _ in replies):
                 with self._health.suffering():
                     await self._apply_next(outbox.pool)
-        if fault is not None and not any(wish.delivery for wish in wishes):
+        if fault is not None and not any(candidate.delivery for candidate in candidates):
             raise fault
 
     async def _claim_group(self, outbox: Outbox, refs: list[OrderRef], term: Term) -> Claims:
