@@ -53,7 +53,7 @@ def read(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     except RecursionError:
         raise Misread("$: is nested too deeply") from None
     except msgspec.MsgspecError as error:
-        raise Misread(_without_values(str(error))) from None
+        raise Misread(_without_values(str(error)) if body else "$: there is nothing: the body is empty") from None
 
 
 def is_plain(body: bytes) -> bool:

@@ -68,8 +68,8 @@ class IntakeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     body_bytes: PositiveInt = 262_144  # native bodies
     webhook_bytes: PositiveInt = 4_194_304
     budget_bytes: PositiveInt = 268_435_456  # of all bodies in flight together
-    header_timeout_s: Annotated[float, Meta(gt=0)] = 5.0
-    body_timeout_s: Annotated[float, Meta(gt=0)] = 5.0
+    header_timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 5.0
+    body_timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 5.0
     connections: PositiveInt = 4096
 
 
@@ -104,7 +104,7 @@ class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     tune: Annotated[float, Meta(ge=0, le=100)] = 0.0  # buffer of at least sell rate x p99 lag x this factor; 0: off
     rate: str = "2/s"  # calls to the platform
     revisions_per_day: NotNegative = 0  # of one listing; 0: no budget
-    doubt_s: Annotated[float, Meta(gt=0)] = 30.0  # so long may a lost write still land
+    doubt_s: Annotated[float, Meta(gt=0, le=604_800)] = 30.0  # so long may a lost write still land
 
     @property
     def threshold(self) -> Threshold:
@@ -126,7 +126,7 @@ class ChannelConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     split: bool = True  # an order may take from several locations
     restocks: bool = True  # the platform puts units of a cancelled order back on its own shelf
     publish: PublishConfig = PublishConfig()
-    poll_s: Annotated[float, Meta(ge=0)] = 60.0  # how often orders are polled; 0: never
+    poll_s: Annotated[float, Meta(ge=0, le=86_400)] = 60.0  # how often orders are polled; 0: never
 
     @property
     def asks(self) -> bool:
@@ -152,7 +152,7 @@ class BackendConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         10.0  # after an outage a tenth of the rate, doubled every so often
     )
     at_least_once: bool = False
-    counts_s: Annotated[float, Meta(ge=0)] = 0.0  # how often its stock is counted, where it tells it; 0: never
+    counts_s: Annotated[float, Meta(ge=0, le=604_800)] = 0.0  # how often its stock is counted, if told; 0: never
     counts_repair: Literal["safe", "all", "none"] = (
         "safe"  # which counts are set: those that make no deficit, all, none
     )
@@ -173,9 +173,9 @@ class AlertsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     url: str = ""  # "": nobody
     secret: Secret | None = None  # whsec_...
-    repeat_s: Annotated[float, Meta(gt=0)] = 900.0  # the same trouble is told again after so long at the earliest
+    repeat_s: Annotated[float, Meta(gt=0, le=604_800)] = 900.0  # the same trouble is told again no sooner than that
     per_hour: PositiveInt = 60  # at most so many; what is over is summed up in the next
-    in_doubt_s: Annotated[float, Meta(gt=0)] = 300.0  # an order in doubt for longer is told
+    in_doubt_s: Annotated[float, Meta(gt=0, le=604_800)] = 300.0  # an order in doubt for longer is told
 
 
 class TriageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

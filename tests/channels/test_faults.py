@@ -51,7 +51,7 @@ def nested(depth: int) -> bytes:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"", "Input data was truncated"),
+        (b"", "$: there is nothing: the body is empty"),
         (b"null", "got `null`"),
         (b"[]", "got `array`"),
         (b'"{}"', "got `str`"),

@@ -112,3 +112,21 @@ def test_every_alert_asks_for_metrics_that_flashd_has() -> None:
     for name in set(re.findall(r"\bflashd_\w+", rules)):
         assert re.sub(r"_(total|bucket)$", "", name) in families
     assert rules.count("- alert: ") == rules.count("summary: ") == rules.count("severity: ") == rules.count("expr: ")
+
+
+def test_no_time_may_be_without_an_end() -> None:
+    endless = list(_endless("", json.loads((FOLDER / "flashd.schema.json").read_text())))
+    assert not endless  # TOML can write inf
+
+
+def _endless(path: str, schema: Any) -> Iterator[str]:
+    """Find each number that is no integer and has no upper bound."""
+    if isinstance(schema, list):
+        for index, part in enumerate(schema):
+            yield from _endless(f"{path}/{index}", part)
+    if not isinstance(schema, dict):
+        return
+    if schema.get("type") == "number" and not schema.keys() & {"maximum", "exclusiveMaximum"}:
+        yield path
+    for name, part in schema.items():
+        yield from _endless(f"{path}/{name}", part)

@@ -21,4 +21,4 @@ class Config(ChannelConfig, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     together: Annotated[int, Meta(ge=1, le=250)] = 10  # figures of which one that is stale refuses all
     webhooks: Literal["app", "notifications"] = "app"  # who made them: those of the settings page are not listed
     webhooks_url: str = ""  # where they go, https://.../webhooks/NAME: a deleted one is made again; "": only told
-    timeout_s: Annotated[float, Meta(gt=0)] = 15.0
+    timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 15.0

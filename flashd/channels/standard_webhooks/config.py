@@ -16,4 +16,4 @@ class Config(ChannelConfig, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     figures_url: str = ""  # GET: what it shows now; "": it cannot be asked
     orders_url: str = ""  # GET: orders by the time of their change; "": it cannot be polled
     api_token: Secret | None = None  # sent as a bearer token to all three
-    timeout_s: Annotated[float, Meta(gt=0)] = 15.0
+    timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 15.0

@@ -17,4 +17,4 @@ class Config(ChannelConfig, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     consumer_key: Secret | None = None
     consumer_secret: Secret | None = None
     webhooks_url: str = ""  # where its webhooks go: one that was disabled is made active again; "": only told
-    timeout_s: Annotated[float, Meta(gt=0)] = 30.0
+    timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 30.0
