@@ -13,7 +13,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """The switches of `python -m benchmarks`."""
 
     rounds: int = 3
-    seconds: int = 3  # of load, each side of each round; intake takes them in rounds of a second
+    seconds: int = 3  # of load, each side of each round; some sections take so many more rounds instead
     connections: tuple[int, ...] = (64, 256)
     outflow_s: int = 60
     published_s: int = 20

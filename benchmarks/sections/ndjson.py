@@ -36,13 +36,14 @@ def measure(section: Section, options: Options, say: Say) -> None:
             with Site(folder / "flashd") as site:
                 site.count(SKUS)
                 site.fill(order.bodies(1000), site.secret)  # loads the scripts
-                for number in range(options.rounds):
-                    say(f"round {number + 1} of {options.rounds}: the script's ceiling")
+                turns = options.rounds * options.seconds
+                for number in range(turns):
+                    say(f"round {number + 1} of {turns}: the script's ceiling")
                     site.freeze()
                     (place := folder / f"ceiling-{number}").mkdir()
                     found = uvloop.run(ceiling.measure(place, order.bodies(ceiling.ORDERS)))
                     site.thaw()
-                    say(f"round {number + 1} of {options.rounds}: NDJSON batches")
+                    say(f"round {number + 1} of {turns}: NDJSON batches")
                     bodies = order.bodies(_BATCHES * _LINES)
                     meter, began_s = CpuMeter(site.pids), time.perf_counter()
                     site.fill(bodies, site.secret)
