@@ -125,6 +125,10 @@ class BackendActor(Actor[Wake]):
             self.health.circuit.retry_at_s = self.clock.monotonic_s()
         self._stir.set()
 
+    def wake(self) -> None:
+        """Say that there is work; never waits, for each call of the intake says it to every backend with new orders."""
+        self._stir.set()
+
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Claim no more; wait for what is on its way, and leave the rest in doubt, within *timeout_s*."""
         self._stop_bound_s = max(0.2, timeout_s - 1.5)

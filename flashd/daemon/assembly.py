@@ -10,12 +10,11 @@ import functools
 import os
 import socket
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from flashd.actors.alerter import Alerter
 from flashd.actors.backend import BackendActor
-from flashd.actors.backend_rules import BackendRules, Wake
+from flashd.actors.backend_rules import BackendRules
 from flashd.actors.clerk import Clerk
 from flashd.actors.convoy import Convoy
 from flashd.actors.counter import Counter
@@ -34,7 +33,7 @@ from flashd.daemon.terms import terms_in
 from flashd.domain.identity import buyer_of, customer_hash
 from flashd.domain.order import Kind, Order
 from flashd.domain.routing import Choice, Route, choose
-from flashd.errors import Busy, StoreUnavailable
+from flashd.errors import StoreUnavailable
 from flashd.ports import Backend, ChannelApi, Clock, Messenger
 from flashd.store.opening import PoolStore, Store
 from flashd.web.metrics import Metrics
@@ -123,8 +122,7 @@ class Assembly:
         """Tell a backend's actor that there is work; a lost word only delays."""
         actor = self.backends.get(backend)
         if actor is not None:
-            with suppress(Busy):  # full of wakes already, or stopping
-                actor.offer(Wake())
+            actor.wake()
 
     def wake_all(self) -> None:
         """Tell every backend's actor."""

@@ -707,16 +707,26 @@ async def test_a_restart_goes_on_with_what_was_in_doubt(make: Make) -> None:
     assert len(world.backend.sent) == 1
 
 
-async def test_a_message_is_only_a_hint(make: Make) -> None:
+async def test_a_wake_is_only_a_hint(make: Make) -> None:
     world = make()
     actor = await world.run(0.95)
     world.queue(0)
-    actor.offer(Wake())
+    actor.wake()
     await world.clock.advance(0.3)
     assert len(world.backend.sent) == 1
     world.queue(1)  # nobody says so
     await world.clock.advance(1.2)
     assert len(world.backend.sent) == 2
+
+
+async def test_no_number_of_wakes_is_too_many(make: Make) -> None:
+    world = make()
+    actor = await world.run(0.95)
+    for _ in range(100_000):  # a letter each would be refused long before
+        actor.wake()
+    world.queue(0)
+    await world.clock.advance(0.3)
+    assert len(world.backend.sent) == 1
 
 
 async def test_two_pools_take_turns(make: Make) -> None:
