@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from flashd.actors.backend_health import BackendHealth
-from flashd.actors.backend_rules import BackendRules, Wake
+from flashd.actors.backend_rules import BackendRules
 from flashd.actors.candidate import Candidate, Candidates
 from flashd.actors.delivery import DROP_AGE_S, Courier
 from flashd.actors.flight import Flight, Parcel
@@ -40,7 +40,7 @@ GATE_S = 0.1  # how often the gate is asked where no drops are: so late is a pau
 log = structlog.get_logger()
 
 
-class BackendActor(Actor[Wake]):
+class BackendActor(Actor[None]):
     """Drains all pools' outboxes of one backend while it leads."""
 
     def __init__(
@@ -119,11 +119,8 @@ class BackendActor(Actor[Wake]):
         ]
         self._election = self.spawn(self.leadership.run(), name="lead")
 
-    async def receive(self, message: Wake) -> None:
-        """Look for work now instead of at the next poll."""
-        if message.resumed:
-            self.health.circuit.retry_at_s = self.clock.monotonic_s()
-        self._stir.set()
+    async def receive(self, message: None) -> None:
+        """Take no message: there is none."""
 
     def wake(self) -> None:
         """Say that there is work; never waits, for each call of the intake says it to every backend with new orders."""

@@ -14,13 +14,6 @@ SEND_SLACK_S = 2.0  # how long a claimed item may wait for its moment before it 
 SETTLE_S = 3.0  # room to settle before the in-flight lease ends
 
 
-@dataclass(frozen=True)
-class Wake:
-    """There is work; or (*resumed*) a human let the backend flow again: do not wait for the next probe."""
-
-    resumed: bool = False
-
-
 @dataclass(frozen=True, kw_only=True)
 class BackendRules:
     """The operator's profile of a backend; a reload may replace it while the actor runs."""

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flashd.actors.backend import BackendActor
-from flashd.actors.backend_rules import BackendRules, Wake
+from flashd.actors.backend_rules import BackendRules
 from flashd.actors.flight import Flight, Parcel
 from flashd.domain.delivery import (
     Absent,
@@ -485,7 +485,6 @@ async def test_a_human_pauses_and_resumes_the_flow(make: Make) -> None:
     assert world.backend.sent == []
     assert actor.status.paused
     await world.gate.resume(by="ada")
-    actor.offer(Wake(resumed=True))
     await world.clock.advance(3)
     assert set(world.states()) == {"delivered"}
 
