@@ -18,6 +18,7 @@ log = structlog.get_logger()
 
 Broken = Callable[[BaseException], None]
 MEDIA = "application/problem+json"
+PATH_SHOWN = 200  # characters of a path that come back in words
 RETRY_AFTER_S = 2  # where the store did not answer: a restart of it takes about so long
 
 
@@ -113,13 +114,28 @@ def understand(error: Exception) -> Finding | None:
     elif isinstance(error, web.HTTPException):
         kept = {name: value for name, value in error.headers.items() if name in {"Allow", "Location"}}
         title = HTTPStatus(error.status).phrase.lower().replace(" ", "_")
-        found = Finding(status=error.status, title=title, headers=kept)
+        found = Finding(status=error.status, title=title, detail=_refusal(error), headers=kept)
     elif isinstance(error, msgspec.ValidationError):
         found = Finding(status=422, title="invalid", detail=str(error))
     elif isinstance(error, msgspec.DecodeError | RecursionError | UnicodeDecodeError):
         # msgspec answers deep nesting with a plain RecursionError.
         found = Finding(status=400, title="malformed", detail="the body is nested too deeply or is not valid JSON")
     return found
+
+
+def _refusal(error: web.HTTPException) -> str:
+    """Say in words what aiohttp refused by itself."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        return f"{error.method} is not allowed here; allowed: {', '.join(sorted(error.allowed_methods))}"
+    if isinstance(error, web.HTTPNotFound):
+        return "there is no such path here"
+    return ""
+
+
+def _located(found: Finding, path: str) -> Finding:
+    """Say of which *path* that holds; a stranger may have written any number of characters."""
+    shown = path if len(path) <= PATH_SHOWN else f"{path[:PATH_SHOWN]}..."
+    return msgspec.structs.replace(found, detail=f"{shown}: {found.detail}")
 
 
 def find(error: BaseException, method: str, path: str, broken: Broken | None) -> Finding:
@@ -158,6 +174,8 @@ def problems(broken: Broken | None) -> Middleware:
         except Exception as error:
             route = request.match_info.route.resource
             found = find(error, request.method, route.canonical if route is not None else "", broken)
+            if found.status in {404, 405} and isinstance(error, web.HTTPException):
+                found = _located(found, request.path)
             if request.writer.output_size > 0 and request.transport is not None:
                 request.transport.abort()  # the response has begun: a cut is the only honest end
                 raise ConnectionResetError("cut off in mid-response") from error

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from structlog.testing import capture_logs
+from yarl import URL
 
 from flashd.domain.order import Address, Customer, Line, Order, OrderRef, OrderState
 from flashd.errors import Conflict, StoreUnavailable
@@ -53,6 +54,24 @@ async def test_a_count_is_set_shown_and_audited(admin: Served, house: DoorHouse)
     shown = await admin.call("GET", "/admin/v1/stock/TEE?pool=main", token=READ)
     assert [level["on_hand"] for level in shown.json["levels"]] == [8]
     assert (await admin.call("GET", "/admin/v1/stock/HAT?pool=main", token=READ)).status == 404
+
+
+async def test_a_path_or_a_method_that_is_not_served_is_said_with_what_is(admin: Served) -> None:
+    method = await admin.call("DELETE", "/admin/v1/stock/T%20EE?pool=main", token=ADMIN)
+    assert (method.status, method.headers["Allow"]) == (405, "GET,PUT")
+    assert method.json["detail"] == "/admin/v1/stock/T EE: DELETE is not allowed here; allowed: GET, PUT"
+    path = await admin.call("GET", "/admin/v1/stocks/" + "x" * 5000, token=ADMIN)
+    assert (path.status, path.json["title"]) == (404, "not_found")
+    assert path.json["detail"].startswith("/admin/v1/stocks/xxx")
+    assert path.json["detail"].endswith("xxx...: there is no such path here")
+    assert len(path.json["detail"]) < 300
+    for answer in (method, path):
+        assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_a_path_is_said_in_text_whatever_its_bytes_are(admin: Served) -> None:
+    path = await admin.call("GET", URL(f"{admin.base}/admin/v1/%ff%0a%1b", encoded=True).raw_path, token=ADMIN)
+    assert path.json["detail"] == "/admin/v1/%FF\n\x1b: there is no such path here"
 
 
 async def test_a_dry_run_changes_and_audits_nothing(admin: Served, house: DoorHouse) -> None:

@@ -365,10 +365,12 @@ async def test_a_channel_that_speaks_in_webhooks_cannot_order_over_the_native_ap
 
 
 async def test_what_aiohttp_refuses_by_itself_is_a_problem_as_well(intake: Served) -> None:
-    missing = await intake.call("GET", "/nothing/here")
+    missing = await intake.call("GET", "/nothing/here?token=secret")
     assert (missing.status, missing.json["title"]) == (404, "not_found")
-    method = await intake.call("PATCH", "/v1/orders")
-    assert (method.status, method.json["title"], method.headers["Allow"]) == (405, "method_not_allowed", "POST")
+    assert missing.json["detail"] == "/nothing/here: there is no such path here"
+    method = await intake.call("PATCH", "/v1/holds/h1")
+    assert (method.status, method.json["title"], method.headers["Allow"]) == (405, "method_not_allowed", "DELETE")
+    assert method.json["detail"] == "/v1/holds/h1: PATCH is not allowed here; allowed: DELETE"
     for answer in (missing, method):
         assert answer.headers["Content-Type"] == "application/problem+json"
 
