@@ -9,6 +9,7 @@ import click
 
 from flashd.cli.client import AdminClient
 from flashd.cli.group import Group
+from flashd.cli.parameter import A_WEEK_S, RATE, Seconds
 from flashd.cli.session import duration, json_option, print_json, print_table, remote
 from flashd.cli.terminal import say
 
@@ -72,8 +73,7 @@ def list_(admin: AdminClient, *, as_json: bool) -> None:
 @click.option(
     "--for",
     "for_s",
-    type=click.FloatRange(0, min_open=True),
-    metavar="SECONDS",
+    type=Seconds(A_WEEK_S, above_zero=True),
     help="Resume by itself after so long [default: when told to].",
 )
 @remote
@@ -95,7 +95,7 @@ def resume(admin: AdminClient, name: str) -> None:
 
 @backend.command("rate")
 @click.argument("name")
-@click.argument("rate")
+@click.argument("rate", type=RATE)
 @remote
 def rate(admin: AdminClient, name: str, rate: str) -> None:
     """Set the RATE (5/s, 120/min) of NAME for all processes at once; `default` goes back to the configured one."""

@@ -13,6 +13,7 @@ import click
 
 from flashd.cli.client import AdminClient, ApiError
 from flashd.cli.group import Group
+from flashd.cli.parameter import A_WEEK_S, INSTANT, Seconds, Whole
 from flashd.cli.session import duration, json_option, moment, print_json, print_table, remote
 from flashd.cli.terminal import say
 
@@ -167,8 +168,7 @@ def show(admin: AdminClient, name: str, *, as_json: bool) -> None:
 @click.option(
     "--for",
     "for_s",
-    type=click.FloatRange(0, min_open=True),
-    metavar="SECONDS",
+    type=Seconds(A_WEEK_S, above_zero=True),
     help="Resume by itself after so long [default: when told to].",
 )
 @remote
@@ -195,7 +195,7 @@ def resume(admin: AdminClient, name: str) -> None:
 @click.option("--title", default="", help="With --set: what people call it.")
 @click.option("--remove", is_flag=True, help="Take SKU out of the map; its figure there is left as it is.")
 @click.option("--force", is_flag=True, help="Also where the platform still sells units under the former ids.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many SKUs at most.")
+@click.option("--limit", type=Whole(1, 1000), default=100, show_default=True, help="How many SKUs at most.")
 @json_option
 @remote
 def map_(  # noqa: PLR0913  # one option each
@@ -268,7 +268,10 @@ def _say_mapped(name: str, answer: dict[str, Any], *, as_json: bool) -> None:
 @click.option("--stock", is_flag=True, help="Take the platform's figures as first counts, of what was never counted.")
 @click.option("--overwrite", is_flag=True, help="Also what was counted, or mapped by hand, before.")
 @click.option(
-    "--since", metavar="now|TIME", help="The cut-over to verify [default: now, before the platform is asked]."
+    "--since",
+    type=INSTANT,
+    metavar="now|TIME",
+    help="The cut-over to verify [default: now, before the platform is asked].",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what would be written.")
 @json_option

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from flashd.cli.parameter import MOST, Whole
 from flashd.demo.chaos import Chaos
 from flashd.demo.run import DemoOptions, run_demo
 
@@ -14,15 +15,15 @@ _DEFAULTS = DemoOptions()
 
 @click.command()
 @click.option(
-    "--stock", type=click.IntRange(1), default=_DEFAULTS.stock, show_default=True, help="Units of each article."
+    "--stock", type=Whole(1, 1_000_000), default=_DEFAULTS.stock, show_default=True, help="Units of each article."
 )
-@click.option("--orders", type=click.IntRange(1), default=_DEFAULTS.orders, show_default=True, help="Customers.")
+@click.option("--orders", type=Whole(1, 1_000_000), default=_DEFAULTS.orders, show_default=True, help="Customers.")
 @click.option(
-    "--buyers", type=click.IntRange(1), default=_DEFAULTS.buyers, show_default=True, help="Of them at a time."
+    "--buyers", type=Whole(1, 1_000_000), default=_DEFAULTS.buyers, show_default=True, help="Of them at a time."
 )
 @click.option(
     "--erp-rate",
-    type=click.IntRange(1),
+    type=Whole(1, 1_000_000),
     default=_DEFAULTS.erp_rate,
     show_default=True,
     help="Requests that the ERP takes in any second; above it answers 429.",
@@ -34,7 +35,7 @@ _DEFAULTS = DemoOptions()
     show_default=True,
     help="What goes wrong on purpose.",
 )
-@click.option("--seed", type=int, help="Repeat a run [default: a new one, which is printed].")
+@click.option("--seed", type=Whole(0, MOST), help="Repeat a run [default: a new one, which is printed].")
 @click.option("--keep", is_flag=True, help="Leave ledgers, logs and the configuration behind.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object; progress goes to stderr.")
 def demo(

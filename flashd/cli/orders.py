@@ -10,6 +10,7 @@ import msgspec
 
 from flashd.cli.client import AdminClient
 from flashd.cli.group import Group
+from flashd.cli.parameter import MOST, MOST_OFFSET, Whole
 from flashd.cli.session import (
     duration,
     json_option,
@@ -73,8 +74,8 @@ orders.add_command(triage)
 @click.option("--state", multiple=True, type=click.Choice(_STATES), help="Only these states.")
 @click.option("--channel", help="Only of this sales channel.")
 @click.option("--backend", help="Only for this backend.")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
-@click.option("--offset", type=click.IntRange(0), default=0, help="Leave out the first so many.")
+@click.option("--limit", type=Whole(1, 500), default=50, show_default=True, help="At most so many.")
+@click.option("--offset", type=Whole(0, MOST_OFFSET), default=0, help="Leave out the first so many.")
 @json_option
 @pool_option
 @remote
@@ -207,8 +208,8 @@ def dead() -> None:
 
 @dead.command("list")
 @click.option("--backend", help="Only of this backend.")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
-@click.option("--offset", type=click.IntRange(0), default=0, help="Leave out the first so many.")
+@click.option("--limit", type=Whole(1, 500), default=50, show_default=True, help="At most so many.")
+@click.option("--offset", type=Whole(0, MOST_OFFSET), default=0, help="Leave out the first so many.")
 @json_option
 @pool_option
 @remote
@@ -236,7 +237,7 @@ def show_dead(admin: AdminClient, key: str, kind: str | None, *, as_json: bool) 
 @click.option("--backend", default="", help="All of this backend.")
 @click.option("--reason", default="", help="All with exactly this reason.")
 @click.option("--dry-run", is_flag=True, help="Only count them, by reason.")
-@click.option("--confirm", type=click.IntRange(0), help="The number that --dry-run said.")
+@click.option("--confirm", type=Whole(0, MOST), help="The number that --dry-run said.")
 @_KIND
 @json_option
 @pool_option

@@ -11,6 +11,7 @@ import click
 
 from flashd.cli.client import AdminClient
 from flashd.cli.group import Group
+from flashd.cli.parameter import MOST_OFFSET, Whole
 from flashd.cli.session import json_option, moment, pool_option, print_json, print_table, remote
 from flashd.cli.terminal import say, shown
 
@@ -21,8 +22,8 @@ def quarantine() -> None:
 
 
 @quarantine.command("list")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="At most so many.")
-@click.option("--offset", type=click.IntRange(0), default=0, help="Leave out the first so many.")
+@click.option("--limit", type=Whole(1, 500), default=50, show_default=True, help="At most so many.")
+@click.option("--offset", type=Whole(0, MOST_OFFSET), default=0, help="Leave out the first so many.")
 @json_option
 @pool_option
 @remote

@@ -17,6 +17,7 @@ import msgspec
 
 from flashd.cli.client import AdminClient
 from flashd.cli.group import Group
+from flashd.cli.parameter import A_DAY_S, Seconds, Whole
 from flashd.cli.session import json_option, moment, pool_option, print_json, print_table, remote
 from flashd.cli.terminal import say
 
@@ -49,7 +50,7 @@ def list_(admin: AdminClient, pool: str | None, *, as_json: bool) -> None:
 
 @sale.command("show")
 @click.argument("name")
-@click.option("--version", type=click.IntRange(1), help="That version [default: the newest].")
+@click.option("--version", type=Whole(1, 10**9), help="That version [default: the newest].")
 @click.option("--versions", is_flag=True, help="List the versions instead: which, when, by whom.")
 @click.option("--document", is_flag=True, help="Print the document alone, as JSON that `flashd sale open` takes.")
 @json_option
@@ -127,9 +128,7 @@ def _warn(answer: dict[str, Any]) -> None:
 
 @sale.command("open")
 @click.argument("file", type=click.File("rb"))
-@click.option(
-    "--version", type=click.IntRange(1), help="Only in place of that version: somebody else may have written."
-)
+@click.option("--version", type=Whole(1, 10**9), help="Only in place of that version: somebody else may have written.")
 @click.option("--dry-run", is_flag=True, help="Only check it, and say what would change.")
 @json_option
 @pool_option
@@ -225,7 +224,12 @@ def resume(admin: AdminClient, name: str, pool: str | None, *, as_json: bool) ->
 @sale.command("stop")
 @click.argument("name")
 @click.option(
-    "--wait", "wait_s", type=click.FloatRange(0), default=30.0, show_default=True, help="Wait so many seconds for zero."
+    "--wait",
+    "wait_s",
+    type=Seconds(A_DAY_S, above_zero=False),
+    default=30.0,
+    show_default=True,
+    help="Wait so many seconds for zero.",
 )
 @json_option
 @pool_option

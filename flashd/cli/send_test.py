@@ -79,10 +79,14 @@ def _to_own(loaded: Loaded) -> http.client.HTTPConnection:
 
 def _to(url: str) -> http.client.HTTPConnection:
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        port = parts.port
+    except ValueError:
+        port = -1
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == -1:
         raise click.BadParameter(f"{url!r} is no address: write http://host:port or https://host", param_hint="--to")
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    return kind(parts.hostname, parts.port, timeout=_TIMEOUT_S)
+    return kind(parts.hostname, port, timeout=_TIMEOUT_S)
 
 
 def _post(

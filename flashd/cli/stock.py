@@ -11,6 +11,7 @@ import click
 from flashd.cli.client import AdminClient
 from flashd.cli.group import Group
 from flashd.cli.kit import kit, kits
+from flashd.cli.parameter import MOST, Counting, Whole
 from flashd.cli.session import json_option, pool_option, print_json, print_table, remote
 from flashd.cli.stockroom import receive, recount
 from flashd.cli.terminal import say
@@ -52,7 +53,7 @@ def show(admin: AdminClient, sku: tuple[str, ...], pool: str | None, *, as_json:
 
 @stock.command("exposure")
 @click.argument("sku", nargs=-1)
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many SKUs at most.")
+@click.option("--limit", type=Whole(1, 1000), default=100, show_default=True, help="How many SKUs at most.")
 @json_option
 @pool_option
 @remote
@@ -90,15 +91,15 @@ def _share(channel: str, share: dict[str, Any]) -> str:
     return words + (" of its own" if share["backed"] else "")
 
 
-@stock.command("set")
+@stock.command("set", cls=Counting)
 @click.argument("sku")
-@click.argument("count", type=click.IntRange(0))
+@click.argument("count", type=Whole(0, MOST))
 @click.option("--location", help="Where it lies [default: the pool's location].")
-@click.option("--safety", type=click.IntRange(0), help="Units never promised to anybody.")
+@click.option("--safety", type=Whole(0, MOST), help="Units never promised to anybody.")
 @click.option(
-    "--seq", type=click.IntRange(1), help="Number of this count; one that is not higher than the last changes nothing."
+    "--seq", type=Whole(1, MOST), help="Number of this count; one that is not higher than the last changes nothing."
 )
-@click.option("--lacks", type=click.IntRange(0), help="Sold units that this count already lacks; needs --seq.")
+@click.option("--lacks", type=Whole(0, MOST), help="Sold units that this count already lacks; needs --seq.")
 @click.option("--dry-run", is_flag=True, help="Only say what would change.")
 @json_option
 @pool_option

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import click
 
 from flashd.cli.client import AdminClient
+from flashd.cli.parameter import INSTANT, MOST, Counting, Whole
 from flashd.cli.session import json_option, order_path, pool_option, print_json, print_table, remote
 from flashd.cli.terminal import say
 
@@ -22,11 +23,15 @@ _DONE = {"set": "set", "stale": "stale: a later count is known", "left": "left: 
 @click.command("recount")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--sku", help="Count one SKU instead of a file.")
-@click.option("--quantity", type=int, help="How many there were; below zero, the backend promised more than it has.")
+@click.option(
+    "--quantity",
+    type=Whole(-MOST, MOST),
+    help="How many there were; below zero, the backend promised more than it has.",
+)
 @click.option("--location", help="Where [default: the pool's location].")
 @click.option("--kind", type=click.Choice(_KINDS), help="What lies there, or what is not promised yet; of all rows.")
-@click.option("--as-of", help="When it was counted: RFC 3339, or now; of all rows.")
-@click.option("--seq", type=click.IntRange(1), help="Number of this count [default: its instant].")
+@click.option("--as-of", type=INSTANT, help="When it was counted: RFC 3339, or now; of all rows.")
+@click.option("--seq", type=Whole(1, MOST), help="Number of this count [default: its instant].")
 @click.option("--dry-run", is_flag=True, help="Only say what would happen: the default.")
 @click.option(
     "--repair", type=click.Choice(("safe", "all")), help="Set the counts: only those that make no deficit, or all."
@@ -83,9 +88,9 @@ def recount(
     say(f"{answer['written']} counts set" if repair else "nothing was written: set them with --repair safe or all")
 
 
-@click.command("receive")
+@click.command("receive", cls=Counting)
 @click.argument("sku")
-@click.argument("units", type=click.IntRange(1))
+@click.argument("units", type=Whole(1, 10**9))
 @click.option("--receipt", help="Its id; the same one twice is one [default: a new one].")
 @click.option("--location", help="Where [default: the pool's location].")
 @json_option
@@ -116,7 +121,7 @@ def receive(
 
 @click.command("ship")
 @click.argument("key")
-@click.option("--at", help="When the goods left, RFC 3339 [default: now].")
+@click.option("--at", type=INSTANT, help="When the goods left, RFC 3339 [default: now].")
 @json_option
 @remote
 def ship(admin: AdminClient, key: str, at: str | None, *, as_json: bool) -> None:

@@ -51,19 +51,28 @@ def every_command() -> list[tuple[str, ...]]:
     return found
 
 
-@pytest.mark.parametrize("path", every_command(), ids=" ".join)
-def test_every_command_has_help_that_says_what_it_does(path: tuple[str, ...]) -> None:
-    result = CliRunner().invoke(cli, [*path, "--help"], prog_name="flashd")
-    assert result.exit_code == 0, result.output
-    body = result.output.partition("\n\n")[2].strip()
-    assert re.match(r"^[A-Z].*", body), result.output
+def every_parameter() -> list[tuple[str, click.Parameter]]:
+    """Return the options and arguments of every command, each with the words of its command."""
+    return [(" ".join(path), parameter) for path in every_command() for parameter in command_at(path).params]
+
+
+def command_at(path: tuple[str, ...]) -> click.Command:
     command: click.Command = cli
     for name in path:
         assert isinstance(command, click.Group)
         found = command.get_command(click.Context(command), name)
         assert found is not None
         command = found
-    silent = [option.opts for option in command.params if isinstance(option, click.Option) and not option.help]
+    return command
+
+
+@pytest.mark.parametrize("path", every_command(), ids=" ".join)
+def test_every_command_has_help_that_says_what_it_does(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(cli, [*path, "--help"], prog_name="flashd")
+    assert result.exit_code == 0, result.output
+    body = result.output.partition("\n\n")[2].strip()
+    assert re.match(r"^[A-Z].*", body), result.output
+    silent = [option.opts for option in command_at(path).params if isinstance(option, click.Option) and not option.help]
     assert silent == []
 
 
@@ -324,6 +333,14 @@ def test_send_test_trusts_the_certificate_of_its_own_configuration(tmp_path: Pat
     assert sent.stdout == "200 /webhooks/standard-webhooks\n", sent.stderr
     assert "a certificate that is not trusted here" in foreign.stderr
     assert "SSL_CERT_FILE" in asked.stderr
+
+
+@pytest.mark.parametrize("to", ["http://shop:99999", "http://shop:http", "shop:8787", "http://"])
+def test_send_test_says_what_is_no_address(tmp_path: Path, to: str) -> None:
+    _configured(tmp_path, 'listen = "127.0.0.1:1"')
+    refused = flashd("send-test", "standard-webhooks", "--order", "order.json", "--to", to, cwd=tmp_path)
+    assert f"--to: '{to}' is no address: write http://host:port or https://host" in refused.stderr
+    assert (refused.returncode, "Traceback" in refused.stderr) == (2, False)
 
 
 def test_send_test_reaches_an_intake_on_a_unix_socket(tmp_path: Path) -> None:
