@@ -18,7 +18,7 @@ from flashd.cli.session import (
     print_json,
     url_option,
 )
-from flashd.config import Loaded, schema, show
+from flashd.config import Loaded, require_runnable, schema, show
 from flashd.plugins import backend_kinds, channel_kinds
 
 
@@ -54,6 +54,7 @@ def check(
     from flashd.daemon.online import try_adapters  # noqa: PLC0415  # only here, for it imports every room
 
     loaded = load_config(config)
+    require_runnable(loaded)
     try_adapters(loaded)
     findings: list[dict[str, object]] = [{"what": loaded.path, "ok": True, "said": "the configuration is right"}]
     findings += [{"what": loaded.path, "ok": True, "said": f"warning: {text}"} for text in loaded.warnings]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests.cli.daemon import Daemon
 from tests.cli.test_commands import flashd
 from tests.shops.shopify import SimulatedShopify
 
@@ -18,11 +20,16 @@ state_dir = "{folder}/state"
 kind = "shopify"
 secrets = [{{ file = "shop.secret" }}]
 {more}
+[backends.erp]
+kind = "http"
+url = "http://127.0.0.1:{port}/orders"
+[[routes]]
+backend = "erp"
 """
 
 
-def _write(folder: Path, more: str, **secrets: str) -> None:
-    (folder / "flashd.toml").write_text(SHOP.format(folder=folder, more=more))
+def _write(folder: Path, more: str, secrets: Mapping[str, str] = {}, port: int = 9) -> None:
+    (folder / "flashd.toml").write_text(SHOP.format(folder=folder, more=more, port=port))
     for name, text in {"shop.secret": "of-the-test", **secrets}.items():
         (folder / name).write_text(text)
         (folder / name).chmod(0o600)
@@ -39,7 +46,7 @@ def test_a_token_that_the_daemon_would_refuse_is_refused_before_it_starts(tmp_pa
     _write(
         tmp_path,
         '[channels.till]\nkind = "native"\ntokens = [{ name = "till-1", secret = { file = "till.token" } }]',
-        **{"till.token": "short"},
+        {"till.token": "short"},
     )
     checked = flashd("check", cwd=tmp_path)
     assert checked.returncode == 78, checked.stdout
@@ -56,16 +63,22 @@ def test_an_address_of_the_store_that_the_daemon_could_not_use_is_refused(tmp_pa
 
 
 @pytest.mark.parametrize("right", [True, False], ids=["its own token", "another token"])
-def test_a_check_online_logs_in_to_the_platform(tmp_path: Path, right: bool) -> None:  # noqa: FBT001  # a case
+def test_a_check_online_logs_in_to_the_platform(
+    daemon: Daemon,
+    tmp_path: Path,
+    right: bool,  # noqa: FBT001  # a case
+) -> None:
     shop = SimulatedShopify(tmp_path).start()
     try:
-        token = shop.token if right else "shpat_of-nobody"
-        _write(tmp_path, f'url = "{shop.url}"\naccess_token = {{ file = "shop.token" }}', **{"shop.token": token})
+        token, port = shop.token if right else "shpat_of-nobody", daemon.server.server_port
+        api = f'url = "{shop.url}"\naccess_token = {{ file = "shop.token" }}'
+        _write(tmp_path, api, {"shop.token": token}, port)
         checked = flashd("check", "--online", "--json", cwd=tmp_path)
     finally:
         shop.close()
     said = {finding["what"]: finding for finding in json.loads(checked.stdout)["findings"]}
     assert said["channel shop"]["ok"] is right, checked.stdout
+    assert said["backend erp"]["ok"] is True  # this one answers anything
     assert checked.returncode == (0 if right else 1)
     assert ("Shopify" in said["channel shop"]["said"]) is right or "token" in said["channel shop"]["said"]
     assert "shpat_of-nobody" not in checked.stdout

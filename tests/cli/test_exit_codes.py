@@ -59,6 +59,16 @@ def test_every_wrong_configuration_ends_in_78_and_names_file_key_and_value(
     assert "Traceback" not in told
 
 
+@pytest.mark.parametrize("text", ["", '[logs]\nlevel = "debug"\n', "# all of it is a comment\n"])
+def test_a_configuration_with_nothing_to_do_is_refused_by_check_in_the_words_of_run(tmp_path: Path, text: str) -> None:
+    (tmp_path / "flashd.toml").write_text(text)
+    checked, ran = flashd("check", cwd=tmp_path), flashd("run", cwd=tmp_path)
+    assert (checked.returncode, ran.returncode) == (78, 78), checked.stdout
+    assert checked.stderr == ran.stderr
+    assert "channels = (none): orders come from nowhere; add [channels.NAME]" in checked.stderr
+    assert "backends = (none): orders go nowhere; add [backends.NAME]" in checked.stderr
+
+
 @pytest.mark.parametrize(
     ("setting", "value", "mend"),
     [
