@@ -35,6 +35,7 @@ from flashd.runtime.ticker import tick
 
 STORE_PAUSE_S = 0.5  # after the store did not answer
 REFILL_S = 0.03  # with what leaves in this time still in hand the next drops are taken; sooner from a slow store
+IDLE_POLLS = 5  # a flow that has nothing to do looks for work by itself so many times more seldom
 GATE_S = 0.1  # how often the gate is asked where no drops are: so late is a pause noticed there
 
 log = structlog.get_logger()
@@ -93,7 +94,8 @@ class BackendActor(Actor[None]):
         self.leadership = Leadership(
             gate, owner, clock=clock, lease_s=lambda: self.rules.lease_s, prepare=self._prepare
         )
-        self._stir = asyncio.Event()
+        self._stir = asyncio.Event()  # the flow looks whether it can go on
+        self._has_news = self._wants_work = False  # something is new to deliver; the flow waits for that
         self._runway = Runway(self.courier, spawn=self.spawn, landed=self._landed)
         self._candidates = Candidates(
             self._outboxes, self._in_hand.parcels, self._in_hand.companies, spawn=self.spawn, stir=self._stir.set
@@ -123,8 +125,14 @@ class BackendActor(Actor[None]):
         """Take no message: there is none."""
 
     def wake(self) -> None:
-        """Say that there is work; never waits, for each call of the intake says it to every backend with new orders."""
-        self._stir.set()
+        """
+        Say that there is work; never waits, for each call of the intake says it to every backend with new orders.
+
+        A flow that waits for something else is let alone: for a place, for the lead, for the end of a pause.
+        """
+        self._has_news = True
+        if self._wants_work:
+            self._stir.set()
 
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Claim no more; wait for what is on its way, and leave the rest in doubt, within *timeout_s*."""
@@ -173,13 +181,23 @@ class BackendActor(Actor[None]):
                 log.warning("items.doubted", backend=self.backend.name, pool=outbox.pool, count=len(doubted))
 
     async def _tend(self) -> None:
-        """Once a second: the gate's word, ended leases, how deep the outboxes are."""
+        """Once a second: the gate's word, how deep the outboxes are, ended leases; the flow hears if it can go on."""
         await self._tend_gate()
         with self.health.suffering():
-            if term := self.leadership.term:
-                await self._recover(term.epoch)
             for outbox, depth in await self._pools.ask(lambda one: one.depth(), self.clock.monotonic_s()):
                 self._depths[outbox.pool] = depth
+            term = self.leadership.term
+            if term is not None and self._is_overdue():
+                await self._recover(term.epoch)
+        if not self._is_shut() and (self._is_overdue() or any(one.due for one in self._depths.values())):
+            self._stir.set()
+
+    def _is_overdue(self) -> bool:
+        return any(one.overdue for one in self._depths.values())
+
+    def _is_shut(self) -> bool:
+        """Whether the end of a human's pause is all that there is to wait for; without a rate the flow asks itself."""
+        return self.status.paused and not self._is_overdue() and not self.tempo.rate.is_unlimited
 
     async def _tend_gate(self) -> None:
         with self.health.suffering():
@@ -205,13 +223,14 @@ class BackendActor(Actor[None]):
     async def _step(self) -> None:
         """Free places, something to do, drops, and only then the claims; many at a time, so that calls are shared."""
         self._stir.clear()
+        self._has_news = False
         self._candidates.begin()
         term, now, circuit = self.leadership.term, self.clock.monotonic_s(), self.health.circuit
         under_way, ahead = len(self._runway.flights), self.tempo.ahead(self._claim_s)
         self._runway.places, self._low = self.tempo.places(), ahead // 2
         free = self._runway.places + ahead - under_way
         self._laden = len(self._in_hand) > self.tempo.most_unsettled()
-        if term is None or free <= self._low or self._laden:
+        if term is None or free <= self._low or self._laden or self._is_shut():
             return await self._nap(self.rules.poll_s)
         if not circuit.may_try(now, under_way):
             left_s = circuit.retry_at_s - now
@@ -223,7 +242,7 @@ class BackendActor(Actor[None]):
             return await self.clock.sleep(early_s)
         groups = await self._take(self.tempo.at_once(pace, free, ahead_us), pace)
         if not groups:
-            return await self._nap(self.rules.poll_s)
+            return await self._wait_for_work()
         uses, wait_s = await self._drops(len(groups), pace, ahead_us)
         while len(groups) > len(uses):
             self._candidates.give_back(groups.pop())
@@ -298,6 +317,16 @@ class BackendActor(Actor[None]):
         """What did not end well may be taken again, and there is room where too much was in hand."""
         if result.kind is not ResultKind.DELIVERED or self._laden:
             self._stir.set()
+
+    async def _wait_for_work(self) -> None:
+        """Nothing is due: `wake` says what is new, `_tend` what is due by now; should both fail, it is looked for."""
+        if self._has_news:
+            return
+        self._wants_work = True
+        try:
+            await self._nap(IDLE_POLLS * self.rules.poll_s)
+        finally:
+            self._wants_work = False
 
     async def _nap(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -12,7 +12,7 @@ from flashd.domain.order import Kind, OrderRecord, OrderRef, OrderState
 from flashd.ports import Depth
 from flashd.store.faults import store_faults
 from flashd.store.keys import order_key, pool_key
-from flashd.store.packing import RECORD_FIELDS, clean, unpack_order, unpack_record
+from flashd.store.packing import RECORD_FIELDS, accepted_ms_of, clean, unpack_order, unpack_record
 from flashd.store.scripts import Script, load
 
 _PAGE = 200
@@ -33,6 +33,7 @@ class RedisOutbox:
         self._queue = pool_key(pool, f"q:{backend}")
         self._flight = pool_key(pool, f"fl:{backend}")
         self._journal = pool_key(pool, "j")
+        self._oldest = b"", b"", 0  # the first in the queue, its place, when it was accepted
         self._settled = [pool_key(pool, name) for name in ("desk", "dead", "done", "stock", "j", "dirty", "countable")]
 
     async def due(self, limit: int) -> list[OrderRef]:
@@ -131,19 +132,17 @@ class RedisOutbox:
 
     async def depth(self) -> Depth:
         """Return how much waits and how much is on its way."""
+        queued, first, place, due, flying, overdue = await self._call(
+            load("depth"), [self._queue, self._flight], [_LATEST_MS]
+        )
+        if (first, place) != self._oldest[:2]:  # of a queue that stands still it is asked once
+            self._oldest = first, place, await self._accepted_ms(first) if first else 0
+        return Depth(queued=queued, oldest_ms=self._oldest[2], in_flight=flying, due=bool(due), overdue=bool(overdue))
+
+    async def _accepted_ms(self, member: bytes) -> int:
         with store_faults("depth"):
-            async with self._client.pipeline(transaction=False) as pipe:
-                pipe.zcard(self._queue)
-                pipe.zrange(self._queue, 0, 0)
-                pipe.zcard(self._flight)
-                queued, first, flying = await pipe.execute()
-            if not first:
-                return Depth(queued=int(queued), in_flight=int(flying))
-            ref = OrderRef.parse(first[0].decode())
-            values: Any = await self._client.hmget(self._key(ref), list(RECORD_FIELDS))
-        record = unpack_record(ref, values)
-        oldest_ms = record.accepted_ms if record is not None else 0
-        return Depth(queued=int(queued), oldest_ms=oldest_ms, in_flight=int(flying))
+            head: Any = await self._client.hget(self._key(OrderRef.parse(member.decode())), "s")
+        return accepted_ms_of(head) if head is not None else 0
 
     async def _due_flight(self) -> AsyncIterator[tuple[OrderRecord, str]]:
         """Hand out what is in flight and due, with the backend's own id of the order it belongs to."""

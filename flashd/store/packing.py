@@ -157,6 +157,11 @@ def clean(text: str, limit: int = 500) -> str:
     return "".join(max(sign, " ") for sign in text[:limit])
 
 
+def accepted_ms_of(head: bytes) -> int:
+    """Return when the record with this head was accepted, in ms since 1970."""
+    return int(head.split(b" ", 11)[10])
+
+
 def unpack_record(ref: OrderRef, values: Sequence[bytes | None], *, has_next: bool = False) -> OrderRecord | None:
     """
     Read one outbox item from its RECORD_FIELDS, or None where there is no such record.

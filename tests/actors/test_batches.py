@@ -263,6 +263,7 @@ async def test_three_batches_without_an_answer_are_an_outage_and_one_is_not(make
     assert actor.snapshot().circuit == "closed"
     backend.scripts.extend([lambda deliveries: [Doubtful("reset")] * len(deliveries)] * 2)
     world.queue(*range(8, 80))
+    actor.wake()
     await world.clock.advance(0.5)
     assert actor.snapshot().circuit == "open"
     assert world.states().count("in_doubt") == 24

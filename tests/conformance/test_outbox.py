@@ -15,6 +15,7 @@ from tests.conformance.outboxes import Bench, FakeBench, RedisBench, make_record
 from tests.servers import KINDS, Server, find_server, missing
 
 HOUR_MS = 3_600_000
+MINUTE_MS = 60_000
 
 
 @pytest.fixture(params=["fake", *KINDS])
@@ -289,10 +290,23 @@ async def test_a_living_lease_is_left_alone(bench: Bench) -> None:
 async def test_depth_tells_how_many_and_since_when(bench: Bench) -> None:
     assert await bench.outbox.depth() == Depth()
     await bench.put(make_record("1"))
-    await bench.put(make_record("2", accepted_ms=1_790_000_000_500), due_in_ms=HOUR_MS)
-    assert await bench.outbox.depth() == Depth(queued=2, oldest_ms=1_790_000_000_000)
-    await bench.outbox.claim([make_record("1").ref], epoch=6, lease_ms=HOUR_MS)
+    await bench.put(make_record("2", accepted_ms=1_790_000_000_500), due_in_ms=MINUTE_MS)
+    assert await bench.outbox.depth() == Depth(queued=2, oldest_ms=1_790_000_000_000, due=True)
+    await bench.outbox.claim([make_record("1").ref], epoch=6, lease_ms=MINUTE_MS)
     assert await bench.outbox.depth() == Depth(queued=1, oldest_ms=1_790_000_000_500, in_flight=1)
+
+
+async def test_depth_tells_what_in_flight_wants_to_be_seen_to(bench: Bench) -> None:
+    await bench.put(make_record())
+    await claim_one(bench, lease_ms=0)
+    assert await bench.outbox.depth() == Depth(in_flight=1, overdue=True)
+    await bench.outbox.recover(epoch=6, delay_ms=MINUTE_MS)
+    assert await bench.outbox.depth() == Depth(in_flight=1)
+
+
+async def test_depth_tells_what_only_a_clock_that_was_set_back_can_have_left(bench: Bench) -> None:
+    await bench.put(make_record(), due_in_ms=HOUR_MS)
+    assert await bench.outbox.depth() == Depth(queued=1, oldest_ms=1_790_000_000_000, overdue=True)
 
 
 async def test_another_backends_items_are_not_touched(bench: Bench) -> None:

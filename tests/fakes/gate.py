@@ -28,9 +28,10 @@ class FakeGate:
     first: str = ""
     down: bool = False
     drops: int = 0
+    calls: list[str] = field(default_factory=list)
 
     async def lead(self, owner: str, ttl_ms: int) -> int | None:
-        self._begin()
+        self._begin("lead")
         self.lease, leads = take_lease(self.lease, owner, self.clock.now_ms(), ttl_ms)
         return self.lease.epoch if leads else None
 
@@ -39,7 +40,7 @@ class FakeGate:
         self.lease = give_up(self.lease, owner)
 
     async def drop(self, spacing_us: int, *, burst: int = 1, ahead_us: int = 0, count: int = 1) -> Drop:
-        self._begin()
+        self._begin("drop")
         if self.paused:
             return Drop(1000, "paused")
         if self.until_ms > self.clock.now_ms():
@@ -74,7 +75,7 @@ class FakeGate:
         self.first = reason
 
     async def status(self) -> GateStatus:
-        self._begin()
+        self._begin("status")
         now = self.clock.now_ms()
         waits = self.until_ms > now
         return GateStatus(
@@ -88,6 +89,8 @@ class FakeGate:
             asks_first=self.first,
         )
 
-    def _begin(self) -> None:
+    def _begin(self, verb: str = "") -> None:
+        if verb:
+            self.calls.append(verb)
         if self.down:
             raise StoreUnavailable("gate")

@@ -17,6 +17,8 @@ from flashd.errors import StoreUnavailable
 from flashd.ports import Depth
 from tests.fakes.pool import FakePool, delivered
 
+LATEST_MS = 1_000_000  # nothing is due later, unless a clock was set back
+
 
 @dataclass
 class FakeOutbox:
@@ -105,7 +107,19 @@ class FakeOutbox:
         self._begin("depth")
         queued = self._standing({OrderState.QUEUED}, due_only=False)
         oldest_ms = self.state.records[queued[0]].accepted_ms if queued else 0
-        return Depth(queued=len(queued), oldest_ms=oldest_ms, in_flight=len(await self.in_flight()))
+        return Depth(
+            queued=len(queued),
+            oldest_ms=oldest_ms,
+            in_flight=len(await self.in_flight()),
+            due=bool(self._standing({OrderState.QUEUED})),
+            overdue=self._is_overdue(),
+        )
+
+    def _is_overdue(self) -> bool:
+        in_flight = {OrderState.SENDING, OrderState.IN_DOUBT}
+        late_ms = self.state.clock.now_ms() + LATEST_MS
+        known = self._standing({OrderState.QUEUED, *in_flight}, due_only=False)
+        return bool(self._standing(in_flight)) or any(self.state.due_ms[ref] > late_ms for ref in known)
 
     def _record(self, ref: OrderRef) -> OrderRecord | None:
         record = self.state.records.get(ref)
