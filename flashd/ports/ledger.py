@@ -98,6 +98,13 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
+    """How many orders of one pool stand where, all counted at one instant."""
+
+    orders: dict[str, int]  # by index: waiting, queued, in_flight, dead, desk, backorder, done
+    queued: dict[str, int]  # those that are queued, by backend
+
+
 class OrderBook(Protocol):
     """Reading the orders of one pool."""
 
@@ -122,7 +129,10 @@ class OrderBook(Protocol):
         """
 
     async def counts(self) -> dict[str, int]:
-        """Return how many orders stand in each index: waiting, queued, in_flight, dead, desk, backorder, done."""
+        """Return how many orders stand in each index, as `tally` names them."""
+
+    async def tally(self) -> Tally:
+        """Count the orders of each index and of each backend's queue, all at once."""
 
     async def position(self, ref: OrderRef) -> int | None:
         """Return how many orders leave before this one, or None if it is not queued."""

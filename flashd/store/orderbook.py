@@ -9,7 +9,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from flashd.domain.order import OrderRecord, OrderRef, OrderState
-from flashd.ports import Quarantined
+from flashd.ports import Quarantined, Tally
 from flashd.store.faults import store_faults
 from flashd.store.keys import order_key, pool_key
 from flashd.store.packing import RECORD_FIELDS, unpack_raw, unpack_record
@@ -92,8 +92,12 @@ class RedisOrderBook:
                 yield members
 
     async def counts(self) -> dict[str, int]:
-        """Return how many orders stand in each index: waiting, queued, in_flight, dead, desk, backorder, done."""
-        with store_faults("counts"):
+        """Return how many orders stand in each index, as `tally` names them."""
+        return (await self.tally()).orders
+
+    async def tally(self) -> Tally:
+        """Count the orders of each index and of each backend's queue, all at once."""
+        with store_faults("tally"):
             backends = await self._backends()
             groups = {
                 "waiting": ["wait"],
@@ -108,7 +112,11 @@ class RedisOrderBook:
             for name in (name for names in groups.values() for name in names):
                 pipe.zcard(pool_key(self.pool, name))
             sizes = iter(await pipe.execute())
-        return {group: sum(next(sizes) for _ in names) for group, names in groups.items()}
+        counted = {group: [next(sizes) for _ in names] for group, names in groups.items()}
+        return Tally(
+            orders={group: sum(found) for group, found in counted.items()},
+            queued=dict(zip(backends, counted["queued"], strict=True)),
+        )
 
     async def position(self, ref: OrderRef) -> int | None:
         """Return how many orders leave before this one, or None if it is not queued."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -115,9 +116,15 @@ class AdminBackends:
         """Show all."""
         return encode(200, BackendList(await self.views()))
 
-    async def views(self) -> tuple[BackendView, ...]:
-        """Return how all backends do."""
-        return tuple([await self._view(name) for name in sorted(self._desk.doors.backends)])
+    async def views(self, queued: Mapping[str, int] | None = None) -> tuple[BackendView, ...]:
+        """
+        Return how all backends do.
+
+        Args:
+            queued: Their queues, where these were counted with other figures that they are to fit; each actor's last
+                look is up to some seconds older.
+        """
+        return tuple([await self._view(name, queued) for name in sorted(self._desk.doors.backends)])
 
     async def show(self, request: web.Request) -> web.Response:
         """Show one."""
@@ -168,8 +175,10 @@ class AdminBackends:
             raise NotFound(f"there is no backend {name!r}")
         return name, doors.gates[name]
 
-    async def _view(self, name: str) -> BackendView:
+    async def _view(self, name: str, queued: Mapping[str, int] | None = None) -> BackendView:
         flow = self._desk.doors.backends[name]()
+        if queued is not None:
+            flow = msgspec.structs.replace(flow, queued=queued.get(name, 0))
         gate = await self._desk.doors.gates[name].status()
         return BackendView(name=name, flow=flow, gate=gate, drain_eta_s=await self._desk.doors.eta_s(name, flow.queued))
 

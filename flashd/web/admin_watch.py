@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -185,10 +186,13 @@ class AdminWatch:
         """Say what an operator asks first."""
         doors = self._desk.doors
         pools: dict[str, PoolStatus] = {}
+        queued: Counter[str] = Counter()  # by backend, over all pools
         for name, pool in doors.pools.items():
             levels = await pool.ledger.levels()
+            tally = await pool.book.tally()
+            queued.update(tally.queued)
             pools[name] = PoolStatus(
-                orders=await pool.book.counts(),
+                orders=tally.orders,
                 skus=len({level.sku for level in levels}),
                 on_hand=sum(level.on_hand for level in levels),
                 held=sum(level.held for level in levels),
@@ -203,7 +207,7 @@ class AdminWatch:
             draining=doors.draining.is_set(),
             store=doors.store_health(),
             pools=pools,
-            backends=await self._backends.views(),
+            backends=await self._backends.views(queued),
             channels=await self._channels.briefs(),
             more=dict(await doors.status()),
         )

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import hashlib
 import hmac
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
@@ -30,7 +31,7 @@ from flashd.domain.routing import Choice
 from flashd.domain.stock import StockLevel
 from flashd.domain.terms import SellingTerms
 from flashd.errors import Conflict, NotFound, Refused, Unauthenticated
-from flashd.ports import Quarantined, Receipt, Soon, StoreHealth, Unreadable, Unrelated
+from flashd.ports import Quarantined, Receipt, Soon, StoreHealth, Tally, Unreadable, Unrelated
 from flashd.web.doors import Change, ChannelDoor, Doors, OutletDoor, PoolDoor
 from flashd.web.metrics import Metrics
 from flashd.web.tokens import Caller, Scope, TokenTable
@@ -270,11 +271,15 @@ class DoorPool:
             yield record
 
     async def counts(self) -> dict[str, int]:
-        self._ask("counts")
+        return (await self.tally()).orders
+
+    async def tally(self) -> Tally:
+        self._ask("tally")
         counts = dict.fromkeys(("waiting", "queued", "in_flight", "dead", "desk", "done"), 0)
         for each in self.records.values():
             counts[{OrderState.QUEUED: "queued", OrderState.DEAD: "dead"}.get(each.state, "desk")] += 1
-        return counts
+        queued = Counter(each.backend for each in self.records.values() if each.state is OrderState.QUEUED)
+        return Tally(orders=counts, queued=dict(queued))
 
     async def position(self, ref: OrderRef) -> int | None:
         queued = [each.ref for each in self.records.values() if each.state is OrderState.QUEUED]

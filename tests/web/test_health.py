@@ -85,5 +85,17 @@ async def test_status_says_what_an_operator_asks_first(admin: Served, house: Doo
     assert status["ready"] is True
     assert status["pools"]["main"]["free"] == 5
     assert status["pools"]["main"]["orders"]["queued"] == 1
-    assert status["backends"][0]["drain_eta_s"] == 5.0
     assert status["store"]["server"] == "valkey 9.1.2"
+
+
+async def test_status_counts_orders_and_the_queues_of_backends_at_one_instant(admin: Served, house: DoorHouse) -> None:
+    put(house, OrderState.QUEUED)
+    for number in range(5):
+        put(house, OrderState.DEAD, f"d{number}", "no such tax")
+    assert house.snapshot.queued == 10  # what its actor saw at its last look
+    status = (await admin.call("GET", "/admin/v1/status", token=READ)).json
+    (backend,) = status["backends"]
+    assert status["pools"]["main"]["orders"]["queued"] == backend["flow"]["queued"] == 1
+    assert backend["drain_eta_s"] == 0.5
+    shown = (await admin.call("GET", "/admin/v1/backends/erp", token=READ)).json
+    assert shown["flow"]["queued"] == 10  # beside nothing that it could differ from
