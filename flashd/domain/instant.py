@@ -14,7 +14,7 @@ _YEARS = range(1971, 2201)  # keeps versions within 15 digits
 
 _CANCELLED = 9
 _PAID = 4
-_RANKS = {Effect.CANCEL: _CANCELLED, Effect.WAIT: 1, Effect.IGNORE: 0}
+_RANKS = {Effect.CANCEL: _CANCELLED, Effect.DELIVER: _PAID, Effect.WAIT: 1, Effect.IGNORE: 0}
 
 
 def to_ms(moment: datetime) -> int:
@@ -62,5 +62,7 @@ def version_of(updated_ms: int, effect: Effect, *, steps: int = 0) -> int:
     Platforms write whole seconds, so a rank of 0 to 9 orders what shares one: a cancellation stands above everything,
     a paid order above a waiting one, and among paid ones the one with more *steps* (such as refunds) behind it.
     """
-    rank = min(_CANCELLED - 1, _PAID + steps) if effect is Effect.DELIVER else _RANKS[effect]
+    rank = _RANKS[effect]
+    if steps and rank == _PAID:
+        rank = min(_CANCELLED - 1, _PAID + steps)
     return updated_ms * 10 + rank

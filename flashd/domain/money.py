@@ -72,10 +72,11 @@ def decimal_text(units: int, currency: str) -> str:
 
 def discrepancy(order: Order) -> str:
     """Return why the order's total is doubtful, or nothing where it adds up."""
-    if order.sum_of_parts == order.total:
+    parts = order.sum_of_parts
+    if parts == order.total:
         return ""
-    total, parts = (decimal_text(units, order.currency) for units in (order.total, order.sum_of_parts))
-    return f"total {total} does not add up: parts make {parts}"
+    told, made = (decimal_text(units, order.currency) for units in (order.total, parts))
+    return f"total {told} does not add up: parts make {made}"
 
 
 def absorb_rounding(order: Order, tolerance: int) -> Order:

@@ -122,7 +122,7 @@ class Lane:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return None
-        if not self._is_complete or end + 4 + len(self._body) != len(data) or not _NOT_PLAIN.isdisjoint(headers):
+        if not self._is_complete or end + 4 + len(self._body) != len(data) or not headers.keys().isdisjoint(_NOT_PLAIN):
             return None
         if headers.get("connection", _STAYS).lower() != _STAYS:
             return None
