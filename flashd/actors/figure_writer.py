@@ -9,7 +9,7 @@ import structlog
 
 from flashd.actors.outlook import Aim
 from flashd.actors.workbench import Workbench
-from flashd.domain.listing import UNKNOWN, BeginCode, Ended, Listing, Outcome, Wish, WriteMode
+from flashd.domain.listing import UNKNOWN, Begin, BeginCode, Ended, Listing, Outcome, WriteMode
 from flashd.domain.revision import Revisions, wait_ms
 from flashd.domain.stale import Staleness, classify
 from flashd.errors import StoreUnavailable
@@ -57,8 +57,8 @@ class FigureWriter:
         """Write the figures of *aims*, at most one call's worth, with a drop in hand."""
         key, channel, rules = uuid.uuid4().hex, self._line.channel, self._rules()
         mode = self._api.traits.mode
-        wishes = [
-            Wish(
+        begins = [
+            Begin(
                 sku=aim.sku,
                 units=aim.figure,
                 mode=mode,
@@ -69,7 +69,7 @@ class FigureWriter:
             for aim in aims
         ]
         try:
-            replies = await self._listings.begin(channel, wishes)
+            replies = await self._listings.begin(channel, begins)
             begun = [(aim, reply) for aim, reply in zip(aims, replies, strict=True) if reply.code is BeginCode.BEGUN]
             for aim, reply in zip(aims, replies, strict=True):
                 if reply.code is BeginCode.UNKNOWN:
@@ -78,7 +78,7 @@ class FigureWriter:
                     self._slate.defer(aim.sku, BUSY_S)
             await self._spend([aim.sku for aim, _ in begun])
         except StoreUnavailable:  # perhaps it began, surely nothing was sent
-            await self._end([Ended(sku=wish.sku, key=key, outcome=Outcome.REFUSED) for wish in wishes])
+            await self._end([Ended(sku=wanted.sku, key=key, outcome=Outcome.REFUSED) for wanted in begins])
             raise
         writes = [self._write_of(aim, reply.units, reply.listing, key) for aim, reply in begun]
         if not writes:

@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from flashd.domain.catalogue import Component, Kit
-from flashd.domain.listing import UNKNOWN, BeginCode, Begun, Ended, Listing, ListingState, Outcome, Wish, WriteMode
+from flashd.domain.listing import UNKNOWN, Begin, BeginCode, Begun, Ended, Listing, ListingState, Outcome, WriteMode
 from flashd.domain.stock import Move
 from flashd.domain.units import Levels
 
@@ -40,31 +40,31 @@ def backing(before: Listing, after: Listing, parts: tuple[Component, ...]) -> tu
     return tuple(Move(part.sku, after.location, exposed=units * part.quantity) for part in parts if units)
 
 
-def begin(listing: Listing, wish: Wish, *, free: int, location: str, now_ms: int) -> Begun:
+def begin(listing: Listing, wanted: Begin, *, free: int, location: str, now_ms: int) -> Begun:
     """
     Say whether a figure may be written now, and which.
 
     Args:
         listing: The row as it is.
-        wish: What the channel is to show.
+        wanted: What the channel is to show.
         free: How many units free stock can back at the row's location, or at *location* where nothing is exposed.
         location: Where a row without exposure takes its units from now on.
         now_ms: The server's clock.
     """
     row = listing
-    if row.key == wish.key:  # a repeat, or a key that was used up
+    if row.key == wanted.key:  # a repeat, or a key that was used up
         code = BeginCode.BEGUN if row.state in _OPEN else BeginCode.BUSY
         return Begun(code, row.to, row)
     settling = row.state is ListingState.SETTLING
-    based = _based(row, wish, free, location)
-    if row.state in _OPEN or (settling and wish.backed and wish.units > 0) or based is None:
+    based = _based(row, wanted, free, location)
+    if row.state in _OPEN or (settling and wanted.backed and wanted.units > 0) or based is None:
         return Begun(BeginCode.BUSY, row.to, row)
     listing, free = based, free - (row.exposed if based.backed and not row.backed else 0)
-    was = wish.was if wish.mode is WriteMode.COMPARE else listing.figure
-    unknown = was == UNKNOWN and (wish.mode is WriteMode.COMPARE or (wish.backed and wish.units > 0))
-    if unknown or (wish.backed and wish.units > 0 and listing.figure == UNKNOWN):
-        return Begun(BeginCode.UNKNOWN, wish.units, row)
-    units, kept = wish.units, max(0, was) if wish.mode is WriteMode.COMPARE else 0
+    was = wanted.was if wanted.mode is WriteMode.COMPARE else listing.figure
+    unknown = was == UNKNOWN and (wanted.mode is WriteMode.COMPARE or (wanted.backed and wanted.units > 0))
+    if unknown or (wanted.backed and wanted.units > 0 and listing.figure == UNKNOWN):
+        return Begun(BeginCode.UNKNOWN, wanted.units, row)
+    units, kept = wanted.units, max(0, was) if wanted.mode is WriteMode.COMPARE else 0
     if listing.backed:
         units = min(units, kept + free)
     if units == was:
@@ -73,10 +73,10 @@ def begin(listing: Listing, wish: Wish, *, free: int, location: str, now_ms: int
         listing,
         exposed=listing.exposed + max(0, units - kept),
         state=ListingState.WRITING,
-        mode=wish.mode,
+        mode=wanted.mode,
         was=was,
         to=units,
-        key=wish.key,
+        key=wanted.key,
         began_ms=now_ms,
         later=0,
         seen=0,
@@ -84,17 +84,17 @@ def begin(listing: Listing, wish: Wish, *, free: int, location: str, now_ms: int
     return Begun(BeginCode.BEGUN, units, begun)
 
 
-def _based(listing: Listing, wish: Wish, free: int, location: str) -> Listing | None:
-    """Return the row backed as the wish has it, or None where free stock cannot back what is exposed already."""
+def _based(listing: Listing, wanted: Begin, free: int, location: str) -> Listing | None:
+    """Return the row backed as *wanted* has it, or None where free stock cannot back what is exposed already."""
     if listing.exposed == 0:
         listing = replace(listing, location=location)
-    if listing.backed or not wish.backed:
-        return replace(listing, backed=wish.backed)
+    if listing.backed or not wanted.backed:
+        return replace(listing, backed=wanted.backed)
     if listing.exposed <= free:
         return replace(listing, backed=True)
     # A shop that is taken over shows more than there is: it is lowered first, unbacked as it is. An absolute write may
     # only go to zero, for units count twice until it settles.
-    lowers = wish.units == 0 or (wish.mode is WriteMode.COMPARE and wish.units < wish.was)
+    lowers = wanted.units == 0 or (wanted.mode is WriteMode.COMPARE and wanted.units < wanted.was)
     return listing if lowers else None
 
 

@@ -57,13 +57,13 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BeginCode(StrEnum):
-    """What became of the wish to write a figure."""
+    """What became of what was to be begun."""
 
     BEGUN = "begun"
     UNCHANGED = "unchanged"  # the platform shows it already: an unchanged figure is never rewritten
     BUSY = "busy"  # another write is not settled yet
     UNKNOWN = "unknown"  # backed, and nobody knows what the platform shows: observe first (zero may always be written)
-    STOPPED = "stopped"  # the row belongs to a stopped sale and the wish was not zero
+    STOPPED = "stopped"  # the row belongs to a stopped sale and more than zero was wanted
 
 
 class Outcome(StrEnum):
@@ -74,8 +74,8 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Wish(msgspec.Struct, frozen=True, kw_only=True):
-    """The wish that a channel shows *units* of a SKU; less is granted where free stock does not back it."""
+class Begin(msgspec.Struct, frozen=True, kw_only=True):
+    """Begin to write: a channel is to show *units* of a SKU; less is granted where free stock does not back it."""
 
     sku: str
     units: int
@@ -86,7 +86,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Begun(msgspec.Struct, frozen=True):
-    """The answer to a wish: write *units* now, if the code is BEGUN."""
+    """The answer to `Begin`: write *units* now, if the code is BEGUN."""
 
     code: BeginCode
     units: int

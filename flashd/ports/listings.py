@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from flashd.domain.catalogue import Entry, Kit
-from flashd.domain.listing import Begun, Ended, Listing, Wish
+from flashd.domain.listing import Begin, Begun, Ended, Listing
 
 
 class Dirty(msgspec.Struct, frozen=True):
@@ -51,8 +51,8 @@ class Listings(Protocol):
     async def get(self, channel: str, skus: Sequence[str] = ()) -> list[Listing]:
         """Return the listings of these SKUs (an idle one of unknown figure where there is none), or all there are."""
 
-    async def begin(self, channel: str, wishes: Sequence[Wish]) -> list[Begun]:
-        """Grant each wish as far as free stock backs it, and note that a write is on its way."""
+    async def begin(self, channel: str, begins: Sequence[Begin]) -> list[Begun]:
+        """Grant each figure as far as free stock backs it, and note that a write is on its way."""
 
     async def end(self, channel: str, ends: Sequence[Ended]) -> list[Listing]:
         """Settle what is known of writes; an end whose key is not the listing's newest changes nothing."""

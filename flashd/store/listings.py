@@ -11,7 +11,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from flashd.domain.catalogue import Component, Entry, Kit
-from flashd.domain.listing import UNKNOWN, BeginCode, Begun, Ended, Listing, ListingState, Wish, WriteMode
+from flashd.domain.listing import UNKNOWN, Begin, BeginCode, Begun, Ended, Listing, ListingState, WriteMode
 from flashd.domain.stock import DEFAULT_LOCATION
 from flashd.domain.terms import SellingTerms
 from flashd.errors import Conflict, InvariantBroken
@@ -134,18 +134,18 @@ class RedisListings:
         location = self._location_of(channel)
         return [unpack_listing(sku, pairs[sku]) or Listing(sku=sku, location=location) for sku in names]
 
-    async def begin(self, channel: str, wishes: Sequence[Wish]) -> list[Begun]:
-        """Grant each wish as far as free stock backs it, and note that a write is on its way."""
-        if not wishes:
+    async def begin(self, channel: str, begins: Sequence[Begin]) -> list[Begun]:
+        """Grant each figure as far as free stock backs it, and note that a write is on its way."""
+        if not begins:
             return []
         keys = self._keys("stock", "j", "dirty", "kit", "rule", f"exp:{channel}", f"settling:{channel}")
         args: list[str | bytes | int] = [channel, self._location_of(channel)]
-        for wish in wishes:
-            args += [wish.sku, wish.units, wish.mode, wish.key, _known(wish.was), int(wish.backed)]
+        for wanted in begins:
+            args += [wanted.sku, wanted.units, wanted.mode, wanted.key, _known(wanted.was), int(wanted.backed)]
         replies = await self._call("begin", keys, args)
         return [
-            Begun(BeginCode(code.decode()), int(units), _listing(wish.sku, packed))
-            for wish, (code, units, packed) in zip(wishes, replies, strict=True)
+            Begun(BeginCode(code.decode()), int(units), _listing(wanted.sku, packed))
+            for wanted, (code, units, packed) in zip(begins, replies, strict=True)
         ]
 
     def _of_channel(self, channel: str) -> list[str]:

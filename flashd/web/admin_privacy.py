@@ -21,7 +21,7 @@ from flashd.web.view import at
 SCRUB_WAIT_S = 10.0
 
 
-class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Forget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Whom to forget: orders as ``<channel>:<id>``, and whoever the rest names, on one channel or everywhere."""
 
     orders: tuple[str, ...] = ()
@@ -107,7 +107,7 @@ class AdminPrivacy:
                 summary="Erase what is kept of a customer, or of all customers of a channel",
                 handler=self.forget,
                 scope=Scope.ADMIN,
-                takes=Wish,
+                takes=Forget,
                 answers={200: ForgetAnswer},
                 query={**pool, "dry_run": "only say what would be erased"},
             ),
@@ -145,7 +145,7 @@ class AdminPrivacy:
 
     async def forget(self, request: web.Request) -> web.Response:
         """Erase in every pool that may hold something, then let the server's files follow."""
-        wish = await self._desk.read(request, Wish)
+        wish = await self._desk.read(request, Forget)
         dry_run = flag(request, "dry_run")
         who = self._desk.caller(request).name
         found: dict[str, Forgotten] = {}
@@ -217,7 +217,7 @@ def _state(demand: Demand) -> str:
     return "met" if demand.met_ms else "open"
 
 
-def _persons(wish: Wish) -> list[Person]:
+def _persons(wish: Forget) -> list[Person]:
     """
     Return whom the wish names: the orders of each channel, and whoever the rest names.
 
@@ -246,7 +246,7 @@ def _persons(wish: Wish) -> list[Person]:
     return persons
 
 
-def _named(wish: Wish) -> str:
+def _named(wish: Forget) -> str:
     """Say by what somebody was named, for the audit trail: no customer data in it."""
     words = [f"{len(wish.orders)} orders named"] if wish.orders else []
     words += [word for word in ("email", "phone", "customer_id") if getattr(wish, word)]

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from flashd.domain.listing import Begun, Listing, ListingState, Wish
+from flashd.domain.listing import Begin, Begun, Listing, ListingState
 from flashd.domain.stock import StockLevel
 from flashd.domain.terms import SellingTerms
 from flashd.ports import FigureWrite, FigureWritten
@@ -28,8 +28,8 @@ class Sleeper(RedisListings):
     wake: asyncio.Event
     asleep = False
 
-    async def begin(self, channel: str, wishes: Sequence[Wish]) -> list[Begun]:
-        found = await super().begin(channel, wishes)
+    async def begin(self, channel: str, begins: Sequence[Begin]) -> list[Begun]:
+        found = await super().begin(channel, begins)
         if self.asleep:
             self.begun.set()
             await self.wake.wait()

@@ -13,13 +13,13 @@ from msgspec.structs import replace
 from flashd.domain.catalogue import Component, Entry, Kit
 from flashd.domain.listing import (
     UNKNOWN,
+    Begin,
     BeginCode,
     Begun,
     Ended,
     Listing,
     ListingState,
     Outcome,
-    Wish,
     WriteMode,
 )
 from flashd.domain.stock import StockLevel
@@ -53,8 +53,8 @@ class Shelf:
         return await self.row(sku)
 
     async def begin(self, units: int, key: str = "k1", was: int = 0, sku: str = "tee", **more: Any) -> Begun:
-        wish = replace(Wish(sku=sku, units=units, key=key, was=was, mode=COMPARE, backed=True), **more)
-        return (await self.port.begin("shop", [wish]))[0]
+        wanted = replace(Begin(sku=sku, units=units, key=key, was=was, mode=COMPARE, backed=True), **more)
+        return (await self.port.begin("shop", [wanted]))[0]
 
     async def end(self, outcome: Outcome, key: str = "k1", at_ms: int = T, sku: str = "tee", **more: Any) -> Listing:
         await self.port.end("shop", [Ended(sku=sku, key=key, outcome=outcome, at_ms=at_ms, **more)])
@@ -106,13 +106,13 @@ async def test_no_more_is_granted_than_is_free(zero: Shelf) -> None:
     assert (begun.code, begun.units, await zero.exposed()) == (BeginCode.BEGUN, 3, 3)
 
 
-async def test_two_wishes_of_one_call_share_what_is_free(shelf: Shelf) -> None:
+async def test_two_figures_of_one_call_share_what_is_free(shelf: Shelf) -> None:
     await stock(shelf.bench)
     await shelf.port.put_kits([Kit("pair", (Component("tee", 2),))], by="ann")
     await shelf.show(0)
     await shelf.show(0, T + 1, "pair")
-    wishes = [Wish(sku=sku, units=8, mode=COMPARE, key="k1", was=0, backed=True) for sku in ("tee", "pair")]
-    assert [begun.units for begun in await shelf.port.begin("shop", wishes)] == [8, 1]
+    begins = [Begin(sku=sku, units=8, mode=COMPARE, key="k1", was=0, backed=True) for sku in ("tee", "pair")]
+    assert [begun.units for begun in await shelf.port.begin("shop", begins)] == [8, 1]
     assert await shelf.exposed() == 10
 
 

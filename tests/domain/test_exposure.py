@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flashd.domain.exposure import begin, end, observe, settle
-from flashd.domain.listing import BeginCode, Ended, Listing, ListingState, Outcome, Wish, WriteMode, sell
+from flashd.domain.listing import Begin, BeginCode, Ended, Listing, ListingState, Outcome, WriteMode, sell
 
 
 def edited(*, backed: bool, exposed: int = 10, shows: int = 25) -> Listing:
@@ -16,8 +16,8 @@ def edited(*, backed: bool, exposed: int = 10, shows: int = 25) -> Listing:
 
 def written(row: Listing, units: int, *, seen: int = 0, at_ms: int = 2000) -> Listing:
     """Return the row after an applied compare from what it shows; *seen* units of orders come while it is written."""
-    wish = Wish(sku="tee", units=units, mode=WriteMode.COMPARE, key="new", was=row.figure, backed=row.backed)
-    begun = begin(row, wish, free=0, location="main", now_ms=1)
+    wanted = Begin(sku="tee", units=units, mode=WriteMode.COMPARE, key="new", was=row.figure, backed=row.backed)
+    begun = begin(row, wanted, free=0, location="main", now_ms=1)
     assert begun.code is BeginCode.BEGUN
     during, _ = sell(begun.listing, seen, placed_ms=0)
     return end(during, Ended(sku="tee", key="new", outcome=Outcome.APPLIED, at_ms=at_ms))

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from flashd.domain import exposure
 from flashd.domain.catalogue import Entry, Kit
-from flashd.domain.listing import BeginCode, Begun, Ended, Listing, Outcome, Wish
+from flashd.domain.listing import Begin, BeginCode, Begun, Ended, Listing, Outcome
 from flashd.domain.sale import SaleState
 from flashd.domain.stock import DEFAULT_LOCATION, Move, StockLevel
 from flashd.errors import Conflict, StoreUnavailable
@@ -97,25 +97,25 @@ class FakeListings:
         if moves or (kind == "stock.drifted" and lines):
             self._on.say(kind, {"channel": channel, "exposures": lines}, moves)
 
-    async def begin(self, channel: str, wishes: Sequence[Wish]) -> list[Begun]:
+    async def begin(self, channel: str, begins: Sequence[Begin]) -> list[Begun]:
         self._begin("begin")
         replies: list[Begun] = []
         moves: list[Move] = []
         rows: list[tuple[Listing, Listing]] = []
-        for wish in wishes:
-            row = self._row(channel, wish.sku)
-            if wish.units > 0 and row.key != wish.key and self._stopped(channel, wish.sku):
+        for wanted in begins:
+            row = self._row(channel, wanted.sku)
+            if wanted.units > 0 and row.key != wanted.key and self._stopped(channel, wanted.sku):
                 replies.append(Begun(BeginCode.STOPPED, 0, row))
                 continue
             place = row.location if row.exposed else self.location
-            parts = exposure.parts_of(wish.sku, self.state.kits)
+            parts = exposure.parts_of(wanted.sku, self.state.kits)
             free = exposure.backable(self.state.levels, place, parts)
-            begun = exposure.begin(row, wish, free=free, location=self.location, now_ms=self.state.clock.now_ms())
+            begun = exposure.begin(row, wanted, free=free, location=self.location, now_ms=self.state.clock.now_ms())
             replies.append(begun)
             if begun.code in (BeginCode.BEGUN, BeginCode.UNCHANGED):
                 moves += self._back(row, begun.listing)
                 rows.append((row, begun.listing))
-                self.state.listings[channel, wish.sku] = begun.listing
+                self.state.listings[channel, wanted.sku] = begun.listing
         self._say("stock.granted", channel, moves, rows)
         self._end("begin")
         return replies

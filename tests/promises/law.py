@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from flashd.domain.listing import UNKNOWN, BeginCode, Ended, Listing, ListingState, Outcome, Wish, WriteMode
+from flashd.domain.listing import UNKNOWN, Begin, BeginCode, Ended, Listing, ListingState, Outcome, WriteMode
 from flashd.domain.meter import read_meter
 from flashd.domain.stock import StockLevel
 from flashd.ports import Listings
@@ -274,13 +274,13 @@ class World:
         """Begin to write a figure; the request is on its way then."""
         self.serial += 1
         mode, was = (WriteMode.COMPARE, row.figure) if shop.compares else (WriteMode.ABSOLUTE, UNKNOWN)
-        wish = Wish(sku=SKU, units=units, mode=mode, key=f"k{self.serial}", was=was, backed=self.backed)
-        [begun] = await self._twice(lambda: self.books.listings.begin(shop.name, [wish]))
+        wanted = Begin(sku=SKU, units=units, mode=mode, key=f"k{self.serial}", was=was, backed=self.backed)
+        [begun] = await self._twice(lambda: self.books.listings.begin(shop.name, [wanted]))
         if begun.code is BeginCode.BEGUN:
             fate = dice.random() if dice else 1.0
             until_ms = self.now_ms + LATE_MS
             flying = Write(
-                begun.units, wish.key, was if shop.compares else None, until_ms, fate < 0.1, 0.1 < fate < 0.25
+                begun.units, wanted.key, was if shop.compares else None, until_ms, fate < 0.1, 0.1 < fate < 0.25
             )
             self.calls[shop.name] = Call(flying, self.now_ms)
             if dice and dice.random() < 0.6:

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from flashd.domain import exposure
 from flashd.domain.exposure import Settled, begin, end, settle
-from flashd.domain.listing import BeginCode, Begun, Ended, Listing, Outcome, Wish, WriteMode
+from flashd.domain.listing import Begin, BeginCode, Begun, Ended, Listing, Outcome, WriteMode
 from flashd.store.audit import audit
 from tests.promises.books import DomainBooks, StoreBooks
 from tests.promises.law import SKU, World, draw, three_shops
@@ -138,18 +138,18 @@ async def test_what_an_undecided_shortfall_lacks_is_owed(client: Redis) -> None:
     keeps_the_law(await in_the_store(client, 1, backed=True, first=CLAIMED))
 
 
-def grants_after_the_call(listing: Listing, wish: Wish, **more: Any) -> Begun:
-    begun = begin(listing, wish, **more)
+def grants_after_the_call(listing: Listing, wanted: Begin, **more: Any) -> Begun:
+    begun = begin(listing, wanted, **more)
     if begun.code is not BeginCode.BEGUN or begun.listing == listing:
         return begun
     return Begun(begun.code, begun.units, replace(begun.listing, exposed=listing.exposed))
 
 
-def lowers_before_it_is_confirmed(listing: Listing, wish: Wish, **more: Any) -> Begun:
-    begun = begin(listing, wish, **more)
-    if begun.code is not BeginCode.BEGUN or begun.listing == listing or wish.mode is not WriteMode.COMPARE:
+def lowers_before_it_is_confirmed(listing: Listing, wanted: Begin, **more: Any) -> Begun:
+    begun = begin(listing, wanted, **more)
+    if begun.code is not BeginCode.BEGUN or begun.listing == listing or wanted.mode is not WriteMode.COMPARE:
         return begun
-    exposed = max(0, begun.listing.exposed - max(0, wish.was - begun.units))
+    exposed = max(0, begun.listing.exposed - max(0, wanted.was - begun.units))
     return Begun(begun.code, begun.units, replace(begun.listing, exposed=exposed))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from flashd.domain.catalogue import Component, Kit
-from flashd.domain.listing import Ended, Outcome, Wish, WriteMode
+from flashd.domain.listing import Begin, Ended, Outcome, WriteMode
 from flashd.domain.stock import StockLevel
 from flashd.store.audit import audit
 from flashd.store.ledger import RedisLedger
@@ -26,8 +26,8 @@ async def listings(client: Any) -> RedisListings:
         [known] = await listings.get("shop", [sku])
         await listings.observe("shop", known, 0, at_ms=T)
         await listings.settle("shop", seen_ms=T + 1)
-        wish = Wish(sku=sku, units=units, mode=WriteMode.COMPARE, key="k", was=0, backed=True)
-        await listings.begin("shop", [wish])
+        wanted = Begin(sku=sku, units=units, mode=WriteMode.COMPARE, key="k", was=0, backed=True)
+        await listings.begin("shop", [wanted])
         await listings.end("shop", [Ended(sku=sku, key="k", outcome=Outcome.APPLIED)])
     return listings
 

@@ -10,7 +10,7 @@ from flashd.domain.catalogue import Component, Entry, Kit
 from flashd.domain.count import Count, CountKind
 from flashd.domain.event import Event, message_of
 from flashd.domain.event_schema import KINDS, json_schema
-from flashd.domain.listing import Ended, Outcome, Wish, WriteMode
+from flashd.domain.listing import Begin, Ended, Outcome, WriteMode
 from flashd.domain.order import Line, OrderRef
 from flashd.domain.privacy import Person
 from flashd.domain.sale import Sale, SaleProduct, SaleState
@@ -103,8 +103,8 @@ async def show_and_take_back(ledger: RedisLedger, listings: RedisListings) -> No
         await listings.observe("shop", known, figure, at_ms=known.written_ms + 10)
         await listings.settle("shop", seen_ms=known.written_ms + 20)
         if figure == 3:
-            wish = Wish(sku="kit", units=2, mode=WriteMode.COMPARE, key="k", was=3, backed=True)
-            await listings.begin("shop", [wish])
+            wanted = Begin(sku="kit", units=2, mode=WriteMode.COMPARE, key="k", was=3, backed=True)
+            await listings.begin("shop", [wanted])
             await listings.end("shop", [Ended(sku="kit", key="k", outcome=Outcome.APPLIED)])
 
 

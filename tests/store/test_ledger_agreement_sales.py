@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from flashd.domain.catalogue import Component, Kit
-from flashd.domain.listing import Ended, ListingState, Outcome, Wish, WriteMode
+from flashd.domain.listing import Begin, Ended, ListingState, Outcome, WriteMode
 from flashd.domain.order import Kind, Line
 from flashd.domain.publication import Threshold
 from flashd.domain.reservation import HoldCode
@@ -112,8 +112,8 @@ async def open_pool(bench: Bench, port: Listings) -> None:
         await port.observe("shop", known, 0, at_ms=10)
         await port.settle("shop", seen_ms=11)
         backed = sku != "a b"
-        wish = Wish(sku=sku, units=4 + number, mode=WriteMode.COMPARE, key=f"k{number}", was=0, backed=backed)
-        await port.begin("shop", [wish])
+        wanted = Begin(sku=sku, units=4 + number, mode=WriteMode.COMPARE, key=f"k{number}", was=0, backed=backed)
+        await port.begin("shop", [wanted])
         await port.end("shop", [Ended(sku=sku, key=f"k{number}", outcome=Outcome.APPLIED, at_ms=20)])
     [known] = await port.get("shop", ["tee"])
     await port.observe("shop", known, known.figure, at_ms=49)  # settling for good: orders of 50 are later

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis
 
 from flashd.domain.catalogue import Component, Entry, Kit
-from flashd.domain.listing import UNKNOWN, Begun, Ended, Listing, Outcome, Wish, WriteMode
+from flashd.domain.listing import UNKNOWN, Begin, Begun, Ended, Listing, Outcome, WriteMode
 from flashd.domain.order import Effect, Line
 from flashd.domain.stock import StockLevel
 from flashd.domain.terms import SellingTerms
@@ -50,15 +50,15 @@ class Draw:
 
     def begin(self) -> tuple[Any, ...]:
         shop, first = self.place()
-        wishes = []
+        begins = []
         for sku in {first, self.dice.choice(SKUS)}:
             key = self.dice.choice([f"k{self.number}", f"k{self.number}", f"k{self.number - 1}"])
             mode = self.dice.choice(list(WriteMode))
             was = self.dice.choice([UNKNOWN, 0, self.dice.randint(0, 9)]) if mode is WriteMode.COMPARE else UNKNOWN
             backed = self.dice.random() < 0.8
-            wishes.append(Wish(sku=sku, units=self.dice.choice([0, 3, 8]), mode=mode, key=key, was=was, backed=backed))
+            begins.append(Begin(sku=sku, units=self.dice.choice([0, 3, 8]), mode=mode, key=key, was=was, backed=backed))
             self.keys.append((shop, sku, key))
-        return shop, wishes
+        return shop, begins
 
     def end(self) -> tuple[Any, ...]:
         shop, sku, key = self.dice.choice(self.keys[-6:] or [("shop", "tee", "k0")])
