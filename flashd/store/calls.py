@@ -63,17 +63,17 @@ class Source(msgspec.Struct, frozen=True):
 
 
 def pack_orders(
-    orders: Iterable[tuple[Incoming, str, int]], source_of: Callable[[str], Source]
+    orders: Iterable[tuple[Incoming, int, int]], source_of: Callable[[str], Source]
 ) -> tuple[list[str], list[Argument]]:
-    """Return the keys and the arguments of orders, each with its backend and cut-over, as accept.lua wants them."""
-    groups: dict[tuple[str, str, Effect, bool, bool, str], int] = {}
+    """Return keys and arguments of orders, each with its backend's number and cut-over, as accept.lua wants them."""
+    groups: dict[tuple[str, Effect, bool, bool, str], int] = {}
     records: list[str] = []
     entries: list[Argument] = []
     for incoming, backend, since_ms in orders:
         order = incoming.order
         source = source_of(order.channel)
         admit = order.placed_after(since_ms)
-        group = (order.channel, backend, incoming.effect, incoming.strict, admit, incoming.reason)
+        group = (order.channel, incoming.effect, incoming.strict, admit, incoming.reason)
         record = source.records + order.id
         records += (record,) if incoming.strict else (record, record + _CANCEL, record + _AMEND)
         written = write_order(order)
@@ -85,13 +85,14 @@ def pack_orders(
             _pack_lines(order.lines, source.location),
             max(0, order.placed_ms),
             incoming.customer,
+            backend,
         )
         entries += (_pack_values(facts), pack(written), pack_raw(incoming.raw))
     args: list[Argument] = [len(groups)]
     shelves: list[str] = []
-    for channel, backend, effect, strict, admit, reason in groups:
+    for channel, effect, strict, admit, reason in groups:
         source = source_of(channel)
-        args += (effect, int(strict), int(admit), backend, clean(reason) if reason else "", source.terms)
+        args += (effect, int(strict), int(admit), clean(reason) if reason else "", source.terms)
         shelves.append(source.shelf)
     return shelves + records, args + entries
 

@@ -97,8 +97,8 @@ class RedisLedger:
     def _keys(self, names: Sequence[str]) -> list[str]:
         return [pool_key(self.pool, name) for name in names]
 
-    def _queues(self) -> list[str]:
-        return [pool_key(self.pool, f"q:{name}") for name in self._names]
+    def _queues(self, names: Sequence[str] | None = None) -> list[str]:
+        return [pool_key(self.pool, f"q:{name}") for name in (self._names if names is None else names)]
 
     def _records(self, ref: OrderRef) -> list[str]:
         records = [order_key(self.pool, OrderRef(ref.channel, ref.id, kind)) for kind in Kind]
@@ -175,12 +175,17 @@ class RedisLedger:
     ) -> list[Accepted]:
         """Make orders durable and take their stock."""
         since = [since_ms] * len(orders) if isinstance(since_ms, int) else since_ms
+        listed: Sequence[str] = ()
 
         async def ask(left: list[int]) -> list[Any]:
-            told = [(orders[index], backends[index], since[index]) for index in left]
+            nonlocal listed
+            # What is known already may be with a backend that none of these goes to: then it is asked again with all.
+            listed = self._names if listed else tuple(dict.fromkeys(backends))
+            numbers = {name: number for number, name in enumerate(listed, 1)}
+            told = [(orders[index], numbers[backends[index]], since[index]) for index in left]
             keys, args = pack_orders(told, self._source_of)
-            keys = [*self._accept_keys, *self._queues(), *keys]
-            replies: list[Any] = await self._call("accept", keys, self._routes() + args)
+            keys = [*self._accept_keys, *self._queues(listed), *keys]
+            replies: list[Any] = await self._call("accept", keys, [" ".join(listed), self._kinds, *args])
             return replies
 
         replies = await self._until_covered(len(orders), backends, ask)

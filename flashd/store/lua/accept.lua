@@ -15,13 +15,14 @@
 -- KEYS[14] kit HASH what kits are made of
 -- KEYS[15] rule HASH rules of sales by SKU
 -- KEYS[16] use HASH what counts against quotas and limits
--- KEYS[17..] rest MIXED q:<backend> of every backend that was ever used, exp:<channel> of each group, then per order its
+-- KEYS[17..] rest MIXED q:<backend> of each backend that is listed, exp:<channel> of each group, then per order its
 --   record and, of a group that is not strict, those of its cancel and amend
--- ARGV[1] backends names in the order of their queues, joined by a space
+-- ARGV[1] backends names in the order of their queues, joined by a space: those that the orders go to, or all ever used
 -- ARGV[2] kinds which follow-ups the backends take: " erp/cancel erp/amend "
 -- ARGV[3] groups how many there are of what is alike for many orders, all of one channel
--- ARGV[4..] orders first for each group: effect, strict (0 or 1), admit (0 or 1), backend, reason, terms; then for each order:
---   its facts (the number of its group, version, digest, hold id, items, placed ms, customer, as msgpack), content, raw body
+-- ARGV[4..] orders first for each group: effect, strict (0 or 1), admit (0 or 1), reason, terms; then for each order: its
+--   facts (the number of its group, version, digest, hold id, items, placed ms, customer, the number of its backend, as msgpack),
+--   content, raw body
 -- RETURNS per order {code, state, SKU, units ...}: `accepted`, `updated`, `repeat`, `stale`, `later`, `conflict`,
 --   `unknown_sku`, or `again` (nothing written: overdue holds are left to sweep, or a backend was not listed); or, of an order
 --   that is as most are, 1: accepted, queued or in a group that waits waiting, and nothing short
@@ -60,29 +61,29 @@ local keys = {
   done = KEYS[8], pending = KEYS[9], journal = KEYS[10], dirty = KEYS[11], backorder = KEYS[12],
   owing = KEYS[13], kit = KEYS[14], rule = KEYS[15], use = KEYS[16], q = {},
 }
-local key_at = 17
+local key_at, backends = 17, {}
 for name in string.gmatch(ARGV[1], '%S+') do
-  keys.q[name], key_at = KEYS[key_at], key_at + 1
+  backends[#backends + 1], keys.q[name], key_at = name, KEYS[key_at], key_at + 1
 end
 local groups, at = {}, 4
 for index = 1, integer(ARGV[3]) or 0 do
   groups[index] = {
-    shelf = KEYS[key_at], effect = ARGV[at], strict = ARGV[at + 1] == '1', admit = ARGV[at + 2] == '1', backend = ARGV[at + 3],
-    reason = ARGV[at + 4], terms_text = ARGV[at + 5], terms = read_terms(ARGV[at + 5] or ''), usual = false,
+    shelf = KEYS[key_at], effect = ARGV[at], strict = ARGV[at + 1] == '1', admit = ARGV[at + 2] == '1',
+    reason = ARGV[at + 3], terms_text = ARGV[at + 4], terms = read_terms(ARGV[at + 4] or ''), usual = false,
   }
-  at, key_at = at + 6, key_at + 1
+  at, key_at = at + 5, key_at + 1
 end
 local orders_at, entries = at, {}
 for index = orders_at, #ARGV, 3 do
-  entries[#entries + 1] = { cmsgpack.unpack(ARGV[index]) } -- one argument of seven values costs half of seven arguments
+  entries[#entries + 1] = { cmsgpack.unpack(ARGV[index]) } -- one argument of eight values costs half of eight arguments
 end
 
 -- Refuse.
 for index = 1, #entries do
   local entry = entries[index]
   local group = groups[entry[1]]
-  if not (group and group.terms and in_digits(entry[2]) and type(entry[6]) == 'number' and entry[7]) then
-    return redis.error_reply('ERR flashd: accept wants of an order its group, a version in digits, an instant')
+  if not (group and group.terms and in_digits(entry[2]) and type(entry[6]) == 'number' and entry[7] and backends[entry[8]]) then
+    return redis.error_reply('ERR flashd: accept wants of an order its group, a version in digits, an instant, its backend')
   end
 end
 if #ARGV ~= orders_at + 3 * #entries - 1 then
@@ -91,7 +92,7 @@ end
 
 -- Write, order by order.
 for index = 1, #groups do
-  groups[index].usual = prepare_group(keys, groups[index])
+  groups[index].usual = prepare_group(groups[index])
 end
 foresee(keys, groups, entries)
 local replies, accept_one = {}, nil
@@ -99,7 +100,7 @@ at = orders_at
 for index = 1, #entries do
   local entry, key = entries[index], KEYS[key_at]
   local group, content, raw = groups[entry[1]], ARGV[at + 1], ARGV[at + 2]
-  local reply = accept_usual(keys, group.usual, key, entry, content, raw)
+  local reply = accept_usual(keys, group.usual, backends[entry[8]], key, entry, content, raw)
   if not reply and not accept_one then -- a hundred and fifty functions, made only where one of them is wanted
     accept_one = (function()
 -- @include record
@@ -136,7 +137,7 @@ for index = 1, #entries do
       entry = {
         version = integer(entry[2]), digest = entry[3], hold = entry[4], items = entry[5], content = content, raw = raw,
         placed = entry[6], customer = entry[7], effect = group.effect, strict = group.strict, admit = group.admit,
-        backend = group.backend, reason = group.reason, terms = group.terms_text,
+        backend = backends[entry[8]], reason = group.reason, terms = group.terms_text,
       },
     })
   end

@@ -8,18 +8,27 @@ local ACCEPTED = 1 -- the whole reply: all else follows from the group
 local now = whole(now_ms)
 local member_from = #KEYS[1] -- in the key of a record, behind "ord:": "stock" stands there in the first key
 
--- Returns what is alike in all orders of a group; no index where its orders are not as usual.
-local function prepare_group(keys, group)
+-- Returns what is alike in all orders of a group.
+local function prepare_group(group)
   local waits, channel = group.effect == 'wait', string.sub(group.shelf, member_from) -- "exp:" is as long as "ord:"
-  local state, queue = waits and 'waiting' or 'queued', keys.q[group.backend]
-  local is_usual = group.admit and group.reason == '' and (waits or group.effect == 'deliver') and queue
+  local state = waits and 'waiting' or 'queued'
   return {
-    index = is_usual and (waits and keys.wait or queue), shelf = group.shelf, channel = channel, terms = group.terms,
-    listings = group.terms.mode ~= 'none' and know_listings(), id_from = member_from + #channel + 1, head = state .. ' ',
-    head_end = ' create ' .. group.backend .. ' 0 0 0 0 0 ' .. now .. ' ' .. now .. (waits and ' w' or ' -'),
+    is_usual = group.admit and group.reason == '' and (waits or group.effect == 'deliver'), waits = waits,
+    shelf = group.shelf, channel = channel, terms = group.terms, listings = group.terms.mode ~= 'none' and know_listings(),
+    id_from = member_from + #channel + 1, head = state .. ' ', head_end = ' 0 0 0 0 0 ' .. now .. ' ' .. now .. (waits and ' w' or ' -'),
     timeline = now .. ' accepted ' .. state .. '\n', named = '"order":{"channel":' .. quoted(channel) .. ',"id":',
-    told = '},"item":"create","state":"' .. state .. '","backend":' .. quoted(group.backend) .. ',"version":',
+    told = '},"item":"create","state":"' .. state .. '","backend":', ways = {},
   }
+end
+
+-- Returns what is alike in all orders of a group that go to one backend.
+local function find_way(keys, group, backend)
+  local way = {
+    index = group.waits and keys.wait or keys.q[backend], head_end = ' create ' .. backend .. group.head_end,
+    told = group.told .. quoted(backend) .. ',"version":',
+  }
+  group.ways[backend] = way
+  return way
 end
 
 -- Returns the parts of a hold of just what *wish* wants, nil where none is alive, or false where it is of another kind.
@@ -98,10 +107,10 @@ local function source_of(keys, group, wish, hold_id, placed, customer)
 end
 
 -- Returns the reply, or nil where the order is not of this kind: then nothing was written.
-local function accept_usual(keys, group, key, entry, content, raw)
+local function accept_usual(keys, group, backend, key, entry, content, raw)
   -- Read.
   local _, version, digest, hold_id, items, placed, customer = unpack(entry)
-  local wish = group.index and wish_of(keys, items)
+  local wish = group.is_usual and wish_of(keys, items)
   if not wish or #version > 15 or string.byte(version) == 48 or redis.call('HGET', key, 's') then
     return nil
   end
@@ -113,6 +122,7 @@ local function accept_usual(keys, group, key, entry, content, raw)
   end
 
   -- Write.
+  local way = group.ways[backend] or find_way(keys, group, backend)
   local member, id = string.sub(key, member_from), quoted_id(string.sub(key, group.id_from))
   local uses, told = '', ''
   if hold then
@@ -125,9 +135,9 @@ local function accept_usual(keys, group, key, entry, content, raw)
     group.listings.sell(group.shelf, wish, placed)
   end
   local moves = granted and shift_lot(lot, 'granted', 0, 1, -1) or shift_lot(lot, 'sold', 0, 1, 0)
-  write_usual_record(group, key, group.head .. version .. ' ' .. digest .. group.head_end, lot.taken, content, raw, uses, hold)
-  file(group.index, now, member)
-  announce(keys.journal, 'order.accepted', group.named .. id .. group.told .. version .. moves .. told)
+  write_usual_record(group, key, group.head .. version .. ' ' .. digest .. way.head_end, lot.taken, content, raw, uses, hold)
+  file(way.index, now, member)
+  announce(keys.journal, 'order.accepted', group.named .. id .. way.told .. version .. moves .. told)
   return ACCEPTED
 end
 
