@@ -40,18 +40,13 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Wake:
-    """Something changed: do not wait for the next poll."""
-
-
-@dataclass(frozen=True)
 class Seen:
     """Every order that changed before this instant of the platform's clock was admitted."""
 
     seen_ms: int
 
 
-class Publisher(Actor[Wake | Seen]):
+class Publisher(Actor[Seen]):
     """
     Publishes to one channel while it leads.
 
@@ -117,9 +112,9 @@ class Publisher(Actor[Wake | Seen]):
         self._epoch = 0
         self._round = self.spawn(self._flow(), name="flow")
 
-    async def receive(self, message: Wake | Seen) -> None:
-        """Look now instead of at the next poll; let figures settle up to what was seen."""
-        if isinstance(message, Seen) and self._line.leads():
+    async def receive(self, message: Seen) -> None:
+        """Let figures settle up to what was seen, and look at once."""
+        if self._line.leads():
             try:
                 await self.within_turn(self._settle(message.seen_ms))
             except Transient as error:  # the next poll tells it again
@@ -127,7 +122,7 @@ class Publisher(Actor[Wake | Seen]):
         self._stir.say()
 
     def wake(self) -> None:
-        """Say that something changed; never waits."""
+        """Say that something changed; never waits, for every call of the intake that changes stock says it."""
         self._stir.say()
 
     def seen(self, seen_ms: int) -> None:

@@ -32,11 +32,6 @@ STORE_PAUSE_S = 0.5
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True)
-class Wake:
-    """A sale was changed: do not wait for the next poll."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class SaleBooks:
     """What the store keeps of one pool's sales."""
@@ -50,7 +45,7 @@ async def _at_once(_channel: str) -> None:
     pass
 
 
-class SaleClock(Actor[Wake]):
+class SaleClock(Actor[None]):
     """
     Looks after the windows and prices of one pool while it leads.
 
@@ -109,9 +104,8 @@ class SaleClock(Actor[Wake]):
         for keeper in self.keepers.values():
             self.spawn(self._keep(keeper), name=f"prices of {keeper.channel}")
 
-    async def receive(self, message: Wake) -> None:  # noqa: ARG002  # there is one kind
-        """Look now instead of at the next poll."""
-        self._stir.set()
+    async def receive(self, message: None) -> None:
+        """Take no message: there is none."""
 
     def wake(self) -> None:
         """Say that a sale was changed; never waits."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flashd.actors.leadership import Election
-from flashd.actors.sale_clock import SaleBooks, SaleClock, Wake
+from flashd.actors.sale_clock import SaleBooks, SaleClock
 from flashd.domain.catalogue import Entry
 from flashd.domain.price import PriceRow, PriceState, Tag
 from flashd.domain.sale import Sale, SaleProduct, SaleState
@@ -194,7 +194,7 @@ async def test_a_sale_that_is_ended_by_hand_restores_at_once(stage: Stage) -> No
     await stage.open_sale()
     await stage.clock.advance(START_S + 1)
     await stage.sales.set_state("friday", SaleState.ENDED, by="ann")
-    clock.offer(Wake())
+    clock.wake()
     await stage.clock.advance(0.1)
     assert stage.asks() == "19.90"
 
