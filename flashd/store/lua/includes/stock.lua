@@ -1,6 +1,6 @@
 -- Counters of one SKU and location, packed; every change of a call is collected and written once, at its end.
 -- Needs integer.lua, clock.lua, journal.lua. Read with level_of, change with shift, write with write_levels.
-local levels, touched = {}, {}
+local levels, touched = {}, {} -- levels by location and SKU
 local counters = setmetatable({ ['0'] = 0 }, { -- numbers by their text: most counters are zero, or alike
   __index = function(known, text)
     local number = tonumber(text)
@@ -18,13 +18,22 @@ local function spare_of(level)
   return level.on_hand - level.held - level.sold - level.safety - level.exposed - level.owed
 end
 
-local function unpack_level(sku, location, packed)
+local function levels_at(location)
+  local here = levels[location]
+  if not here then
+    here = {}
+    levels[location] = here
+  end
+  return here
+end
+
+local function unpack_level(sku, location, field, packed)
   local on_hand, held, sold, exposed, safety, seq, owed =
     string.match(packed, '^(%-?%d+) (%d+) (%d+) (%d+) (%d+) (%d+) ?(%d*)$')
   local level = {
-    sku = sku, location = location, on_hand = counters[on_hand], held = counters[held], sold = counters[sold],
+    sku = sku, location = location, field = field, on_hand = counters[on_hand], held = counters[held], sold = counters[sold],
     exposed = counters[exposed], safety = counters[safety], seq = counters[seq], owed = owed ~= '' and counters[owed] or 0,
-    was = 0, dirty = false,
+    was = 0, dirty = false, named = false,
   }
   level.was = spare_of(level)
   return level
@@ -39,20 +48,21 @@ local function fetch_levels(stock, skus, places)
       fields[index - from + 1] = field_of(skus[index], places[index])
     end
     for index, packed in ipairs(redis.call('HMGET', stock, unpack(fields))) do
-      local at = from + index - 1
-      levels[fields[index]] = packed and unpack_level(skus[at], places[at], packed)
+      local sku, place = skus[from + index - 1], places[from + index - 1]
+      levels_at(place)[sku] = packed and unpack_level(sku, place, fields[index], packed)
     end
   end
 end
 
 -- Returns the level, or nil where the SKU is unknown at that location.
 local function level_of(stock, sku, location)
-  local field = field_of(sku, location)
-  local level = levels[field]
+  local here = levels_at(location)
+  local level = here[sku]
   if level == nil then
+    local field = field_of(sku, location)
     local packed = redis.call('HGET', stock, field)
-    level = packed and unpack_level(sku, location, packed)
-    levels[field] = level
+    level = packed and unpack_level(sku, location, field, packed)
+    here[sku] = level
   end
   return level or nil
 end
@@ -60,10 +70,10 @@ end
 -- A level that the next write_levels creates.
 local function new_level(sku, location)
   local level = {
-    sku = sku, location = location, on_hand = 0, held = 0, sold = 0, exposed = 0, safety = 0, seq = 0, owed = 0, was = 0,
-    dirty = false,
+    sku = sku, location = location, field = field_of(sku, location), on_hand = 0, held = 0, sold = 0, exposed = 0, safety = 0,
+    seq = 0, owed = 0, was = 0, dirty = false, named = false,
   }
-  levels[field_of(sku, location)] = level
+  levels_at(location)[sku] = level
   return level
 end
 
@@ -79,11 +89,19 @@ local function touch(level)
   end
 end
 
+-- A level's SKU and location as JSON text, a comma behind each.
+local function name_of(level)
+  if not level.named then
+    level.named = cjson.encode(level.sku) .. ',' .. quoted(level.location) .. ','
+  end
+  return level.named
+end
+
 -- A move as JSON text: [sku, location, on_hand, held, sold, exposed, safety].
 local function move_text(level, on_hand, held, sold, exposed, safety)
   local text = whole_texts
-  return '[' .. quoted(level.sku) .. ',' .. quoted(level.location) .. ',' .. text[on_hand] .. ',' .. text[held] .. ','
-    .. text[sold] .. ',' .. text[exposed] .. ',' .. text[safety] .. ']'
+  return '[' .. name_of(level) .. text[on_hand] .. ',' .. text[held] .. ',' .. text[sold] .. ',' .. text[exposed] .. ','
+    .. text[safety] .. ']'
 end
 
 -- Changes counters in memory and returns the move.
@@ -97,43 +115,6 @@ local function shift(level, on_hand, held, sold, exposed, safety)
   return move_text(level, on_hand, held, sold, exposed, safety)
 end
 
--- Remembers in the set *dirty* that channels may have to show another figure; it keeps since when.
-local function mark_dirty(dirty)
-  local members, now = {}, whole(now_ms)
-  for index = 1, #touched do
-    members[2 * index - 1], members[2 * index] = now, touched[index].sku
-  end
-  for from = 1, #members, 1000 do
-    redis.call('ZADD', dirty, 'NX', unpack(members, from, math.min(from + 999, #members)))
-  end
-end
-
-local function pack_level(level)
-  local text = whole_texts
-  return text[level.on_hand] .. ' ' .. text[level.held] .. ' ' .. text[level.sold] .. ' ' .. text[level.exposed] .. ' '
-    .. text[level.safety] .. ' ' .. text[level.seq] .. (level.owed > 0 and ' ' .. text[level.owed] or '')
-end
-
--- Writes every touched level once, a thousand values a command.
-local function keep_levels(stock)
-  local values = {}
-  for index = 1, #touched do
-    local level = touched[index]
-    values[2 * index - 1], values[2 * index] = field_of(level.sku, level.location), pack_level(level)
-  end
-  for from = 1, #values, 1000 do
-    redis.call('HSET', stock, unpack(values, from, math.min(from + 999, #values)))
-  end
-end
-
--- What a level is now, of which *free* is spare: the values that `stock.changed` lists.
-local function level_text(level, free)
-  local text = whole_texts
-  return '[' .. quoted(level.sku) .. ',' .. quoted(level.location) .. ',' .. text[level.on_hand] .. ',' .. text[level.held] .. ','
-    .. text[level.sold] .. ',' .. text[level.exposed] .. ',' .. text[level.safety] .. ',' .. text[level.seq] .. ',' .. text[free]
-    .. ']'
-end
-
 local function announce_crossing(journal, kind, level, free)
   announce(
     journal, kind,
@@ -143,25 +124,40 @@ local function announce_crossing(journal, kind, level, free)
   )
 end
 
--- Says what every touched level is now: many in one message, for a message of its own costs as much as all else of a level. The
--- crossing of zero is its own kind, a SKU a message.
-local function write_levels(stock, journal, dirty)
-  mark_dirty(dirty)
-  keep_levels(stock)
-  local changed = {}
-  for index = 1, #touched do
-    local level = touched[index]
-    local is = spare_of(level)
-    if is <= 0 and level.was > 0 then
-      announce_crossing(journal, 'stock.sold_out', level, 0)
-    elseif is > 0 and level.was <= 0 then
-      announce_crossing(journal, 'stock.came_back', level, is)
-    else
-      changed[#changed + 1] = level_text(level, is > 0 and is or 0)
-    end
-  end
+local function announce_changes(journal, changed)
   for from = 1, #changed, 100 do
     local listed = table.concat(changed, ',', from, math.min(from + 99, #changed))
     announce(journal, 'stock.changed', '"levels":[' .. listed .. ']')
   end
+end
+
+-- Writes every touched level once, remembers in the set *dirty* that channels may have to show another figure (it keeps since
+-- when), and says what each level is now: many in one message, for a message of its own costs as much as all else of a level. The
+-- crossing of zero is its own kind, a SKU a message.
+local function write_levels(stock, journal, dirty)
+  local text, now, changed = whole_texts, whole(now_ms), {}
+  for from = 1, #touched, 500 do
+    local marks, values, at = {}, {}, 0
+    for index = from, math.min(from + 499, #touched) do
+      local level = touched[index]
+      local on_hand, held, sold = text[level.on_hand], text[level.held], text[level.sold]
+      local exposed, safety, seq, is = text[level.exposed], text[level.safety], text[level.seq], spare_of(level)
+      marks[at + 1], marks[at + 2] = now, level.sku
+      values[at + 1] = level.field
+      values[at + 2] = on_hand .. ' ' .. held .. ' ' .. sold .. ' ' .. exposed .. ' ' .. safety .. ' ' .. seq
+        .. (level.owed > 0 and ' ' .. text[level.owed] or '')
+      at = at + 2
+      if is <= 0 and level.was > 0 then
+        announce_crossing(journal, 'stock.sold_out', level, 0)
+      elseif is > 0 and level.was <= 0 then
+        announce_crossing(journal, 'stock.came_back', level, is)
+      else -- the values that `stock.changed` lists
+        changed[#changed + 1] = '[' .. name_of(level) .. on_hand .. ',' .. held .. ',' .. sold .. ',' .. exposed .. ',' .. safety
+          .. ',' .. seq .. ',' .. text[is > 0 and is or 0] .. ']'
+      end
+    end
+    redis.call('ZADD', dirty, 'NX', unpack(marks))
+    redis.call('HSET', stock, unpack(values))
+  end
+  announce_changes(journal, changed)
 end

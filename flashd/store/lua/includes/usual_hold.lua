@@ -45,7 +45,7 @@ local function hold_usual(keys, group, request)
   local moves = shift_lot(lot, 'held', 1, 0, 0)
   redis.call(
     'HSET', keys.hold, id,
-    'held\029' .. digest .. group.text .. customer .. '\029\029\029' .. lot.bare .. '\029\029' .. uses
+    'held\029' .. digest .. group.text .. customer .. '\029\029\029' .. items_text(lot, false) .. '\029\029' .. uses
   )
   file(keys.hold_due, group.expires, id)
   announce(keys.journal, 'hold.held', '"hold":' .. quoted_id(id) .. group.told .. told .. moves)

@@ -40,7 +40,7 @@ local function read_usual_hold(keys, id, wish, group)
   local began, channel, customer, items, uses = string.match(packed, LIVE)
   for _, location in ipairs(items and not group.listings and group.terms.locations or {}) do
     local lot = lot_at(keys, wish, location)
-    if lot and lot.bare == items then
+    if lot and items_text(lot, false) == items then
       return { id = id, began = began, channel = channel, customer = customer, uses = uses, lot = lot }
     end
   end
@@ -135,7 +135,7 @@ local function accept_usual(keys, group, backend, key, entry, content, raw)
     group.listings.sell(group.shelf, wish, placed)
   end
   local moves = granted and shift_lot(lot, 'granted', 0, 1, -1) or shift_lot(lot, 'sold', 0, 1, 0)
-  write_usual_record(group, key, group.head .. version .. ' ' .. digest .. way.head_end, lot.taken, content, raw, uses, hold)
+  write_usual_record(group, key, group.head .. version .. ' ' .. digest .. way.head_end, taken_text(lot), content, raw, uses, hold)
   file(way.index, now, member)
   announce(keys.journal, 'order.accepted', group.named .. id .. way.told .. version .. moves .. told)
   return ACCEPTED

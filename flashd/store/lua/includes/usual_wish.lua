@@ -24,9 +24,9 @@ local function read_wish(keys, items)
     if #units > 14 or is_kit(keys, only) then
       return false
     end
-    return { skus = { only }, units = { tonumber(units) }, lots = false, ruled = is_ruled(keys, only) }
+    return { skus = { only }, units = { counters[units] }, at = false, lot = false, lots = false, ruled = is_ruled(keys, only) }
   end
-  local wish, seen, told = { skus = {}, units = {}, lots = false, ruled = false }, {}, {}
+  local wish, seen, told = { skus = {}, units = {}, at = false, lot = false, lots = false, ruled = false }, {}, {}
   for sku, place, quantity in string.gmatch(items, '([^\030\031]+)\031([^\030\031]*)\031([1-9]%d*)\0310') do
     if #quantity > 14 or seen[sku] or is_kit(keys, sku) then
       return false
@@ -65,36 +65,48 @@ local function foresee(keys, groups, asked)
   end
 end
 
--- A lot remembers what its moves are as JSON text, by their name; in a table that is of its size from the beginning.
-local function new_lot(levels, units, bare, taken)
-  return { levels = levels, units = units, bare = bare, taken = taken, held = false, sold = false, granted = false, unheld = false }
-end
-
+-- A lot remembers what its moves are as JSON text, by their name.
 local function read_lot(keys, wish, location)
-  local known, bare, taken = {}, {}, {}
-  for index, sku in ipairs(wish.skus) do
-    local level, quantity = level_of(keys.stock, sku, location), whole(wish.units[index])
+  local skus, known = wish.skus, {}
+  for index = 1, #skus do
+    local level = level_of(keys.stock, skus[index], location)
     if not level then
       return false
     end
-    local at = field_of(sku, location) .. '\031' .. quantity .. '\031'
-    known[index], bare[index], taken[index] = level, at .. '0', at .. quantity
+    known[index] = level
   end
-  if #known == 1 then -- as most are
-    return new_lot(known, wish.units, bare[1], taken[1])
-  end
-  return new_lot(known, wish.units, table.concat(bare, '\030'), table.concat(taken, '\030'))
+  return { levels = known, units = wish.units, taken = false, held = false, sold = false, granted = false, unheld = false }
 end
 
--- Returns the wish at one place: its levels, and its items as text where nothing and where all is taken; false where a SKU is
--- unknown there.
+-- Returns the wish at one place: its levels; false where a SKU is unknown there.
 local function lot_at(keys, wish, location)
-  if not wish.lots then
-    wish.lots = { [location] = read_lot(keys, wish, location) }
-  elseif wish.lots[location] == nil then
+  if wish.at == location then -- as nearly all
+    return wish.lot
+  elseif not wish.at then
+    wish.at, wish.lot = location, read_lot(keys, wish, location)
+    return wish.lot
+  end
+  wish.lots = wish.lots or {}
+  if wish.lots[location] == nil then
     wish.lots[location] = read_lot(keys, wish, location)
   end
   return wish.lots[location]
+end
+
+-- Returns the items of a lot as text where all is taken, or nothing.
+local function items_text(lot, is_taken)
+  local levels, text = lot.levels, nil
+  for index = 1, #levels do
+    local quantity = whole(lot.units[index])
+    local item = levels[index].field .. '\031' .. quantity .. '\031' .. (is_taken and quantity or '0')
+    text = text and text .. '\030' .. item or item
+  end
+  return text
+end
+
+local function taken_text(lot)
+  lot.taken = lot.taken or items_text(lot, true)
+  return lot.taken
 end
 
 local function is_free(lot)
@@ -121,19 +133,17 @@ end
 
 -- Changes counters by *held*, *sold* and *exposed* times the units; returns the moves as JSON text, remembered as *name*.
 local function shift_lot(lot, name, held, sold, exposed)
-  for index = 1, #lot.levels do
-    local level, units = lot.levels[index], lot.units[index]
+  local levels, moves, known = lot.levels, '', lot[name]
+  for index = 1, #levels do
+    local level, units = levels[index], lot.units[index]
     level.held, level.sold = level.held + held * units, level.sold + sold * units
     level.exposed = level.exposed + exposed * units
     touch(level)
-  end
-  if not lot[name] then
-    local moves = ''
-    for index, level in ipairs(lot.levels) do
-      local units = lot.units[index]
+    if not known then
       moves = moves .. (index > 1 and ',' or '') .. move_text(level, 0, held * units, sold * units, exposed * units, 0)
     end
-    lot[name] = ',"moves":[' .. moves .. ']'
   end
-  return lot[name]
+  known = known or ',"moves":[' .. moves .. ']'
+  lot[name] = known
+  return known
 end
