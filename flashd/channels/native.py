@@ -26,7 +26,8 @@ from flashd.errors import ConfigError, Forbidden, Refused
 from flashd.ports import Unreadable, Unrelated
 
 SHORTEST_TTL_MS = 1000
-EFFECTS: dict[str, Effect] = {"paid": Effect.DELIVER, "test": Effect.IGNORE}
+_IGNORE = Effect.IGNORE
+EFFECTS: dict[str, Effect] = {"paid": Effect.DELIVER, "test": _IGNORE}
 
 _HOLD = msgspec.json.Decoder(schema.HoldBody)
 _ORDER = msgspec.json.Decoder(schema.NativeOrder)
@@ -101,7 +102,7 @@ def decode_order(body: bytes, channel: str) -> Incoming:
         order=order,
         version=version_of(order.placed_ms, effect),
         effect=effect,
-        reason="a test order" if effect is Effect.IGNORE else doubt,
+        reason="a test order" if effect is _IGNORE else doubt,
         hold_id=seen.hold_id or "",
         strict=True,
         raw=body,

@@ -11,8 +11,8 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 MAX_LINES = 1000
 MAX_UNITS = 1_000_000_000  # of one SKU in one line; sums stay far below the 15 digits that the store can count
+Units = Annotated[int, msgspec.Meta(ge=0, le=MAX_UNITS)]
+Few = msgspec.Meta(max_length=MAX_LINES)  # of the lines of one order
 Raw = msgspec.Raw
 NOTHING = msgspec.Raw(b"")
 ABSENT = (b"", b"null")  # as raw text: the field was not there, or there was nothing in it
@@ -171,27 +173,3 @@ def amount(written: bytes, currency: str) -> int:
     if written in ABSENT:
         return 0
     return money.minor_units(written.decode().removeprefix('"').removesuffix('"'), currency)
-
-
-def units(quantity: int) -> int:
-    """
-    Return a quantity of units, from zero up.
-
-    Raises:
-        ValueError: It is negative or beyond all reason.
-    """
-    if not 0 <= quantity <= MAX_UNITS:
-        raise ValueError(f"is out of range: want 0 to {MAX_UNITS}")
-    return quantity
-
-
-def few(path: str, lines: Sequence[T]) -> Sequence[T]:
-    """
-    Return *lines*, if they are not too many for one order.
-
-    Raises:
-        Misread: They are.
-    """
-    if len(lines) > MAX_LINES:
-        raise Misread(f"{path} has {len(lines)} lines, want at most {MAX_LINES}")
-    return lines

@@ -121,9 +121,8 @@ def order_of(seen: OrderBody, channel: str, body: bytes) -> tuple[Order, str]:
         body: As it came.
 
     Raises:
-        Misread: A text, a time or the currency is malformed, or the body names another channel.
+        Misread: A text, a time or the currency is malformed.
     """
-    check_channel(seen.channel or "", channel)
     path = "$.hold_id"
     try:
         if seen.hold_id:
@@ -201,8 +200,7 @@ def lines_of(seen: Sequence[LineBody]) -> tuple[Line, ...]:
             sku = check_sku(line.sku)
         except ValueError as error:
             raise Misread(f"$.lines[{index}].sku {error}") from None
-        price, discount, title = line.unit_price or 0, line.discount or 0, line.title or ""
-        lines.append(Line(sku, line.quantity, unit_price=price, discount=discount, title=title))
+        lines.append(Line(sku, line.quantity, line.unit_price or 0, line.discount or 0, line.title or ""))
     return tuple(lines)
 
 

@@ -214,14 +214,16 @@ class Connection(web.RequestHandler):
 
     def _answer(self, soon: Soon[Answer]) -> None:
         """Write what became of the request, whatever it is; a bug is logged."""
-        whole = cast("Whole", self._whole)
         try:
             answer = soon.result()
         except asyncio.CancelledError:  # the daemon ends: nothing is known
-            answer = self._express.problem(Transient("cut off in the middle"), whole.hot)
+            answer = self._problem(Transient("cut off in the middle"))
         except Exception as error:  # noqa: BLE001  # each stands for an answer
-            answer = self._express.problem(error, whole.hot)
+            answer = self._problem(error)
         self._end_express(answer)
+
+    def _problem(self, error: Exception) -> Answer:
+        return self._express.problem(error, cast("Whole", self._whole).hot)
 
     def _end_express(self, answer: Answer) -> None:
         """Write the answer; a client that went away gets none, and one that does not read it waits."""

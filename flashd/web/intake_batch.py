@@ -12,11 +12,11 @@ from flashd.domain.order import Accepted, Incoming
 from flashd.errors import Refused, TooLarge
 from flashd.web.doors import ChannelDoor
 from flashd.web.endpoint import Endpoint
-from flashd.web.intake_orders import read_order, status_of
+from flashd.web.intake_orders import status_of
 from flashd.web.limits import read_lines, refuse_encoded
-from flashd.web.native import Native, adapter_of
+from flashd.web.native import Native, adapter_of, own_channel
 from flashd.web.problem import find
-from flashd.web.view import LineResult, NewOrder, OrderReceipt
+from flashd.web.view import LineResult, NewOrder, title_of
 
 PART = 256  # lines that are made durable together: as many as the channel's intake takes into one call
 PARTS_AT_ONCE = 3
@@ -116,6 +116,7 @@ class Batch:
 
     async def _take(self, channel: ChannelDoor, first: int, lines: list[bytes]) -> bytes:
         """Make a part durable in one go; return its result lines. A bad line spoils none but itself."""
+        decode = adapter_of(channel).decode_order
         results: dict[int, LineResult] = {}
         orders: dict[int, Incoming] = {}
         with self._native.budget.share() as share:
@@ -124,7 +125,9 @@ class Batch:
                     continue
                 try:
                     share.take(len(line))
-                    orders[number] = read_order(channel, line)
+                    incoming = decode(line)
+                    own_channel(channel, incoming.order.channel)
+                    orders[number] = incoming
                 except Exception as error:  # noqa: BLE001  # each becomes an answer; a bug is logged there
                     results[number] = self._failure(number, error)
             replies = await channel.intake.admit_many(tuple(orders.values()))
@@ -139,15 +142,14 @@ class Batch:
             status = status_of(reply)
         except Refused as error:
             return self._failure(number, error)
-        receipt = OrderReceipt.of(incoming, reply)
         return LineResult(
             line=number,
             status=status,
-            order=receipt.order,
-            code=receipt.code,
-            state=receipt.state,
-            title=receipt.title,
-            short=receipt.short,
+            order=f"{incoming.order.channel}:{incoming.order.id}",
+            code=reply.code,
+            state=reply.state,
+            title=title_of(reply),
+            short=dict(reply.short) if reply.short else {},
         )
 
     def _failure(self, number: int, error: BaseException) -> LineResult:

@@ -20,6 +20,7 @@ from flashd.web.problem import Malformed, encode
 from flashd.web.view import NewOrder, OrderReceipt, OrderStatus, StockList, StockView, order_status
 
 SKUS_AT_ONCE = 200
+_ACCEPTED, _QUEUED = AcceptCode.ACCEPTED, OrderState.QUEUED  # CPython 3.11 takes 50 ns to look one up
 
 
 def status_of(accepted: Accepted) -> int:
@@ -30,7 +31,7 @@ def status_of(accepted: Accepted) -> int:
         Conflict: The same id was known with other content.
         UnknownSku: The pool lacks a SKU; nothing was written.
     """
-    if accepted.code is AcceptCode.ACCEPTED and accepted.state is OrderState.QUEUED:
+    if accepted.code is _ACCEPTED and accepted.state is _QUEUED:
         return 201  # nearly all of them
     if accepted.code is AcceptCode.UNKNOWN_SKU:
         skus = sorted(sku for sku, _ in accepted.short)

@@ -87,6 +87,11 @@ class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
 _NOTABLE = frozenset({OrderState.SHORTFALL, OrderState.PARKED, OrderState.IGNORED})
 
 
+def title_of(accepted: Accepted) -> str:
+    """Return the word that stands over an order of which its caller should know more than that it is kept, or ""."""
+    return accepted.state if accepted.state in _NOTABLE else ""
+
+
 class OrderReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer to an order: durable now."""
 
@@ -99,12 +104,11 @@ class OrderReceipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     @classmethod
     def of(cls, incoming: Incoming, accepted: Accepted) -> OrderReceipt:
         """Show what became of one order."""
-        notable = accepted.state is not OrderState.QUEUED and accepted.state in _NOTABLE
         return cls(
             order=f"{incoming.order.channel}:{incoming.order.id}",
             code=accepted.code,  # its text, once written
             state=accepted.state,
-            title=accepted.state if notable else "",
+            title=title_of(accepted),
             short=dict(accepted.short) if accepted.short else {},
         )
 

@@ -243,10 +243,10 @@ def test_yen_have_no_cents_and_dinars_have_a_thousand_fils() -> None:
     [
         ({"line_items": [shopify_line(quantity="2")]}, "Expected `int`, got `str` - at `$.line_items[0].quantity`"),
         ({"line_items": [shopify_line(quantity=2.0)]}, "Expected `int`, got `float` - at `$.line_items[0].quantity`"),
-        ({"line_items": [shopify_line(quantity=-1)]}, "$.line_items[0].quantity is out of range: want 0 to 1000000000"),
+        ({"line_items": [shopify_line(quantity=-1)]}, "Expected `int` >= 0 - at `$.line_items[0].quantity`"),
         (
             {"line_items": [shopify_line(current_quantity=10**23)]},
-            "$.line_items[0].current_quantity is out of range: want 0 to 1000000000",
+            "Expected `int` <= 1000000000 - at `$.line_items[0].current_quantity`",
         ),
         (
             {"line_items": [shopify_line(price="1,50")]},
@@ -259,7 +259,7 @@ def test_yen_have_no_cents_and_dinars_have_a_thousand_fils() -> None:
         ({"line_items": [shopify_line(price=1e3)]}, None),
         ({"line_items": [shopify_line(sku="A\x1fB")]}, "$.line_items[0].sku holds a control character"),
         ({"line_items": [shopify_line(sku="A" * 256)]}, "$.line_items[0].sku has 256 characters, want at most 255"),
-        ({"line_items": [shopify_line()] * 1001}, "$.line_items has 1001 lines, want at most 1000"),
+        ({"line_items": [shopify_line()] * 1001}, "Expected `array` of length <= 1000 - at `$.line_items`"),
         ({"line_items": None}, "Expected `array`, got `null` - at `$.line_items`"),
         ({"created_at": "yesterday"}, "$.created_at is not a time: want ISO 8601 such as 2026-11-27T08:00:00Z"),
         (

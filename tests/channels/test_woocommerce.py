@@ -153,7 +153,7 @@ def test_a_deletion_is_understood_and_cannot_be_told_from_any_other_deletion() -
     ("changes", "reason"),
     [
         ({"line_items": [woo_line(quantity=1.5)]}, "Expected `int`, got `float` - at `$.line_items[0].quantity`"),
-        ({"line_items": [woo_line(quantity=-1)]}, "$.line_items[0].quantity is out of range: want 0 to 1000000000"),
+        ({"line_items": [woo_line(quantity=-1)]}, "Expected `int` >= 0 - at `$.line_items[0].quantity`"),
         ({"total": "abc"}, '$.total is not an amount: want decimal text such as "199.00"'),
         (
             {"date_created_gmt": None, "date_modified_gmt": None},

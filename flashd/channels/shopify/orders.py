@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 
 from flashd.channels import reading
-from flashd.channels.reading import ABSENT, NOTHING, Misread, Raw, amount, amount_at, at, units
+from flashd.channels.reading import ABSENT, NOTHING, Few, Misread, Raw, Units, amount, amount_at, at
 from flashd.channels.shopify.config import Config
 from flashd.domain.instant import parse_ms, version_of
 from flashd.domain.money import absorb_rounding, check_currency, discrepancy, share
@@ -75,7 +76,7 @@ class _Prices(msgspec.Struct):
 
 
 class _RefundLine(msgspec.Struct):
-    quantity: int
+    quantity: Units
     line_item_id: Raw = NOTHING
 
 
@@ -84,12 +85,12 @@ class _Refund(msgspec.Struct):
 
 
 class _Line(msgspec.Struct):
-    quantity: int
+    quantity: Units
     price: Raw = NOTHING
     id: Raw = NOTHING
     sku: str | None = None
     variant_id: Raw = NOTHING
-    current_quantity: int | None = None
+    current_quantity: Units | None = None
     name: str | None = None
     requires_shipping: bool | None = None
     discount_allocations: list[_Money] | None = None
@@ -126,7 +127,7 @@ class _Customer(msgspec.Struct):
 class _Order(msgspec.Struct):
     """What is read of an order; the three without a default tell it from every other body."""
 
-    line_items: list[_Line]
+    line_items: Annotated[list[_Line], Few]
     created_at: str
     financial_status: str | None
     currency: str = ""
@@ -234,11 +235,10 @@ def _effect(seen: _Order, config: Config) -> tuple[Effect, str]:
 
 def _refunded_units(refunds: Sequence[_Refund]) -> dict[bytes, int]:
     refunded: dict[bytes, int] = {}
-    for index, refund in enumerate(refunds):
+    for refund in refunds:
         for line in refund.refund_line_items:
-            taken = at(f"$.refunds[{index}].refund_line_items[...].quantity", units, line.quantity)
             key = bytes(line.line_item_id)
-            refunded[key] = refunded.get(key, 0) + taken
+            refunded[key] = refunded.get(key, 0) + line.quantity
     return refunded
 
 
@@ -251,16 +251,14 @@ def _lines(seen: _Order, refunded: dict[bytes, int], *, ordered: bool) -> tuple[
     """
     lines, doubts, rounded = [], [] if seen.line_items else ["there are no lines"], 0
     currency = seen.currency
-    for index, line in enumerate(reading.few("$.line_items", seen.line_items)):
-        field = "quantity"
+    for index, line in enumerate(seen.line_items):
+        whole = quantity = line.quantity
+        if line.current_quantity is not None and not ordered:
+            quantity = line.current_quantity
+        elif refunded and not ordered:
+            quantity = max(0, whole - refunded.get(bytes(line.id), 0))
+        field = "sku"
         try:
-            whole = quantity = units(line.quantity)
-            if line.current_quantity is not None and not ordered:
-                field = "current_quantity"
-                quantity = units(line.current_quantity)
-            elif refunded and not ordered:
-                quantity = max(0, whole - refunded.get(bytes(line.id), 0))
-            field = "sku"
             sku, doubt = (check_sku(line.sku), "") if line.sku else _unnamed(line, index)
             if quantity == 0:
                 continue

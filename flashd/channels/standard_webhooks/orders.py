@@ -61,6 +61,7 @@ def decode_order(body: bytes, channel: str) -> Incoming | Unreadable:
     try:
         seen = reading.read_strictly(body, _DECODER)
         changed = schema.version_at(seen)
+        schema.check_channel(seen.channel or "", channel)
         order, doubt = schema.order_of(seen, channel, body)
     except Misread as error:
         return Unreadable(str(error))

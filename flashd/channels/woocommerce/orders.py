@@ -16,12 +16,12 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import msgspec
 
 from flashd.channels import reading, signature
-from flashd.channels.reading import NOTHING, Misread, Raw, amount, amount_at, at, units
+from flashd.channels.reading import NOTHING, Few, Misread, Raw, Units, amount, amount_at, at
 from flashd.channels.woocommerce.config import Config
 from flashd.config import Secret, SecretText
 from flashd.domain.instant import parse_ms, version_of
@@ -59,7 +59,7 @@ _utc_ms = functools.partial(parse_ms, utc=True)  # what ends in _gmt has no offs
 
 
 class _Line(msgspec.Struct):
-    quantity: int
+    quantity: Units
     subtotal: Raw = NOTHING  # before coupons
     total: Raw = NOTHING
     sku: str | None = None
@@ -99,7 +99,7 @@ class _Order(msgspec.Struct):
     status: str
     currency: str
     total: Raw
-    line_items: list[_Line]
+    line_items: Annotated[list[_Line], Few]
     date_created_gmt: str | None = None
     date_modified_gmt: str | None = None
     number: int | str = ""
@@ -154,8 +154,9 @@ def _incoming(seen: _Order, body: bytes, channel: str, config: Config) -> Incomi
             f"{decimal_text(refunded, seen.currency)} was refunded, and WooCommerce does not say for which lines"
         )
     if effect is Effect.DELIVER or effect is Effect.WAIT:
-        found = (reason, *doubts, discrepancy(order))
-        reason = "; ".join(filter(None, found)) if any(found) else ""
+        odd = discrepancy(order)
+        if reason or doubts or odd:
+            reason = "; ".join(filter(None, (reason, *doubts, odd)))
     updated_ms = at("$.date_modified_gmt", _utc_ms, seen.date_modified_gmt or seen.date_created_gmt or "")
     return Incoming(
         order=order,
@@ -226,11 +227,10 @@ def _lines(seen: _Order) -> tuple[tuple[Line, ...], list[str]]:
     The unit price is rounded up where the subtotal cannot be divided, and the discount makes up for it.
     """
     lines, doubts = [], []
-    for index, line in enumerate(reading.few("$.line_items", seen.line_items)):
-        field = "quantity"
+    for index, line in enumerate(seen.line_items):
+        quantity = line.quantity
+        field = "sku"
         try:
-            quantity = units(line.quantity)
-            field = "sku"
             sku, doubt = (check_sku(line.sku), "") if line.sku else _unnamed(line, index)
             if quantity == 0:
                 continue
