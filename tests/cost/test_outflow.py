@@ -102,11 +102,15 @@ async def _commands(client: Redis) -> tuple[int, int]:
     return scripts, sum(int(one["calls"]) for one in stats.values())
 
 
-def _wait_until_settled(server: Server) -> None:
-    """For a thread, so that looking is not counted among the calls; what it asks for is not of the actor's scripts."""
+def _wait_until_settled(server: Server, actor: BackendActor) -> None:
+    """For a thread, so that looking is not counted among the calls; the store is asked when it is as good as over."""
+    deadline_s = time.monotonic() + 120
     with blocking.Redis(unix_socket_path=server.socket_path) as client:
-        deadline_s = time.monotonic() + 5
-        while client.zcard("fd:{main}:q:sink") or client.zcard("fd:{main}:fl:sink"):
+        while (
+            actor.health.counts.get("delivered", 0) < ORDERS
+            or client.zcard("fd:{main}:q:sink")
+            or client.zcard("fd:{main}:fl:sink")
+        ):
             assert time.monotonic() < deadline_s, "not delivered"
             time.sleep(0.02)
 
@@ -151,7 +155,7 @@ async def _cost(server: Server, port: int, rules: BackendRules) -> Cost:
         try:
             with CallCount() as count:
                 actor.start()
-                await asyncio.to_thread(_wait_until_settled, server)
+                await asyncio.to_thread(_wait_until_settled, server, actor)
             after = await _commands(client)
         finally:
             await actor.stop()
