@@ -207,6 +207,8 @@ class BackendActor(Actor[None]):
         self._asked_s = self.clock.monotonic_s()
         before, self.status = self.status, await self._gate.status()
         self.tempo.gate = self.status
+        if before.paused and not self.status.paused:
+            self._stir.set()
         if before.until_ms > self.clock.now_ms() and not self.status.until_ms:  # a human resumed it
             self.health.circuit.retry_at_s = self.clock.monotonic_s()
 
@@ -231,7 +233,7 @@ class BackendActor(Actor[None]):
         free = self._runway.places + ahead - under_way
         self._laden = len(self._in_hand) > self.tempo.most_unsettled()
         if term is None or free <= self._low or self._laden or self._is_shut():
-            return await self._nap(self.rules.poll_s)
+            return await self._nap(self.rules.poll_s * (IDLE_POLLS if self._is_shut() else 1))
         if not circuit.may_try(now, under_way):
             left_s = circuit.retry_at_s - now
             return await self._nap(min(self.rules.poll_s, left_s) if left_s > 0 else self.rules.poll_s)

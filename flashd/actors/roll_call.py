@@ -32,7 +32,10 @@ class RollCall:
             StoreUnavailable: None did.
         """
         asked = [one for one in self._outboxes if self._absent.get(one.pool, now_s) <= now_s] or self._outboxes
-        answers = await asyncio.gather(*(_hear(question, one) for one in asked))
+        if len(asked) == 1:  # most have one pool: no task is made for its answer
+            answers = [await _hear(question, asked[0])]
+        else:
+            answers = await asyncio.gather(*(_hear(question, one) for one in asked))
         found: list[tuple[Outbox, T]] = []
         fault: StoreUnavailable | None = None
         for outbox, answer in zip(asked, answers, strict=True):

@@ -32,7 +32,7 @@ from flashd.daemon.telling import build_alerter
 from flashd.daemon.terms import terms_in
 from flashd.domain.identity import buyer_of, customer_hash
 from flashd.domain.order import Kind, Order
-from flashd.domain.routing import Choice, Route, choose
+from flashd.domain.routing import Choice, Route, choose, router_of
 from flashd.errors import StoreUnavailable
 from flashd.ports import Backend, ChannelApi, Clock, Messenger
 from flashd.store.opening import PoolStore, Store
@@ -65,6 +65,7 @@ class Router:
             Route(backend=one.backend, channel=one.channel, sku=one.sku, country=one.country, tag=one.tag)
             for one in config.routes
         )
+        self._find = router_of(self._routes)
         asked = self._routes
         self._asks_channel = any(route.channel for route in asked)
         self._asks_sku = any(route.sku for route in asked)
@@ -86,7 +87,7 @@ class Router:
         )
         backend = self._known.get(told)
         if backend is None:
-            backend = choose(order, self._routes).backend
+            backend = self._find(order)
             if len(self._known) >= _ROUTES_KNOWN:
                 self._known.clear()  # what sells now comes again at once, what sold in the morning does not
             self._known[told] = backend

@@ -60,6 +60,18 @@ async def test_a_paused_backend_asks_for_nothing_but_the_end_of_the_pause_howeve
     assert world.backend.sent
 
 
+async def test_an_order_that_comes_after_a_pause_leaves_at_once(make: Make) -> None:
+    world = make()
+    await world.gate.pause(reason="stock-taking", by="ada")
+    actor = await world.run(3)
+    await world.gate.resume(by="ada")
+    await world.clock.advance(1.1)
+    world.queue(1)
+    actor.wake()
+    await world.clock.advance(0.4)
+    assert world.states() == ["delivered"]
+
+
 async def test_what_is_in_doubt_is_looked_up_at_the_end_of_a_pause_and_left_to_a_human_within_it(make: Make) -> None:
     world = make(settle_s=1.0)
     world.backend.traits = type(world.backend.traits)(idempotent=False, lookup=False)
