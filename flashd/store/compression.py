@@ -22,7 +22,7 @@ from importlib import resources
 import zstandard
 
 _PLAIN, _ZLIB, _FIRST = b"-", b"z", b"1"
-_MAGIC = b"\x28\xb5\x2f\xfd"  # of every zstd frame, so it is not kept: our own first byte says as much
+_MAGIC = b"\x28\xb5\x2f\xfd"  # of every zstd frame, so it is not written: our own first byte says as much
 _LEVEL = 3  # with the dictionary as fast as level 1, and a tenth smaller
 
 
@@ -42,7 +42,10 @@ class _Zstd(threading.local):
 
     def __init__(self) -> None:
         # Our own first byte says which dictionary, and takes three bytes less than a frame that does.
-        self.compress = zstandard.ZstdCompressor(level=_LEVEL, dict_data=_DICTIONARY, write_dict_id=False).compress
+        how = zstandard.ZstdCompressionParameters(
+            compression_level=_LEVEL, write_dict_id=False, format=zstandard.FORMAT_ZSTD1_MAGICLESS
+        )
+        self.compress = zstandard.ZstdCompressor(dict_data=_DICTIONARY, compression_params=how).compress
         self._reader = zstandard.ZstdDecompressor(dict_data=_DICTIONARY)
 
     def decompress(self, frame: bytes) -> bytes:
@@ -56,8 +59,7 @@ _zstd = _Zstd()
 def pack(text: bytes) -> bytes:
     """Compress *text*, where that helps."""
     small = _zstd.compress(text)
-    # Less the magic number and with the byte that says the way: three bytes fewer than the frame.
-    return _FIRST + small[4:] if len(small) - 4 < len(text) else _PLAIN + text
+    return _FIRST + small if len(small) < len(text) else _PLAIN + text
 
 
 def unpack(packed: bytes) -> bytes:
