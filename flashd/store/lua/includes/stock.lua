@@ -47,8 +47,9 @@ local function fetch_levels(stock, skus, places)
     for index = from, upto do
       fields[index - from + 1] = field_of(skus[index], places[index])
     end
-    for index, packed in ipairs(redis.call('HMGET', stock, unpack(fields))) do
-      local sku, place = skus[from + index - 1], places[from + index - 1]
+    local found = redis.call('HMGET', stock, unpack(fields))
+    for index = 1, #found do
+      local sku, place, packed = skus[from + index - 1], places[from + index - 1], found[index]
       levels_at(place)[sku] = packed and unpack_level(sku, place, fields[index], packed)
     end
   end

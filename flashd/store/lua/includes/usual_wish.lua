@@ -16,17 +16,41 @@ local function is_ruled(keys, sku)
   return sales and sales.rules_for(keys, sku)[1] ~= nil
 end
 
-local ONE = '^([^\030\031]+)\031[^\030\031]*\031([1-9]%d*)\0310$'
+-- A wish is also its lot at the place where it is looked for first, see lot_at: a table that is of its size from the beginning.
+local function new_wish(skus, units, ruled)
+  return {
+    skus = skus, units = units, ruled = ruled, at = false, levels = false, elsewhere = false, taken = false, held = false,
+    sold = false, granted = false, unheld = false,
+  }
+end
+
+local ends = {} -- what stands behind the SKU in items of one: its units, in a list, by the text, which many have in common
+
+local function read_end(text)
+  local units = string.match(text, '^[^\030\031]*\031([1-9]%d*)\0310$')
+  local known = units and #units < 15 and { tonumber(units) } or false
+  ends[text] = known
+  return known
+end
+
+-- Returns the SKU and its units where the items are of one alone.
+local function read_one(items)
+  local cut = string.find(items, '\031', 1, true) or 1
+  local text = string.sub(items, cut + 1)
+  local units = ends[text]
+  if units == nil then
+    units = read_end(text)
+  end
+  local sku = string.sub(items, 1, cut - 1)
+  return units and sku ~= '' and not string.find(sku, '\030', 1, true) and sku, units
+end
 
 local function read_wish(keys, items)
-  local only, units = string.match(items, ONE)
+  local only, number = read_one(items)
   if only then -- as most are: no other can be the same
-    if #units > 14 or is_kit(keys, only) then
-      return false
-    end
-    return { skus = { only }, units = { counters[units] }, at = false, lot = false, lots = false, ruled = is_ruled(keys, only) }
+    return not is_kit(keys, only) and new_wish({ only }, number, is_ruled(keys, only))
   end
-  local wish, seen, told = { skus = {}, units = {}, at = false, lot = false, lots = false, ruled = false }, {}, {}
+  local wish, seen, told = new_wish({}, {}, false), {}, {}
   for sku, place, quantity in string.gmatch(items, '([^\030\031]+)\031([^\030\031]*)\031([1-9]%d*)\0310') do
     if #quantity > 14 or seen[sku] or is_kit(keys, sku) then
       return false
@@ -54,10 +78,10 @@ end
 local function foresee(keys, groups, asked)
   local skus, places = {}, {}
   for index = 1, #asked do
-    local items = asked[index][5]
-    local wish = wishes[items] == nil and wish_of(keys, items)
+    local one = asked[index]
+    local wish = wishes[one[5]] == nil and wish_of(keys, one[5])
     for at = 1, wish and #wish.skus or 0 do
-      skus[#skus + 1], places[#skus + 1] = wish.skus[at], groups[asked[index][1]].terms.locations[1]
+      skus[#skus + 1], places[#skus + 1] = wish.skus[at], groups[one[1]].terms.locations[1]
     end
   end
   if #skus > 1 then
@@ -65,8 +89,7 @@ local function foresee(keys, groups, asked)
   end
 end
 
--- A lot remembers what its moves are as JSON text, by their name.
-local function read_lot(keys, wish, location)
+local function read_levels(keys, wish, location)
   local skus, known = wish.skus, {}
   for index = 1, #skus do
     local level = level_of(keys.stock, skus[index], location)
@@ -75,22 +98,25 @@ local function read_lot(keys, wish, location)
     end
     known[index] = level
   end
-  return { levels = known, units = wish.units, taken = false, held = false, sold = false, granted = false, unheld = false }
+  return known
 end
 
--- Returns the wish at one place: its levels; false where a SKU is unknown there.
+-- Returns the lot of a wish at one place: its levels and units, and what it remembers, its items as text where all is taken and
+-- its moves as JSON text by their name. False where a SKU is unknown there.
 local function lot_at(keys, wish, location)
+  if not wish.at then
+    wish.at, wish.levels = location, read_levels(keys, wish, location)
+  end
   if wish.at == location then -- as nearly all
-    return wish.lot
-  elseif not wish.at then
-    wish.at, wish.lot = location, read_lot(keys, wish, location)
-    return wish.lot
+    return wish.levels and wish
   end
-  wish.lots = wish.lots or {}
-  if wish.lots[location] == nil then
-    wish.lots[location] = read_lot(keys, wish, location)
+  wish.elsewhere = wish.elsewhere or {}
+  if wish.elsewhere[location] == nil then
+    local lot = new_wish(wish.skus, wish.units, wish.ruled)
+    lot.at, lot.levels = location, read_levels(keys, wish, location)
+    wish.elsewhere[location] = lot.levels and lot
   end
-  return wish.lots[location]
+  return wish.elsewhere[location]
 end
 
 -- Returns the items of a lot as text where all is taken, or nothing.
