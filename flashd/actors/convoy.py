@@ -3,8 +3,8 @@ What the channels of a pool wish for at the same time travels as one call.
 
 Each channel has a row of its own, where its wishes wait; whenever a call may leave, it takes from all rows in turn, so
 that a flood in one row holds up the others by its share of a call and no more. Nothing waits for company: a call leaves
-in the turn of the loop after the one in which it was asked for, with all that came by then, and more gathers only while
-as many calls as may be are under way.
+in the turn of the loop after the one in which it was asked for, with all that came by then, or at once when ENOUGH have
+come; and more gathers only while as many calls as may be are under way.
 """
 
 from __future__ import annotations
@@ -18,13 +18,29 @@ from flashd.actors.row import Row
 from flashd.actors.wish import Wish
 from flashd.domain.order import OrderState
 from flashd.errors import Busy, FlashdError, Transient
-from flashd.ports import StockLedger
+from flashd.ports import Soon, StockLedger
 
 CALLS_IN_FLIGHT = 8
 ITEMS = 96  # of one call, but for a wish that is larger by itself: the store works on it while the next is read
-
+ENOUGH = 96  # wishes leave without waiting for the end of the turn,
+BUSY = 8  # unless the store has as many calls to work on
 
 _Group = list[tuple[Row, list[Wish]]]  # whose, and what
+_Ask = Callable[[_Group], Soon[Sequence[Any]]]
+
+
+class _Trip:
+    """What left together, and how many of its calls are not answered yet."""
+
+    __slots__ = ("calls", "group")
+
+    def __init__(self, group: _Group) -> None:
+        self.group = group
+        self.calls = 0
+
+    def of(self, *, holds: bool) -> _Group:
+        """Return the part that is holds, or orders."""
+        return [(row, found) for row, taken in self.group if (found := [one for one in taken if one.is_hold is holds])]
 
 
 class Convoy:
@@ -48,26 +64,42 @@ class Convoy:
         self._wake = wake
         self._moved = moved
         self._called: deque[Row] = deque()
-        self._calls: set[asyncio.Task[None]] = set()
-        self._is_leaving = False
+        self._under_way = 0  # trips
+        self._came = 0  # wishes since the last call left
+        self._is_due = self._is_leaving = False
 
     def call(self, row: Row) -> None:
         """Take what waits in *row*, as soon as a call may leave."""
         if not row.is_called:
             row.is_called = True
             self._called.append(row)
-        if not self._is_leaving and len(self._calls) < CALLS_IN_FLIGHT:
-            self._is_leaving = True
-            asyncio.get_running_loop().call_soon(self._leave)
+        self._came += 1
+        if self._is_leaving or self._under_way >= CALLS_IN_FLIGHT:
+            return
+        if self._came >= ENOUGH and self._under_way < BUSY:
+            self._leave()
+        elif not self._is_due:
+            self._leave_soon()
+
+    def _leave_soon(self) -> None:
+        self._is_due = True
+        asyncio.get_running_loop().call_soon(self._leave_in_time)
+
+    def _leave_in_time(self) -> None:
+        self._is_due = False
+        self._leave()
 
     def _leave(self) -> None:
-        self._is_leaving = False
-        while self._called and len(self._calls) < CALLS_IN_FLIGHT:
-            group = self._gather()
-            if group:
-                call = asyncio.get_running_loop().create_task(self._travel(group))
-                self._calls.add(call)
-                call.add_done_callback(self._arrived)
+        self._is_leaving = True  # whoever is told meanwhile may wish for more
+        try:
+            while self._called and self._under_way < CALLS_IN_FLIGHT:
+                self._came = 0
+                group = self._gather()
+                if group:
+                    self._under_way += 1
+                    self._travel(_Trip(group))
+        finally:
+            self._is_leaving = False
 
     def _gather(self) -> _Group:
         """Take from each row its share of one call; what is left there waits for the next."""
@@ -87,59 +119,70 @@ class Convoy:
         self._called.rotate(-1)  # else who stands first would stay so, and a wish larger than its share never would
         return group
 
-    def _arrived(self, call: asyncio.Task[None]) -> None:
-        self._calls.discard(call)
-        if not call.cancelled() and (error := call.exception()) is not None:  # of who is told, not of the ledger
-            context = {"message": "what follows a call failed; its orders are answered", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
-        self._leave()
+    def _travel(self, trip: _Trip) -> None:
+        """Make one call of the orders and one of the holds, at once."""
+        orders, holds = trip.of(holds=False), trip.of(holds=True)
+        trip.calls = bool(orders) + bool(holds)
+        if orders:
+            self._ask(trip, orders, self._accept)
+        if holds:
+            self._ask(trip, holds, self._hold)
 
-    async def _travel(self, group: _Group) -> None:
-        """Make one call of the orders and one of the holds, at once; whatever happens, nobody is left unanswered."""
+    def _ask(self, trip: _Trip, group: _Group, ask: _Ask) -> None:
         try:
-            orders = [(row, found) for row, taken in group if (found := [wish for wish in taken if not wish.is_hold])]
-            holds = [(row, found) for row, taken in group if (found := [wish for wish in taken if wish.is_hold])]
-            if orders and holds:
-                async with asyncio.TaskGroup() as both:
-                    both.create_task(self._ask(orders, self._accept))
-                    both.create_task(self._ask(holds, self._hold))
-            elif orders:
-                await self._ask(orders, self._accept)
-            elif holds:
-                await self._ask(holds, self._hold)
-            self._moved()
-        except BaseException:  # a cancellation, or a bug in who is told
+            soon = ask(group)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it goes to the askers
+            self._fail(trip, group, ask, error)
+        else:
+            soon.tell(lambda answered: self._hear(trip, group, ask, answered))
+
+    def _hear(self, trip: _Trip, group: _Group, ask: _Ask, answered: Soon[Sequence[Any]]) -> None:
+        """Hand the replies over; whatever happens, nobody is left unanswered."""
+        try:
+            replies = answered.result()
+        except asyncio.CancelledError:
+            self._fail(trip, group, ask, Transient("cut off in the middle"))
+        except Exception as error:  # noqa: BLE001  # as above
+            self._fail(trip, group, ask, error)
+        else:
+            at = 0
             for _, taken in group:
                 for wish in taken:
-                    wish.fail(Transient("cut off in the middle"))
-            raise
-        finally:
-            for row, taken in group:
-                row.settle(taken)
+                    end = at + len(wish.items)
+                    wish.answer(replies[at:end])
+                    at = end
+            self._arrive(trip)
 
-    async def _ask(self, group: _Group, ask: Callable[[_Group], Any]) -> None:
-        """Make one call for *group*; one that is refused as a whole is made again for each channel alone."""
-        wishes = [wish for _, taken in group for wish in taken]
-        try:
-            replies = await ask(group)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it goes to the askers
-            if len(group) > 1 and not isinstance(error, Transient | Busy):
-                for part in group:  # asking again is safe by the ids, and nobody answers for another channel's orders
-                    await self._ask([part], ask)
-                return
-            for wish in wishes:
+    def _fail(self, trip: _Trip, group: _Group, ask: _Ask, error: Exception) -> None:
+        """Answer with an error; a call that is refused as a whole is made again for each channel alone."""
+        if len(group) > 1 and not isinstance(error, Transient | Busy):
+            trip.calls += len(group) - 1
+            for part in group:  # asking again is safe by the ids, and nobody answers for another channel's orders
+                self._ask(trip, [part], ask)
+            return
+        for row, taken in group:
+            for wish in taken:
                 wish.fail(error)
             if not isinstance(error, FlashdError):
-                for row, _ in group:
-                    row.broke(error)
-            return
-        at = 0
-        for wish in wishes:
-            end = at + len(wish.items)
-            wish.answer(replies[at:end])
-            at = end
+                row.broke(error)
+        self._arrive(trip)
 
-    async def _accept(self, group: _Group) -> Sequence[Any]:
+    def _arrive(self, trip: _Trip) -> None:
+        trip.calls -= 1
+        if trip.calls:
+            return
+        self._under_way -= 1
+        for row, taken in trip.group:
+            row.settle(taken)
+        try:
+            self._moved()
+        except Exception as error:  # noqa: BLE001  # of who is told, not of the ledger
+            context = {"message": "what follows a call failed; its orders are answered", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
+        if self._called and not self._is_due:  # there was no room for one more call
+            self._leave_soon()
+
+    def _accept(self, group: _Group) -> Soon[Sequence[Any]]:
         orders: list[Any] = []
         backends: list[str] = []
         since_ms: list[int] = []
@@ -148,14 +191,18 @@ class Convoy:
                 orders += wish.items
                 backends += wish.backends
             since_ms += [row.since_ms()] * (len(orders) - len(since_ms))
-        replies = await self.ledger.accept(orders, backends, since_ms=since_ms)
-        for name in {name for name, reply in zip(backends, replies, strict=True) if reply.state is OrderState.QUEUED}:
-            self._wake(name)
-        return replies
 
-    async def _hold(self, group: _Group) -> Sequence[Any]:
+        def wake(answered: Soon[Any]) -> Sequence[Any]:
+            replies: Sequence[Any] = answered.result()
+            for name in {name for name, one in zip(backends, replies, strict=True) if one.state is OrderState.QUEUED}:
+                self._wake(name)
+            return replies
+
+        return self.ledger.accept(orders, backends, since_ms=since_ms).then(wake)
+
+    def _hold(self, group: _Group) -> Soon[Sequence[Any]]:
         requests: list[Any] = []
         for _, taken in group:
             for wish in taken:
                 requests += wish.items
-        return await self.ledger.hold(requests)
+        return self.ledger.hold(requests)

@@ -187,7 +187,7 @@ class ChannelIntake(Actor[_Told]):
     def _add(self, wish: Wish) -> Wish:
         row = self._row
         row.add(wish)
-        if not row.is_called and self.ready.is_set():
+        if self.ready.is_set():
             self._convoy.call(row)
         return wish
 

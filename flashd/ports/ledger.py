@@ -10,6 +10,7 @@ import msgspec
 from flashd.domain.order import Accepted, Incoming, Order, OrderRecord, OrderRef, OrderState
 from flashd.domain.reservation import HoldReply, HoldRequest
 from flashd.domain.stock import StockLevel
+from flashd.ports.soon import Soon
 
 
 class StockLedger(Protocol):
@@ -21,8 +22,8 @@ class StockLedger(Protocol):
 
     pool: str
 
-    async def hold(self, requests: Sequence[HoldRequest]) -> list[HoldReply]:
-        """Set stock aside for each request on its own."""
+    def hold(self, requests: Sequence[HoldRequest]) -> Soon[list[HoldReply]]:
+        """Set stock aside for each request on its own; asked for before this returns, where nothing is in the way."""
 
     async def extend(self, hold_id: str, ttl_ms: int, *, max_total_ms: int) -> HoldReply:
         """Let a live hold end *ttl_ms* from now, at most *max_total_ms* after it began."""
@@ -33,11 +34,11 @@ class StockLedger(Protocol):
     async def sweep(self, limit: int = 500) -> int:
         """End up to *limit* overdue holds and purge old tombstones; return how many holds ended."""
 
-    async def accept(
+    def accept(
         self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int | Sequence[int]
-    ) -> list[Accepted]:
+    ) -> Soon[list[Accepted]]:
         """
-        Make orders durable and take their stock.
+        Make orders durable and take their stock; asked for before this returns, where nothing is in the way.
 
         Args:
             backends: The backend of each order, by routing; sticks to an order from its first acceptance on.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any, Generic, Protocol, TypeVar
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
 
 
@@ -22,7 +22,7 @@ class Future(Protocol):
         """Wait for it."""
 
 
-class Soon(Generic[T]):
+class Soon(Generic[T_co]):
     """
     A future, and what makes the answer of it.
 
@@ -32,11 +32,11 @@ class Soon(Generic[T]):
 
     __slots__ = ("_finish", "_future", "_heard")
 
-    def __init__(self, future: Future, finish: Callable[[Any], T]) -> None:
+    def __init__(self, future: Future, finish: Callable[[Any], T_co]) -> None:
         self._future = future
         self._finish = finish
 
-    def __await__(self) -> Generator[Any, None, T]:
+    def __await__(self) -> Generator[Any, None, T_co]:
         """Wait for the answer; whoever is cancelled meanwhile cancels what it is waited for."""
         try:
             yield from self._future.__await__()
@@ -47,16 +47,16 @@ class Soon(Generic[T]):
             raise
         return self._finish(self._future)
 
-    def then(self, finish: Callable[[Soon[T]], U]) -> Soon[U]:
+    def then(self, finish: Callable[[Soon[T_co]], U]) -> Soon[U]:
         """Return the answer that *finish* makes of this one, by its `result`."""
         return Soon(self._future, lambda _: finish(self))
 
-    def tell(self, heard: Callable[[Soon[T]], object]) -> None:
+    def tell(self, heard: Callable[[Soon[T_co]], object]) -> None:
         """Call *heard* when the answer is there, never before this returns; many may be told in one turn."""
         self._heard = heard
         self._future.add_done_callback(self._done)
 
-    def result(self) -> T:
+    def result(self) -> T_co:
         """
         Return the answer; only for whoever was told that it is there, and once.
 

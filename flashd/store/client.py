@@ -81,6 +81,12 @@ class Client(Redis):
             await super().aclose(close_connection_pool)
 
 
+def free_wire(client: Redis) -> Wire | None:
+    """Return the connection that carries scripts, if *client* has one and a call could be written to it at once."""
+    wire = wire_of(client)
+    return wire if wire is not None and wire.is_free else None
+
+
 def wire_of(client: Redis) -> Wire | None:
     """Return the connection that carries scripts, if *client* has one."""
     return client.wire if isinstance(client, Client) else None

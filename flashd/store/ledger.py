@@ -7,15 +7,17 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 from redis.asyncio import Redis
 
-from flashd.domain.order import AcceptCode, Accepted, Effect, Incoming, Kind, Order, OrderRef, OrderState
-from flashd.domain.reservation import HoldCode, HoldReply, HoldRequest, HoldState
+from flashd.domain.order import Accepted, Incoming, Kind, Order, OrderRef, OrderState
+from flashd.domain.reservation import HoldReply, HoldRequest
 from flashd.domain.stock import DEFAULT_LOCATION, StockLevel
 from flashd.domain.terms import SellingTerms
 from flashd.errors import Conflict, NotFound, StoreUnavailable
-from flashd.store.calls import Source, pack_holds, pack_orders
+from flashd.ports import Soon
+from flashd.store.answers import accepted, hold_reply
+from flashd.store.calls import Argument, Source, pack_holds, pack_orders
+from flashd.store.client import free_wire
 from flashd.store.faults import store_faults
 from flashd.store.keys import order_key, pool_key
 from flashd.store.packing import (
@@ -28,9 +30,9 @@ from flashd.store.packing import (
     unpack_level,
 )
 from flashd.store.recall import Recall
-from flashd.store.scripts import load
+from flashd.store.replies import AGAIN, Replies, wants_again
+from flashd.store.scripts import Script, load
 
-_AGAIN = b"again"
 _ROUNDS = 200
 _HOLDS = ("stock", "hold", "hold:due", "hold:end", "j", "dirty", "use")
 _HOLD = (*_HOLDS, "kit", "rule")
@@ -53,6 +55,7 @@ _ORDERS = (
 _COMMANDS = ("stock", "wait", "desk", "dead", "done", "pending", "j", "dirty", "backorder", "owing")
 RECOUNT = ("stock", "j", "dirty", "countable", "counts", "checkpoint", "locations")
 _PAGE = 200
+_Arguments = tuple[Sequence[str], Sequence[Argument]]  # keys, and what else a call carries
 
 
 class RedisLedger:
@@ -116,9 +119,12 @@ class RedisLedger:
     def _item_and_order(self, ref: OrderRef) -> list[str]:
         return [order_key(self.pool, ref), order_key(self.pool, OrderRef(ref.channel, ref.id))]
 
+    def _script(self, name: str) -> Script:
+        return load(name)
+
     async def _call(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
         with store_faults(name):
-            return await load(name).call(self._client, keys, args)
+            return await self._script(name).call(self._client, keys, args)
 
     async def _learn(self, names: Collection[str] = ()) -> None:
         """Know every backend that this pool's orders were ever routed to: their queues must be declared."""
@@ -126,72 +132,93 @@ class RedisLedger:
         known = await self._call("register", self._keys(["meta"]), list(names))
         self._names, self._learned = tuple(known.decode().split()), True
 
+    def _ask(
+        self, name: str, count: int, backends: Collection[str], pack: Callable[[Sequence[int]], _Arguments]
+    ) -> Replies:
+        """Ask about *count* items in one call, which is written before this returns if nothing is in the way."""
+
+        async def ask(left: Sequence[int]) -> Sequence[Any]:
+            replies: Sequence[Any] = await self._call(name, *pack(left))
+            return replies
+
+        written = None
+        is_known = self._learned and set(backends).issubset(self._names)
+        if count and is_known and (wire := free_wire(self._client)) is not None:
+            written = self._script(name).begin(wire, self._client, *pack(range(count)))
+        return Replies(written, lambda replies: self._until_covered(count, backends, ask, replies))
+
     async def _until_covered(
-        self, count: int, backends: Collection[str], ask: Callable[[list[int]], Awaitable[list[Any]]]
+        self,
+        count: int,
+        backends: Collection[str],
+        ask: Callable[[Sequence[int]], Awaitable[Sequence[Any]]],
+        known: Sequence[Any] = (),
     ) -> list[Any]:
         """Ask about all items, and again about those that wait for a sweep or for a backend to be known."""
         if count == 0:
             return []
         if not self._learned or not set(backends) <= set(self._names):
             await self._learn(backends)
-        replies: list[Any] = [None] * count
-        left = list(range(count))
-        for _ in range(_ROUNDS):
-            for index, reply in zip(left, await ask(left), strict=True):
-                replies[index] = reply
-            left = [
-                index for index in left if not isinstance(reply := replies[index], int) and _AGAIN in (reply, reply[0])
-            ]
+        replies: list[Any] = list(known) or [AGAIN] * count
+        for turn in range(_ROUNDS):
+            left = [index for index in range(count) if wants_again(replies[index])]
             if not left:
                 return replies
-            await self._learn(backends)
-            await self.sweep()
+            if turn or known:
+                await self._learn(backends)
+                await self.sweep()
+            for index, reply in zip(left, await ask(left), strict=True):
+                replies[index] = reply
         raise StoreUnavailable(f"pool {self.pool}: overdue holds come faster than they are swept")
 
-    async def hold(self, requests: Sequence[HoldRequest]) -> list[HoldReply]:
+    def hold(self, requests: Sequence[HoldRequest]) -> Soon[list[HoldReply]]:
         """Set stock aside for each request on its own."""
 
-        async def ask(left: list[int]) -> list[Any]:
-            args = pack_holds([requests[index] for index in left], self._terms_of)
-            replies: list[Any] = await self._call("hold", self._hold_keys, args)
-            return replies
+        def pack(left: Sequence[int]) -> _Arguments:
+            return self._hold_keys, pack_holds([requests[index] for index in left], self._terms_of)
 
-        return [_hold_reply(reply) for reply in await self._until_covered(len(requests), (), ask)]
+        def read(future: Any) -> list[HoldReply]:
+            with store_faults("hold"):
+                return [hold_reply(reply) for reply in future.result()]
+
+        return Soon(self._ask("hold", len(requests), (), pack), read)
 
     async def extend(self, hold_id: str, ttl_ms: int, *, max_total_ms: int) -> HoldReply:
         """Let a live hold end *ttl_ms* from now, at most *max_total_ms* after it began."""
-        return _hold_reply(await self._call("extend", self._keys(_HOLDS), [hold_id, ttl_ms, max_total_ms]))
+        return hold_reply(await self._call("extend", self._keys(_HOLDS), [hold_id, ttl_ms, max_total_ms]))
 
     async def release(self, hold_id: str, reason: str) -> HoldReply:
         """Give a live hold's stock back."""
-        return _hold_reply(await self._call("release", self._keys(_HOLDS), [hold_id, clean(reason)]))
+        return hold_reply(await self._call("release", self._keys(_HOLDS), [hold_id, clean(reason)]))
 
     async def sweep(self, limit: int = 500) -> int:
         """End up to *limit* overdue holds and purge old tombstones; return how many holds ended."""
         return int(await self._call("sweep", self._keys(_HOLDS), [limit]))
 
-    async def accept(
+    def accept(
         self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int | Sequence[int]
-    ) -> list[Accepted]:
+    ) -> Soon[list[Accepted]]:
         """Make orders durable and take their stock."""
         since = [since_ms] * len(orders) if isinstance(since_ms, int) else since_ms
         listed: Sequence[str] = ()
 
-        async def ask(left: list[int]) -> list[Any]:
+        def pack(left: Sequence[int]) -> _Arguments:
             nonlocal listed
             # What is known already may be with a backend that none of these goes to: then it is asked again with all.
             listed = self._names if listed else tuple(dict.fromkeys(backends))
             numbers = {name: number for number, name in enumerate(listed, 1)}
             told = [(orders[index], numbers[backends[index]], since[index]) for index in left]
             keys, args = pack_orders(told, self._source_of)
-            keys = [*self._accept_keys, *self._queues(listed), *keys]
-            replies: list[Any] = await self._call("accept", keys, [" ".join(listed), self._kinds, *args])
-            return replies
+            return [*self._accept_keys, *self._queues(listed), *keys], [" ".join(listed), self._kinds, *args]
 
-        replies = await self._until_covered(len(orders), backends, ask)
-        answers = [_accepted(reply, incoming) for reply, incoming in zip(replies, orders, strict=True)]
-        self.recall.note(orders, answers)
-        return answers
+        def read(future: Any) -> list[Accepted]:
+            with store_faults("accept"):
+                replies = future.result()
+            answers = [accepted(reply, incoming) for reply, incoming in zip(replies, orders, strict=True)]
+            self.recall.note(orders, answers)
+            return answers
+
+        return Soon(self._ask("accept", len(orders), backends, pack), read)
 
     async def recollect(self) -> int:
         """
@@ -223,7 +250,7 @@ class RedisLedger:
         return applied
 
     async def _apply(self, refs: Sequence[OrderRef]) -> list[bytes]:
-        async def ask(left: list[int]) -> list[Any]:
+        async def ask(left: Sequence[int]) -> list[Any]:
             keys, args = self._keys((*_ORDERS, "rule", "use")) + self._queues(), self._routes()
             for index in left:
                 keys += self._records(refs[index])
@@ -237,7 +264,7 @@ class RedisLedger:
         """Cancel by a human's decision; no later version revives it."""
         records = self._item_and_order(ref)
 
-        async def ask(_left: list[int]) -> list[Any]:
+        async def ask(_left: Sequence[int]) -> list[Any]:
             keys = self._keys((*_COMMANDS, "use")) + records + self._queues()
             return [await self._call("cancel", keys, [" ".join(self._names), clean(by), clean(reason)])]
 
@@ -249,7 +276,7 @@ class RedisLedger:
         items = pack_items(items_of(order.lines, terms.locations[0])) if order else ""
         content = repack_order(order, await self._kept(ref)) if order else b""
 
-        async def ask(_left: list[int]) -> list[Any]:
+        async def ask(_left: Sequence[int]) -> list[Any]:
             keys = [*self._keys((*_ORDERS, "use")), order_key(self.pool, ref), *self._queues()]
             args: list[str | bytes | int] = [
                 " ".join(self._names),
@@ -337,42 +364,6 @@ class RedisLedger:
     async def unquarantine(self, quarantine_id: str, *, by: str) -> None:
         """Drop a quarantined body, after it was mended or discarded by a human."""
         await self._call("unquarantine", self._keys(["quarantine", "quarantine:at", "j"]), [quarantine_id, clean(by)])
-
-
-# What the scripts say, by their bytes: looking it up costs a tenth of calling the enumeration.
-_HOLD_CODES = {code.value.encode(): code for code in HoldCode}
-_HOLD_STATES: dict[bytes, HoldState | None] = {state.value.encode(): state for state in HoldState} | {b"": None}
-_ACCEPT_CODES = {code.value.encode(): code for code in AcceptCode}
-_ORDER_STATES = {state.value.encode(): state for state in OrderState} | {b"": OrderState.IGNORED}
-
-
-def _pairs(values: Sequence[bytes]) -> tuple[tuple[str, int], ...]:
-    if not values:
-        return ()
-    return tuple((sku.decode(), int(units)) for sku, units in zip(values[::2], values[1::2], strict=True))
-
-
-def _hold_reply(reply: Sequence[bytes] | int) -> HoldReply:
-    if isinstance(reply, int):  # as most are
-        return HoldReply(code=HoldCode.HELD, state=HoldState.HELD, expires_ms=reply)
-    code, state = _HOLD_CODES[reply[0]], _HOLD_STATES[reply[1]]
-    if code in (HoldCode.LIMIT, HoldCode.CLOSED):
-        _, _, _, sale, first, second, sku = reply
-        refusal = HoldReply(code=code, sale=sale.decode(), sku=sku.decode())
-        if refusal.code is HoldCode.LIMIT:
-            return replace(refusal, had=int(first), may=int(second))
-        return replace(refusal, start_ms=int(first), end_ms=int(second))
-    return HoldReply(code=code, state=state, expires_ms=int(reply[2]), left=_pairs(reply[3:]))
-
-
-_QUEUED = Accepted(AcceptCode.ACCEPTED, OrderState.QUEUED)
-_WAITING = Accepted(AcceptCode.ACCEPTED, OrderState.WAITING)
-
-
-def _accepted(reply: Sequence[bytes] | int, incoming: Incoming) -> Accepted:
-    if isinstance(reply, int):  # as most are
-        return _WAITING if incoming.effect is Effect.WAIT else _QUEUED
-    return Accepted(_ACCEPT_CODES[reply[0]], _ORDER_STATES[reply[1]], _pairs(reply[2:]))
 
 
 def commanded(ref: OrderRef, verb: str, reply: Sequence[bytes]) -> OrderState:

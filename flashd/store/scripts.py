@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import re
@@ -14,7 +15,8 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from flashd.store.client import ask
+from flashd.store.client import Client, ask
+from flashd.store.wire import Wire
 
 _INCLUDE = re.compile(r"^-- @include (\w+)$", re.MULTILINE)
 
@@ -55,6 +57,24 @@ class Script(msgspec.Struct, frozen=True):
         if observe is not None:
             observe(self.header.name, time.perf_counter() - began_s)
         return answer
+
+    def begin(
+        self, wire: Wire, client: Client, keys: Sequence[str | bytes], args: Sequence[str | bytes | int]
+    ) -> asyncio.Future[Any]:
+        """
+        Write the call now to the free *wire* of *client*, and return the future of its reply.
+
+        Where the server does not know the script, or serves its keys no more, that raises NoScriptError or Moved:
+        nothing ran.
+        """
+        reply = wire.begin("EVALSHA", self.sha, len(keys), *keys, *args)
+        if client.observe is not None:
+            reply.add_done_callback(functools.partial(self._observe, client.observe, time.perf_counter()))
+        return reply
+
+    def _observe(self, observe: Callable[[str, float], None], began_s: float, reply: asyncio.Future[Any]) -> None:
+        if not reply.cancelled() and reply.exception() is None:
+            observe(self.header.name, time.perf_counter() - began_s)
 
 
 def read_source(name: str) -> str:

@@ -89,6 +89,22 @@ class Wire:
             until = moved.until
         return await self._follow(packed, until)
 
+    @property
+    def is_free(self) -> bool:
+        """Whether a call could be written at once, and its reply be all that there is to wait for."""
+        has_room = self._calls_left > 0 and self._bytes_left > 0 and not self._waiters
+        return has_room and self._prover is None and not self._closed
+
+    def begin(self, *command: Part) -> asyncio.Future[Any]:
+        """
+        Write *command* now, where the wire is free; the future is that of the reply, and raises what `call` does.
+
+        What was MOVED is not followed: nothing of it ran, and whoever asked may ask again by `call`.
+        """
+        packed = pack(command)
+        self.take(1, len(packed))
+        return self.usable().send(packed)
+
     async def read(self, *command: Part) -> Any:
         """Do as `call` does for a *command* that writes nothing: what it returns is proven by nobody."""
         if self._prover is None:

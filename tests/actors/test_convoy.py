@@ -20,6 +20,7 @@ from tests.conformance.ledgers import make_incoming
 from tests.fakes.clock import FakeClock
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.pool import FakePool
+from tests.fakes.soon import soon
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Counted(FakeLedger):
     carried: list[list[str]] = field(default_factory=list)
     error: Exception | None = None
 
+    @soon
     async def accept(
         self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int | Sequence[int]
     ) -> list[Accepted]:
@@ -41,6 +43,7 @@ class Counted(FakeLedger):
             raise InvariantBroken("a call that the store refuses as a whole")
         return await super().accept(orders, backends, since_ms=since_ms)
 
+    @soon
     async def hold(self, requests: Sequence[HoldRequest]) -> list[HoldReply]:
         self.carried.append([one.id for one in requests])
         return await super().hold(requests)
@@ -134,6 +137,36 @@ async def test_more_gathers_only_while_as_many_calls_as_may_be_are_under_way(led
     assert [len(call) for call in ledger.carried[convoy_module.CALLS_IN_FLIGHT :]] == [5]
 
 
+async def test_what_is_enough_for_a_call_does_not_wait_for_the_end_of_the_turn(ledger: Counted) -> None:
+    channel = Channel(Convoy(ledger))
+    wishes = []
+    for number in range(convoy_module.ENOUGH + 3):
+        wishes.append(channel.wish(f"{number}"))
+        channel.convoy.call(channel.row)
+    assert [wish.is_over for wish in wishes] == [False] * len(wishes)
+    assert len(channel.row) == 3
+    await asyncio.gather(*wishes)
+    assert [len(call) for call in ledger.carried] == [convoy_module.ENOUGH, 3]
+
+
+async def test_who_is_told_while_a_call_leaves_may_wish_for_more(ledger: Counted) -> None:
+    closed = ""
+    channel = Channel(Convoy(ledger), closed=lambda is_hold: "" if is_hold else closed)
+    more = make_hold("more")
+
+    def go_on(_: object) -> None:
+        for _ in range(convoy_module.ENOUGH):
+            channel.convoy.call(channel.row)
+        channel.row.add(more)
+        channel.convoy.call(channel.row)
+
+    channel.wish("refused").add_done_callback(go_on)
+    closed = "the store is away"
+    channel.convoy.call(channel.row)
+    assert (await more)[0].code is HoldCode.HELD
+    assert ledger.carried == [["more"]]
+
+
 async def test_a_call_carries_no_more_than_its_bound(ledger: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(convoy_module, "ITEMS", 3)
     channel = Channel(Convoy(ledger))
@@ -145,6 +178,7 @@ async def test_a_flood_in_one_row_leaves_the_others_their_share_of_each_call(
     ledger: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(convoy_module, "ITEMS", 10)
+    monkeypatch.setattr(convoy_module, "ENOUGH", 100)
     convoy = Convoy(ledger)
     flood, calm = Channel(convoy), Channel(convoy)
     await asyncio.gather(*(flood.ask(f"flood-{number}") for number in range(50)), calm.ask("calm"))
@@ -252,7 +286,7 @@ async def test_a_call_that_is_cut_off_leaves_nobody_without_an_answer(ledger: Co
     channel = Channel(Convoy(ledger))
     waiting = asyncio.create_task(channel.ask("a"))
     await turns()
-    [call] = [task for task in asyncio.all_tasks() if "_travel" in repr(task)]
+    [call] = [task for task in asyncio.all_tasks() if "accept" in repr(task)]
     call.cancel()
     with pytest.raises(Transient, match="cut off"):
         await waiting

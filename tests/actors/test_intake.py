@@ -21,6 +21,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.doors import DoorChannel, sign
 from tests.fakes.ledger import FakeLedger
 from tests.fakes.pool import FakePool
+from tests.fakes.soon import soon
 
 
 @dataclass
@@ -32,6 +33,7 @@ class SlowLedger(FakeLedger):
     trouble: asyncio.Event = field(default_factory=asyncio.Event)  # now the order "bad" raises what no ledger may raise
     arrived: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
+    @soon
     async def accept(
         self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int | Sequence[int]
     ) -> list[Accepted]:
@@ -43,6 +45,7 @@ class SlowLedger(FakeLedger):
         await self.open.wait()
         return await super().accept(orders, backends, since_ms=since_ms)
 
+    @soon
     async def hold(self, requests: Sequence[HoldRequest]) -> list[HoldReply]:
         await self.open.wait()
         return await super().hold(requests)

@@ -7,9 +7,9 @@ import functools
 import hashlib
 import hmac
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import msgspec
 
@@ -31,7 +31,7 @@ from flashd.domain.routing import Choice
 from flashd.domain.stock import StockLevel
 from flashd.domain.terms import SellingTerms
 from flashd.errors import Conflict, NotFound, Refused, Unauthenticated
-from flashd.ports import Quarantined, Receipt, Soon, StoreHealth, Tally, Unreadable, Unrelated
+from flashd.ports import Quarantined, Receipt, StoreHealth, Tally, Unreadable, Unrelated
 from flashd.web.doors import Change, ChannelDoor, Doors, OutletDoor, PoolDoor
 from flashd.web.metrics import Metrics
 from flashd.web.tokens import Caller, Scope, TokenTable
@@ -42,6 +42,7 @@ from tests.fakes.gate import FakeGate
 from tests.fakes.listings import FakeListings
 from tests.fakes.pool import FakePool
 from tests.fakes.sales import FakePriceBook, FakeSales
+from tests.fakes.soon import soon
 from tests.fakes.stockroom import FakeStockroom
 
 T = TypeVar("T")
@@ -130,6 +131,7 @@ class DoorPool:
     def put(self, record: OrderRecord) -> None:
         self.records[record.ref] = record
 
+    @soon
     async def hold(self, requests: Sequence[HoldRequest]) -> list[HoldReply]:
         self._ask("hold")
         return [self._hold(request) for request in requests]
@@ -172,6 +174,7 @@ class DoorPool:
     async def sweep(self, limit: int = 500) -> int:
         return 0
 
+    @soon
     async def accept(
         self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int | Sequence[int]
     ) -> list[Accepted]:
@@ -341,10 +344,8 @@ class DoorIntake:
         if self.error is not None:
             raise self.error
 
-    def webhook(self, headers: Mapping[str, str], body: bytes) -> Soon[Receipt]:
-        return _soon(self._webhook(headers, body))
-
-    async def _webhook(self, headers: Mapping[str, str], body: bytes) -> Receipt:
+    @soon
+    async def webhook(self, headers: Mapping[str, str], body: bytes) -> Receipt:
         await self._enter()
         if self.channel.is_ping(headers, body):
             return Receipt(state="pong")
@@ -359,26 +360,18 @@ class DoorIntake:
         (accepted,) = await self.pool.accept([decoded], ["erp"], since_ms=0)
         return Receipt(state=accepted.state, code=accepted.code, order=str(decoded.ref), short=accepted.short)
 
-    def admit(self, incoming: Incoming) -> Soon[Accepted]:
-        return _soon(self._admit(incoming))
-
-    async def _admit(self, incoming: Incoming) -> Accepted:
+    @soon
+    async def admit(self, incoming: Incoming) -> Accepted:
         await self._enter()
         return (await self.pool.accept([incoming], ["erp"], since_ms=0))[0]
 
     async def admit_many(self, orders: Sequence[Incoming]) -> list[Accepted | BaseException]:
-        return await asyncio.gather(*map(self._admit, orders), return_exceptions=True)
+        return await asyncio.gather(*map(self.admit, orders), return_exceptions=True)
 
-    def hold(self, request: HoldRequest) -> Soon[HoldReply]:
-        return _soon(self._hold(request))
-
-    async def _hold(self, request: HoldRequest) -> HoldReply:
+    @soon
+    async def hold(self, request: HoldRequest) -> HoldReply:
         await self._enter()
         return (await self.pool.hold([request]))[0]
-
-
-def _soon(work: Coroutine[Any, Any, T]) -> Soon[T]:
-    return Soon(asyncio.ensure_future(work), asyncio.Future.result)
 
 
 def record(order: Order, state: OrderState, *, backend: str = "erp") -> OrderRecord:

@@ -32,6 +32,7 @@ from flashd.errors import Conflict, NotFound, StoreUnavailable
 from flashd.ports import Quarantined
 from flashd.store.packing import clean, items_of
 from tests.fakes.pool import FakePool, delivered
+from tests.fakes.soon import soon
 from tests.fakes.transitions import Plan, Transitions
 
 _TAKES = frozenset({Verdict.TAKE, Verdict.EDIT, Verdict.CORRECT, Verdict.AMEND})
@@ -61,6 +62,7 @@ class FakeLedger:
 
     # ------------------------------------------------------------------------------------------------------- holds
 
+    @soon
     async def hold(self, requests: Sequence[HoldRequest]) -> list[HoldReply]:
         self._begin("hold")
         replies = [self._hold_one(request) for request in requests]
@@ -166,6 +168,7 @@ class FakeLedger:
 
     # ------------------------------------------------------------------------------------------------------ orders
 
+    @soon
     async def accept(
         self, orders: Sequence[Incoming], backends: Sequence[str], *, since_ms: int | Sequence[int]
     ) -> list[Accepted]:

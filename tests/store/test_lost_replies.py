@@ -164,5 +164,5 @@ async def test_asked_twice_is_done_once(client: Redis, monkeypatch: pytest.Monke
 def test_every_script_of_the_ledger_has_its_case() -> None:
     files = (ledger.__file__, stockroom.__file__)
     source = "".join(Path(file).read_text(encoding="utf-8") for file in files)
-    asked = set(re.findall(r'_call\("(\w+)"', source))
+    asked = set(re.findall(r'_(?:call|ask)\("(\w+)"', source))
     assert {case.split()[0] for case in CASES} == asked - {"register"}

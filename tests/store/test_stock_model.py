@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 import pytest
@@ -99,6 +99,14 @@ class Stock(RuleBasedStateMachine):
 
         return self.runner.run(wait())
 
+    def ask(self, begin: Callable[[], Awaitable[Any]]) -> Any:
+        """Run what is asked for as soon as it is named, and so wants the loop."""
+
+        async def wait() -> Any:
+            return await begin()
+
+        return self.runner.run(wait())
+
     def agree(self, verb: str, said: tuple[Any, ...], expected: tuple[Any, ...]) -> None:
         note(f"{verb}: {said}")
         assert said == expected, (verb, said, expected)
@@ -129,7 +137,7 @@ class Stock(RuleBasedStateMachine):
     def hold(self, wishes: list[tuple[str, Held, str]]) -> None:
         self.step()
         requests = [request_of(name, one, at) for name, one, at in wishes]
-        replies = self.run(self.ledger.hold(requests))
+        replies = self.ask(lambda: self.ledger.hold(requests))
         for (name, one, at), reply in zip(wishes, replies, strict=True):
             expected = self.model.hold(name, one, at)
             if expected[0] == "closed":
@@ -216,7 +224,7 @@ class Stock(RuleBasedStateMachine):
         self.step()
         pairs = [incoming_of(version) for version in versions]
         self.told += [version for version, _ in pairs]
-        replies = self.run(self.ledger.accept([one for _, one in pairs], ["erp"] * len(pairs), since_ms=SINCE))
+        replies = self.ask(lambda: self.ledger.accept([one for _, one in pairs], ["erp"] * len(pairs), since_ms=SINCE))
         for (version, _), reply in zip(pairs, replies, strict=True):
             code, state, short = self.model.accept(version)
             said = (reply.code.value, reply.state.value, reply.short)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from flashd.domain.sale import Rule, SaleState
 from flashd.domain.stock import StockLevel
 from flashd.domain.terms import SellingTerms
 from flashd.store import calls
-from flashd.store.faults import store_faults
 from flashd.store.keys import pool_key
 from flashd.store.ledger import RedisLedger
 from flashd.store.listings import pack_listing, pack_parts
@@ -60,9 +58,8 @@ class Counting(RedisLedger):
         super().__init__(client, pool, kinds={"erp": set(Kind), "wms": set(Kind)}, terms=TERMS)
         self._scripts = {name: _mended(name, pool, short=short) for name in WAYS}
 
-    async def _call(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int]) -> Any:
-        with store_faults(name):
-            return await self._scripts.get(name, load(name)).call(self._client, keys, args)
+    def _script(self, name: str) -> Script:
+        return self._scripts.get(name) or super()._script(name)
 
 
 def _mended(name: str, pool: str, *, short: bool) -> Script:
