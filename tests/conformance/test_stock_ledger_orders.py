@@ -13,6 +13,7 @@ from flashd.domain.order import OrderState as State
 from flashd.domain.reservation import HoldState
 from flashd.errors import Conflict, NotFound
 from tests.conformance.ledgers import (
+    BACKEND,
     BENCHES,
     REF,
     Bench,
@@ -46,6 +47,18 @@ async def test_the_same_version_twice_is_one_order(bench: Bench) -> None:
     assert (first.code, first.state) == (AcceptCode.ACCEPTED, State.QUEUED)
     assert (second.code, second.state) == (AcceptCode.REPEAT, State.QUEUED)
     assert await sold(bench) == 2
+
+
+async def test_an_order_stays_with_its_backend_though_its_next_version_would_go_to_another(bench: Bench) -> None:
+    await stock(bench)
+    await accept(bench, make_incoming())
+    edited, new = make_incoming(tee=3, version=2), make_incoming("1002", tee=1)
+    first, second = await bench.ledger.accept([edited, new], ["elsewhere", "elsewhere"], since_ms=0)
+    assert (first.code, first.state) == (AcceptCode.UPDATED, State.QUEUED)
+    assert (second.code, second.state) == (AcceptCode.ACCEPTED, State.QUEUED)
+    assert (await record(bench)).backend == BACKEND
+    assert (await record(bench, OrderRef("shop", "1002"))).backend == "elsewhere"
+    assert await sold(bench) == 4
 
 
 async def test_an_order_takes_its_hold(bench: Bench) -> None:
