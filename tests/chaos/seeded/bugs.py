@@ -142,7 +142,7 @@ BUGS = (
             Edit(
                 "store/lua/includes/stock.lua",
                 "  level.was = spare_of(level)\n",
-                "  level.stored = tonumber(redis.call('HGET', atp, field_of(sku, location)) or nil)\n"
+                "  level.stored = tonumber(redis.call('HGET', atp, field) or nil)\n"
                 "  level.promised = promised_of(level)\n  level.was = spare_of(level)\n",
             ),
             *(
@@ -154,10 +154,9 @@ BUGS = (
             ),
             Edit(
                 "store/lua/includes/stock.lua",
-                "    local is = spare_of(level)\n",
-                "    local is = spare_of(level)\n"
-                "    redis.call('HSET', stock .. ':atp', field_of(level.sku, level.location), "
-                "string.format('%.0f', is))\n",
+                "      marks[at + 1], marks[at + 2] = now, level.sku\n",
+                "      marks[at + 1], marks[at + 2] = now, level.sku\n"
+                "      redis.call('HSET', stock .. ':atp', level.field, string.format('%.0f', is))\n",
             ),
         ),
     ),
