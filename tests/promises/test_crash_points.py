@@ -21,7 +21,7 @@ from tests.servers import Server
 
 AT_ONCE = 12
 SAMPLE = 12
-STEPS = 250  # a calm life has some more
+STEPS = 190  # a calm life has some more
 LATER = 150  # within so many steps of the second life its own crash falls
 Pair = tuple[Point, Point]
 
