@@ -110,7 +110,7 @@ async def test_the_shop_is_imported_and_its_own_stock_follows_whatever_is_sold_a
 
 @pytest.mark.xfail(
     strict=True,
-    # What the shop's Date header tells of its clock is the second. Until the next sweep reads it the shop sells too little.
+    # The shop's Date header tells its clock to the second. Until the next sweep reads it the shop sells too little.
     reason="an order of the second in which a figure was written is taken for one from before: 8 believed, 6 shown",
 )
 async def test_a_polled_order_leaves_the_shop_with_the_figure_that_flashd_has(
