@@ -41,7 +41,7 @@ _EARLY = """from flashd.domain.order import AcceptCode, Accepted
 
         for wish in [wish for _, taken in group for wish in taken]:
             wish.answer([Accepted(AcceptCode.ACCEPTED, OrderState.QUEUED) for _ in wish.items])
-        replies = await self.ledger.accept(orders, backends, since_ms=since_ms)"""
+        return self.ledger.accept(orders, backends, since_ms=since_ms).then(wake)"""
 _PARSED = """early = self.channel.decode(headers, body)
         if not isinstance(early, Unreadable) and not self.channel.verify(headers, body, now_s=now_ms / 1000):"""
 _SEEN = """self.last_event_ms = now_ms
@@ -178,7 +178,11 @@ BUGS = (
         "2xx before the store's reply",
         "kill loop",
         "lost: (",
-        (Edit("actors/convoy.py", "replies = await self.ledger.accept(orders, backends, since_ms=since_ms)", _EARLY),),
+        (
+            Edit(
+                "actors/convoy.py", "return self.ledger.accept(orders, backends, since_ms=since_ms).then(wake)", _EARLY
+            ),
+        ),
     ),
     Bug(
         "parse before verify",
