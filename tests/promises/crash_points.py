@@ -33,6 +33,7 @@ from flashd.actors.wish import Wish
 from flashd.config import SecretText, StoreConfig
 from flashd.domain.delivery import Absent, Delivery, Finding, Outcome
 from flashd.domain.order import AcceptCode, Accepted, OrderState
+from flashd.ports import Soon
 from flashd.runtime.clock import SystemClock
 from flashd.store.connection import connect
 from tests.promises.trade import BookedBackend, Booking, House, breaches, patiently, stock, trade
@@ -209,12 +210,16 @@ class World:
 # ------------------------------------------------------------------------------------------------------ seeded bugs
 
 
-async def _answers_first(convoy: Convoy, group: list[tuple[Row, list[Wish]]]) -> list[Accepted]:
+def _answers_first(convoy: Convoy, group: list[tuple[Row, list[Wish]]]) -> Soon[Sequence[Accepted]]:
     """Say that it is kept before the store has kept it."""
-    asyncio.get_running_loop().call_later(0.01, lambda: asyncio.ensure_future(_ACCEPT(convoy, group)))
-    return [Accepted(AcceptCode.ACCEPTED, OrderState.QUEUED)] * sum(
-        len(wish.items) for _, taken in group for wish in taken
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.01, lambda: _ACCEPT(convoy, group).tell(lambda kept: kept.result()))
+    said: asyncio.Future[Sequence[Accepted]] = loop.create_future()
+    said.set_result(
+        [Accepted(AcceptCode.ACCEPTED, OrderState.QUEUED)]
+        * sum(len(wish.items) for _, taken in group for wish in taken)
     )
+    return Soon(said, lambda done: done.result())
 
 
 async def _finds_nothing(_: Courier, flight: Any) -> list[Finding]:
