@@ -37,6 +37,7 @@ class Daemon:
         path = folder / f"flashd-{number}.toml"
         private(path, plan.text(store=store, intake=self.intake_port, admin=self.admin_port))
         environ = {name: value for name, value in os.environ.items() if not name.startswith("FLASHD_")}
+        environ["STATE_DIRECTORY"] = str(folder / "state")  # what it met of this store is not for the user's own
         self.log = folder / f"flashd-{number}.log"
         self.child = Child("flashd", ["-m", "flashd", "run", "-c", str(path)], log=self.log, env=environ)
 

@@ -4,7 +4,7 @@ What the channels of a pool wish for at the same time travels as one call.
 Each channel has a row of its own, where its wishes wait; whenever a call may leave, it takes from all rows in turn, so
 that a flood in one row holds up the others by its share of a call and no more. Nothing waits for company: a call leaves
 in the turn of the loop after the one in which it was asked for, with all that came by then, or at once when ENOUGH have
-come; and more gathers only while as many calls as may be are under way.
+come and the store is not BUSY; and more gathers only while as many calls as may be are under way.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from flashd.ports import Soon, StockLedger
 
 CALLS_IN_FLIGHT = 8
 ITEMS = 96  # of one call, but for a wish that is larger by itself: the store works on it while the next is read
-ENOUGH = 96  # wishes leave without waiting for the end of the turn,
-BUSY = 8  # unless the store has as many calls to work on
+ENOUGH = 16  # wishes leave without waiting for the end of the turn: the store works on them while the rest is read,
+BUSY = 2  # unless as many calls are under way: it has enough to do, and what a call costs by itself is saved
 
 _Group = list[tuple[Row, list[Wish]]]  # whose, and what
 _Ask = Callable[[_Group], Soon[Sequence[Any]]]

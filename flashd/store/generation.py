@@ -1,15 +1,17 @@
 """
 Which life of the store this daemon has met: kept beside it, so that an emptied or older store is recognised.
 
-The file is small, private, and replaced in one step. It is a memory, not a truth: without it the store is taken as it
-is.
+The file is small, private, and replaced in one step; processes that share the folder write it one after the other. It
+is a memory, not a truth: without it the store is taken as it is.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -49,7 +51,7 @@ class GenerationFile:
         Raises:
             ConfigError: The folder cannot be written.
         """
-        with _WRITING:
+        with self._alone():
             known = self._read()
             known.setdefault(store, {})[pool] = met
             self._write(known, durable=durable)
@@ -61,16 +63,31 @@ class GenerationFile:
         Raises:
             ConfigError: The folder cannot be written.
         """
-        with _WRITING:
+        with self._alone():
             known = self._read()
             pools = sorted(known.pop(store, {}))
             if pools:
                 self._write(known, durable=True)
         return pools
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep every other thread and process from writing: what one has just noted, another would write over."""
+        with _WRITING, contextlib.ExitStack() as stack:
+            try:
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                lock = stack.enter_context(self.path.with_suffix(".lock").open("ab"))
+            except OSError as error:
+                raise self._unwritable(error) from error
+            with contextlib.suppress(OSError):  # not every file system can; there a folder for each process is wanted
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _unwritable(self, error: OSError) -> ConfigError:
+        return ConfigError(f"{self.path}: {error.strerror}; set [store] state_dir to a writable folder")
+
     def _write(self, known: dict[str, dict[str, Met]], *, durable: bool) -> None:
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fresh = self.path.with_suffix(".new")
             with fresh.open("wb") as out:
                 out.write(msgspec.json.format(msgspec.json.encode(known), indent=2) + b"\n")
@@ -81,7 +98,7 @@ class GenerationFile:
             if durable:
                 self._sync_folder()
         except OSError as error:
-            raise ConfigError(f"{self.path}: {error.strerror}; set [store] state_dir to a writable folder") from error
+            raise self._unwritable(error) from error
 
     def _sync_folder(self) -> None:
         with contextlib.suppress(OSError):  # not every file system can; the rename is still in one step

@@ -149,6 +149,21 @@ async def test_what_is_enough_for_a_call_does_not_wait_for_the_end_of_the_turn(l
     assert [len(call) for call in ledger.carried] == [convoy_module.ENOUGH, 3]
 
 
+async def test_where_the_store_is_busy_the_end_of_the_turn_is_waited_for(ledger: Counted) -> None:
+    ledger.open.clear()
+    channel = Channel(Convoy(ledger))
+    wishes = []
+    for number in range(convoy_module.ENOUGH * (convoy_module.BUSY + 2)):
+        wishes.append(channel.wish(f"{number}"))
+        channel.convoy.call(channel.row)
+    assert len(channel.row) == 2 * convoy_module.ENOUGH
+    ledger.open.set()
+    await asyncio.gather(*wishes)
+    assert [len(call) for call in ledger.carried] == [convoy_module.ENOUGH] * convoy_module.BUSY + [
+        2 * convoy_module.ENOUGH
+    ]
+
+
 async def test_who_is_told_while_a_call_leaves_may_wish_for_more(ledger: Counted) -> None:
     closed = ""
     channel = Channel(Convoy(ledger), closed=lambda is_hold: "" if is_hold else closed)
