@@ -161,6 +161,20 @@ async def test_an_order_whose_message_is_lost_is_found_by_the_poll(
     assert (level(flashd, "held"), level(flashd, "sold")) == (0, 2)
 
 
+async def test_who_pays_long_after_filling_the_cart_is_polled_as_well(
+    flashd: Flashd, shop: Vendure, session: aiohttp.ClientSession
+) -> None:
+    shop.kill()
+    shop.go_on(address(flashd), FLASHD_CHANNEL="elsewhere")  # no such channel: no message is taken
+    buyer = await ready(session, shop, 1)
+    await buyer.go_to_the_till()
+    shop.age_carts()  # further than any poll looks back
+    code = await buyer.pay()
+    assert shop.rows('SELECT "updatedAt" >= "orderPlacedAt" FROM "order"') == [[True]]
+    await told(flashd, code)
+    assert level(flashd, "sold") == 1
+
+
 async def test_what_is_polled_is_the_very_version_that_was_told_also_after_cancelling(
     flashd: Flashd, shop: Vendure, session: aiohttp.ClientSession, api: ChannelApi
 ) -> None:

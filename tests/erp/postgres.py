@@ -98,13 +98,16 @@ class Postgres:
 
     def rows(self, database: str, query: str) -> list[list[Any]]:
         """Return what *query* selects, each row a list."""
-        objects = f"SELECT json_agg(q) FROM ({query}) q"  # noqa: S608  # ours
-        said = self._run(
-            *("psql", "-X", "-q", "-A", "-t", "-h", "127.0.0.1", "-p", str(self.port), "-U", ROLE, "-d", database),
-            *("-c", objects),
-        )
+        said = self.execute(database, f"SELECT json_agg(q) FROM ({query}) q")  # noqa: S608  # ours
         found = json.loads(said, parse_float=Decimal) if said.strip() else []
         return [list(row.values()) for row in found]
+
+    def execute(self, database: str, statement: str) -> str:
+        """Run *statement*; return what it says."""
+        return self._run(
+            *("psql", "-X", "-q", "-A", "-t", "-h", "127.0.0.1", "-p", str(self.port), "-U", ROLE, "-d", database),
+            *("-c", statement),
+        )
 
     def close(self) -> None:
         try:

@@ -84,7 +84,7 @@ class VendureApi:
         batch=50,
         oversells=True,  # it checks its stock and allocates later, so only holds keep it from selling twice
         prices=True,
-        lag_ms=15_000,  # updatedAt is when a transaction began; one that waits for a hold may take that long
+        lag_ms=15_000,  # updatedAt is from inside a transaction, or its beginning; one that waits may take that long
     )
 
     def __init__(self, name: str, link: Link, *, location: str = "") -> None:

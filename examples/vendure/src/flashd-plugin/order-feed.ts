@@ -48,13 +48,17 @@ export class OrderFeed implements OnModuleInit {
         this.events.registerBlockingEventHandler({
             event: OrderPlacedEvent,
             id: 'flashd-order-placed',
-            handler: event => this.enqueue(event.ctx, event.order.id),
+            handler: event => {
+                dateAnew(event.order);
+                return this.enqueue(event.ctx, event.order.id);
+            },
         });
         this.events.registerBlockingEventHandler({
             event: OrderStateTransitionEvent,
             id: 'flashd-order-changed',
             handler: async event => {
                 if (event.order.orderPlacedAt) {
+                    dateAnew(event.order);
                     await this.enqueue(event.ctx, event.order.id);
                 }
             },
@@ -83,9 +87,9 @@ export class OrderFeed implements OnModuleInit {
         const lines = await this.connection
             .getRepository(event.ctx, OrderLine)
             .find({ where: { id: In(lineIds) }, relations: { order: true } });
-        for (const orderId of new Set(lines.map(line => line.order.id))) {
-            const now = () => 'CURRENT_TIMESTAMP';
-            await this.connection.getRepository(event.ctx, Order).update(orderId, { updatedAt: now });
+        for (const [orderId, order] of new Map(lines.map(line => [line.order.id, line.order]))) {
+            const updatedAt = dateAnew(order);
+            await this.connection.getRepository(event.ctx, Order).update(orderId, { updatedAt });
             await this.enqueue(event.ctx, orderId);
         }
     }
@@ -103,4 +107,17 @@ export class OrderFeed implements OnModuleInit {
         }
         await this.flashd.tell(`${order.code}.${order.updatedAt.getTime()}`, messageOf(order));
     }
+}
+
+/**
+ * Date an order by now: its version, and where the poll looks for it. Events hand out the very order that Vendure saves
+ * once more afterwards.
+ *
+ * Vendure saves an order twice while its state changes, and the second time writes back the date that it was read with.
+ * An order would count as last changed when its cart was, so one that was paid a minute later is never polled. One clock
+ * dates all changes, and a later one is later also where that clock was set back.
+ */
+function dateAnew(order: Order): Date {
+    order.updatedAt = new Date(Math.max(Date.now(), order.updatedAt.getTime() + 1));
+    return order.updatedAt;
 }
