@@ -197,8 +197,8 @@ def receiver() -> Iterator[Receiver]:
 
 
 async def settled(there: SimulatedShopify) -> dict[str, Any]:
-    """Wait until no webhook is on its way."""
-    async with asyncio.timeout(5):
+    """Wait until no webhook is on its way; one that is dropped four times in a row waits for seconds."""
+    async with asyncio.timeout(60):
         while True:
             told: dict[str, Any] = (await there.stats())["webhooks"]
             if not told["on_their_way"]:
