@@ -226,6 +226,7 @@ def test_without_an_address_there_is_nothing_to_call() -> None:
     ("made", "message"),
     [
         (config(mode="mirror"), r'\[channels.own\] publish_url: is empty, and publish.mode = "mirror" needs it'),
+        (config(mode="mirror", publish_url="https://a.example"), "figures_url: is empty"),
         (config(mode="escrow", publish_url="https://a.example"), "figures_url: is empty"),
         (
             config(mode="escrow", publish_url="https://a.example", figures_url="https://a.example/f"),
