@@ -25,7 +25,7 @@ from flashd.ports.channel_api import (
 from flashd.ports.channel_book import ChannelBook, PollMark
 from flashd.ports.clock import Clock
 from flashd.ports.feed import Announcer, Feed, Skimmed, Skimmer, StoreHealth, StoreWatch
-from flashd.ports.ledger import OrderBook, Quarantined, StockLedger, Tally
+from flashd.ports.ledger import Headcount, OrderBook, Quarantined, StockLedger
 from flashd.ports.listings import Dirty, Listings
 from flashd.ports.outflow import BackendGate, Depth, Drop, GateStatus, Outbox
 from flashd.ports.privacy import Eraser
@@ -56,6 +56,7 @@ __all__ = [
     "FigureWrite",
     "FigureWritten",
     "GateStatus",
+    "Headcount",
     "Intake",
     "Listings",
     "Messenger",
@@ -82,7 +83,6 @@ __all__ = [
     "StoreHealth",
     "StoreWatch",
     "Subscription",
-    "Tally",
     "Unreadable",
     "Unrelated",
     "WriteCode",

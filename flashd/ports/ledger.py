@@ -99,7 +99,7 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class Tally(msgspec.Struct, frozen=True, kw_only=True):
+class Headcount(msgspec.Struct, frozen=True, kw_only=True):
     """How many orders of one pool stand where, all counted at one instant."""
 
     orders: dict[str, int]  # by index: waiting, queued, in_flight, dead, desk, backorder, done
@@ -130,9 +130,9 @@ class OrderBook(Protocol):
         """
 
     async def counts(self) -> dict[str, int]:
-        """Return how many orders stand in each index, as `tally` names them."""
+        """Return how many orders stand in each index, as `headcount` names them."""
 
-    async def tally(self) -> Tally:
+    async def headcount(self) -> Headcount:
         """Count the orders of each index and of each backend's queue, all at once."""
 
     async def position(self, ref: OrderRef) -> int | None:

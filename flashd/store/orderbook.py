@@ -9,7 +9,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from flashd.domain.order import OrderRecord, OrderRef, OrderState
-from flashd.ports import Quarantined, Tally
+from flashd.ports import Headcount, Quarantined
 from flashd.store.faults import store_faults
 from flashd.store.keys import order_key, pool_key
 from flashd.store.packing import RECORD_FIELDS, unpack_raw, unpack_record
@@ -92,12 +92,12 @@ class RedisOrderBook:
                 yield members
 
     async def counts(self) -> dict[str, int]:
-        """Return how many orders stand in each index, as `tally` names them."""
-        return (await self.tally()).orders
+        """Return how many orders stand in each index, as `headcount` names them."""
+        return (await self.headcount()).orders
 
-    async def tally(self) -> Tally:
+    async def headcount(self) -> Headcount:
         """Count the orders of each index and of each backend's queue, all at once."""
-        with store_faults("tally"):
+        with store_faults("headcount"):
             backends = await self._backends()
             groups = {
                 "waiting": ["wait"],
@@ -113,7 +113,7 @@ class RedisOrderBook:
                 pipe.zcard(pool_key(self.pool, name))
             sizes = iter(await pipe.execute())
         counted = {group: [next(sizes) for _ in names] for group, names in groups.items()}
-        return Tally(
+        return Headcount(
             orders={group: sum(found) for group, found in counted.items()},
             queued=dict(zip(backends, counted["queued"], strict=True)),
         )

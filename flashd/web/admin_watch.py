@@ -189,10 +189,10 @@ class AdminWatch:
         queued: Counter[str] = Counter()  # by backend, over all pools
         for name, pool in doors.pools.items():
             levels = await pool.ledger.levels()
-            tally = await pool.book.tally()
-            queued.update(tally.queued)
+            headcount = await pool.book.headcount()
+            queued.update(headcount.queued)
             pools[name] = PoolStatus(
-                orders=tally.orders,
+                orders=headcount.orders,
                 skus=len({level.sku for level in levels}),
                 on_hand=sum(level.on_hand for level in levels),
                 held=sum(level.held for level in levels),

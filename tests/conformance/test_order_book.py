@@ -99,12 +99,12 @@ async def test_the_queues_of_all_backends_are_counted_with_the_orders(bench: Ben
     await stock(bench, 20)
     orders = [make_incoming(str(number)) for number in range(1, 5)]
     await bench.ledger.accept(orders, [BACKEND, "other", BACKEND, BACKEND], since_ms=0)
-    tally = await bench.book.tally()
-    assert {name: count for name, count in tally.queued.items() if count} == {BACKEND: 3, "other": 1}
-    assert tally.orders == await bench.book.counts()
-    assert tally.orders["queued"] == 4
+    headcount = await bench.book.headcount()
+    assert {name: count for name, count in headcount.queued.items() if count} == {BACKEND: 3, "other": 1}
+    assert headcount.orders == await bench.book.counts()
+    assert headcount.orders["queued"] == 4
     await bench.send(OrderRef("shop", "1"))
-    later = await bench.book.tally()
+    later = await bench.book.headcount()
     assert (later.queued[BACKEND], later.orders["queued"], later.orders["in_flight"]) == (2, 3, 1)
 
 

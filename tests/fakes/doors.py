@@ -31,7 +31,7 @@ from flashd.domain.routing import Choice
 from flashd.domain.stock import StockLevel
 from flashd.domain.terms import SellingTerms
 from flashd.errors import Conflict, NotFound, Refused, Unauthenticated
-from flashd.ports import Quarantined, Receipt, StoreHealth, Tally, Unreadable, Unrelated
+from flashd.ports import Headcount, Quarantined, Receipt, StoreHealth, Unreadable, Unrelated
 from flashd.web.doors import Change, ChannelDoor, Doors, OutletDoor, PoolDoor
 from flashd.web.metrics import Metrics
 from flashd.web.tokens import Caller, Scope, TokenTable
@@ -274,15 +274,15 @@ class DoorPool:
             yield record
 
     async def counts(self) -> dict[str, int]:
-        return (await self.tally()).orders
+        return (await self.headcount()).orders
 
-    async def tally(self) -> Tally:
-        self._ask("tally")
+    async def headcount(self) -> Headcount:
+        self._ask("headcount")
         counts = dict.fromkeys(("waiting", "queued", "in_flight", "dead", "desk", "done"), 0)
         for each in self.records.values():
             counts[{OrderState.QUEUED: "queued", OrderState.DEAD: "dead"}.get(each.state, "desk")] += 1
         queued = Counter(each.backend for each in self.records.values() if each.state is OrderState.QUEUED)
-        return Tally(orders=counts, queued=dict(queued))
+        return Headcount(orders=counts, queued=dict(queued))
 
     async def position(self, ref: OrderRef) -> int | None:
         queued = [each.ref for each in self.records.values() if each.state is OrderState.QUEUED]

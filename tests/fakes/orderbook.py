@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from flashd.domain.order import OrderRecord, OrderRef, OrderState
-from flashd.ports import Quarantined, Tally
+from flashd.ports import Headcount, Quarantined
 from tests.fakes.pool import FakePool
 
 _GROUP = {
@@ -58,14 +58,14 @@ class FakeOrderBook:
             yield record
 
     async def counts(self) -> dict[str, int]:
-        return (await self.tally()).orders
+        return (await self.headcount()).orders
 
-    async def tally(self) -> Tally:
+    async def headcount(self) -> Headcount:
         counts = dict.fromkeys(("waiting", "queued", "in_flight", "dead", "desk", "backorder", "done"), 0)
         for record in self.state.records.values():
             counts[_GROUP[record.state]] += 1
         queued = Counter(one.backend for one in self.state.records.values() if one.state is OrderState.QUEUED)
-        return Tally(orders=counts, queued=dict(queued))
+        return Headcount(orders=counts, queued=dict(queued))
 
     async def position(self, ref: OrderRef) -> int | None:
         record = self.state.records.get(ref)
