@@ -52,25 +52,30 @@ def look(folder: Path) -> Machine:
 
 
 class Company:
-    """How much of the cores others used meanwhile: all that was busy, less this process and its ended children."""
+    """How much of the cores others used meanwhile, and how much of them a rented machine was not given by its host."""
 
     def __init__(self) -> None:
         self._began = _cpu_seconds()
 
-    def share(self) -> float:
-        """Return the others' share of all cores since the beginning; ask after every child has ended."""
-        total, busy, ours = (now - then for now, then in zip(_cpu_seconds(), self._began, strict=True))
-        return max(0.0, busy - ours) / max(total, 1e-9)
+    def shares(self) -> tuple[float, float]:
+        """Return the others' and the host's share of all cores since the beginning; ask after every child has ended."""
+        total, busy, stolen, ours = (now - then for now, then in zip(_cpu_seconds(), self._began, strict=True))
+        return max(0.0, busy - ours) / max(total, 1e-9), stolen / max(total, 1e-9)
 
 
-def _cpu_seconds() -> tuple[float, float, float]:
-    """Return the seconds of all cores, those that were busy, and those of this process and its ended children."""
+def _cpu_seconds() -> tuple[float, float, float, float]:
+    """
+    Return the seconds of all cores, those that were busy here, those that the host kept, and those of our own.
+
+    Our own are those of this process and its ended children.
+    """
     path = Path("/proc/stat")
     ticks = [int(word) for word in path.read_text().split("\n", 1)[0].split()[1:9]] if path.exists() else [0] * 8
     hz = os.sysconf("SC_CLK_TCK")
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    idle = ticks[3] + ticks[4]  # idle, and idle because of a disk
-    return sum(ticks) / hz, (sum(ticks) - idle) / hz, sum(one.ru_utime + one.ru_stime for one in used)
+    idle, stolen = ticks[3] + ticks[4], ticks[7]  # idle, and idle because of a disk; waited for although it was ready
+    own = sum(one.ru_utime + one.ru_stime for one in used)
+    return sum(ticks) / hz, (sum(ticks) - idle - stolen) / hz, stolen / hz, own
 
 
 def _said(*command: str) -> str:

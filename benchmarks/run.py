@@ -63,11 +63,12 @@ class Run:
         return len(titles(self.sections))
 
     def _notes(self) -> list[str]:
-        took_s, others = time.monotonic() - self._began_s, self._company.share()
+        took_s, (others, host) = time.monotonic() - self._began_s, self._company.shares()
         load = " ".join(f"{value:.2f}" for value in os.getloadavg())
         found = [
             *self.machine.lines(),
-            f"the run took {took_s:.0f} s; others took {others:.0%} of the cores meanwhile; load after it {load}",
+            f"the run took {took_s:.0f} s; others took {others:.0%} of the cores meanwhile, the host kept {host:.0%} of them;"
+            f" load after it {load}",
         ]
         return [*found, *(f"DID NOT COME TO ITS END: {title}" for title in titles(self.sections))]
 
