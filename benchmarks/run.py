@@ -67,8 +67,8 @@ class Run:
         load = " ".join(f"{value:.2f}" for value in os.getloadavg())
         found = [
             *self.machine.lines(),
-            f"the run took {took_s:.0f} s; others took {others:.0%} of the cores meanwhile, the host kept {host:.0%} of them;"
-            f" load after it {load}",
+            f"the run took {took_s:.0f} s; load after it {load}",
+            f"of the cores others took {others:.0%} meanwhile, and the host of this machine kept {host:.0%}",
         ]
         return [*found, *(f"DID NOT COME TO ITS END: {title}" for title in titles(self.sections))]
 
