@@ -18,9 +18,7 @@ class Depth(msgspec.Struct, frozen=True, kw_only=True):
     oldest_ms: int = 0  # acceptance of the oldest queued item, ms since 1970; 0: none
     in_flight: int = 0  # sending or in doubt
     due: bool = False  # something that is queued may be sent now
-    overdue: bool = (
-        False  # something in flight is to be recovered or looked up, or stands where a clock set back left it
-    )
+    overdue: bool = False  # something in flight is to be recovered or looked up, or a clock set back left it behind
 
 
 class Outbox(Protocol):

@@ -83,7 +83,7 @@ class Replies:
             self._heard = heard
 
     def __await__(self) -> Generator[Any, None, Sequence[Any]]:
-        """Wait for it; whoever is cancelled meanwhile leaves what was written to its fate."""
+        """Wait for it; whoever is cancelled meanwhile asks no more, and what was written runs all the same."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.add_done_callback(lambda _: None if turn.done() else turn.set_result(None))
         try:

@@ -145,12 +145,12 @@ class AdminPrivacy:
 
     async def forget(self, request: web.Request) -> web.Response:
         """Erase in every pool that may hold something, then let the server's files follow."""
-        wish = await self._desk.read(request, Forget)
+        whom = await self._desk.read(request, Forget)
         dry_run = flag(request, "dry_run")
         who = self._desk.caller(request).name
         found: dict[str, Forgotten] = {}
         erasers = self._erasers(request)
-        for person in _persons(wish):
+        for person in _persons(whom):
             for name in self._homes(person, erasers):
                 done = await erasers[name].forget(person, by=who, dry_run=dry_run)
                 found[name] = _joined(found[name], done) if name in found else done
@@ -159,7 +159,7 @@ class AdminPrivacy:
             return encode(200, ForgetAnswer(dry_run=True, pools=pools))
         for one in pools:
             await self._desk.changed(
-                request, "customer.forgotten", _named(wish), pool=one.pool, after=one.forgotten.summary
+                request, "customer.forgotten", _named(whom), pool=one.pool, after=one.forgotten.summary
             )
         scrubbed = None
         for name in sorted(found):
@@ -217,15 +217,15 @@ def _state(demand: Demand) -> str:
     return "met" if demand.met_ms else "open"
 
 
-def _persons(wish: Forget) -> list[Person]:
+def _persons(whom: Forget) -> list[Person]:
     """
-    Return whom the wish names: the orders of each channel, and whoever the rest names.
+    Return who is named: the orders of each channel, and whoever the rest names.
 
     Raises:
         Malformed: It names nobody, or what it names cannot be found.
     """
     by_channel: dict[str, list[str]] = {}
-    for text in wish.orders:
+    for text in whom.orders:
         try:
             ref = OrderRef.parse(text)
         except ValueError:
@@ -233,24 +233,24 @@ def _persons(wish: Forget) -> list[Person]:
         by_channel.setdefault(ref.channel, []).append(ref.id)
     persons = [Person(channel=channel, orders=tuple(ids)) for channel, ids in by_channel.items()]
     rest = Person(
-        channel=wish.channel,
-        email=wish.email,
-        phone=wish.phone,
-        customer_id=wish.customer_id,
-        everything=wish.everything,
+        channel=whom.channel,
+        email=whom.email,
+        phone=whom.phone,
+        customer_id=whom.customer_id,
+        everything=whom.everything,
     )
-    if not persons or (wish.email or wish.phone or wish.customer_id or wish.everything):
+    if not persons or (whom.email or whom.phone or whom.customer_id or whom.everything):
         if rest.flaw:
             raise Malformed(rest.flaw)
         persons.append(rest)
     return persons
 
 
-def _named(wish: Forget) -> str:
+def _named(whom: Forget) -> str:
     """Say by what somebody was named, for the audit trail: no customer data in it."""
-    words = [f"{len(wish.orders)} orders named"] if wish.orders else []
-    words += [word for word in ("email", "phone", "customer_id") if getattr(wish, word)]
-    words += [f"everything of {wish.channel}"] if wish.everything else []
+    words = [f"{len(whom.orders)} orders named"] if whom.orders else []
+    words += [word for word in ("email", "phone", "customer_id") if getattr(whom, word)]
+    words += [f"everything of {whom.channel}"] if whom.everything else []
     return "a customer by " + ", ".join(words)
 
 
