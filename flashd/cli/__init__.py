@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -35,6 +36,9 @@ _COMMANDS = {
 }
 
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})  # what writing to a full disk ends with
+
+
 class _Lazy(Group):
     """A group that imports a command only when it is asked for: `flashd --help` stays quick."""
 
@@ -63,12 +67,22 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run a command. What is refused ends with 78 and says what to mend; what does not answer now, with 75."""
+    """
+    Run a command.
+
+    What is refused ends with 78 and says what to mend; what does not answer now, with 75; an output that cannot be
+    written, as to a full disk, with 74.
+    """
     try:
         cli(prog_name="flashd")
     except Transient as error:
         click.secho(f"flashd: {error}", fg="red", err=True)
         sys.exit(os.EX_TEMPFAIL)
+    except OSError as error:
+        if error.filename is not None or error.errno not in _FULL:
+            raise
+        click.secho(f"flashd: the output cannot be written: {error.strerror}", fg="red", err=True)
+        sys.exit(os.EX_IOERR)
     except ConfigError as error:
         click.secho(f"flashd: {error}", fg="red", err=True)
         sys.exit(ConfigError.exit_code)

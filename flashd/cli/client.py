@@ -181,6 +181,9 @@ def reachable(host: str) -> str:
 
 
 def _target(path: str, query: dict[str, object] | None) -> str:
+    """Return path and query. A part that is empty was a name: often that of a shell variable that is not set."""
+    if "//" in path or path.endswith("/"):
+        raise click.UsageError('an empty name was given: ""')
     given = {key: value for key, value in (query or {}).items() if value not in (None, "", ())}
     return path + ("?" + urlencode(given, doseq=True) if given else "")
 

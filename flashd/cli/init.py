@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -111,6 +112,7 @@ safety_stock = 0            # units that are never promised
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(channels: tuple[str, ...], backend: str, public_url: str, output: Path, *, force: bool) -> None:
     """Write a commented flashd.toml and say what to do on each platform."""
+    _check_address(public_url)
     if output.exists() and not force:
         raise click.ClickException(f"{output} exists: choose another name with -o, or overwrite it with --force")
     names = {kind: "shop" if kind == "shopify" else kind.replace("_", "-") for kind in dict.fromkeys(channels)}
@@ -131,6 +133,14 @@ def init(channels: tuple[str, ...], backend: str, public_url: str, output: Path,
     folder = "" if output.parent == Path() else f"{output.parent}/"
     click.echo(_LOGIN[backend].format(output=output, folder=folder) + "\n")
     click.echo(f"Then: flashd check -c {output} --online, and flashd run -c {output}")
+
+
+def _check_address(public_url: str) -> None:
+    parts = urlsplit(public_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise click.BadParameter(
+            f"{public_url!r} is no address: write https://host, as the platforms call it", param_hint="--public-url"
+        )
 
 
 def _file_of(kind: str, name: str) -> str:

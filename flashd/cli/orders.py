@@ -256,7 +256,8 @@ def replay(
     for reason, count in sorted(answer["reasons"].items(), key=lambda pair: -pair[1]):
         say(f"{count:>7}  {reason}")
     if wish["dry_run"]:
-        say(f"{answer['matching']} match; send them with --confirm {answer['matching']}")
+        many = answer["matching"]
+        say(f"{many} match; send them with --confirm {many}" if many else "none match, so there is nothing to send")
     else:
         say(f"{answer['replayed']} of {answer['matching']} go again")
 

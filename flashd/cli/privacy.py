@@ -51,6 +51,8 @@ def forget(
     Orders that are not settled are erased by themselves as soon as they are: cancel or discard those that shall never
     be delivered. Exit 1 if something is left for a human to do on the store's server.
     """
+    if who["everything"] and not who["channel"]:
+        raise click.UsageError("--everything erases the customers of one sales channel: name it with --channel")
     wish = {"orders": list(orders), **who}
     if not (yes or dry_run):
         seen = _ask(admin, wish, pool, dry_run=True)

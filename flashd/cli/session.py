@@ -129,7 +129,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
     and they go below their row where too little is left beside it. Into a pipe goes one line a row.
     """
     if not rows:
-        say(empty)
+        if empty:
+            say(empty)
         return
     cells = [["" if cell is None else shown(str(cell)) for cell in row] for row in rows]
     names = [column.removeprefix("#") for column in columns]

@@ -14,7 +14,7 @@ from flashd.cli.kit import kit, kits
 from flashd.cli.parameter import MOST, Counting, Whole
 from flashd.cli.session import json_option, pool_option, print_json, print_table, remote
 from flashd.cli.stockroom import receive, recount
-from flashd.cli.terminal import say
+from flashd.cli.terminal import say, shown
 
 
 @click.group(cls=Group)
@@ -40,6 +40,7 @@ def show(admin: AdminClient, sku: tuple[str, ...], pool: str | None, *, as_json:
     answer = admin.get("/admin/v1/stock", pool=pool, sku=sku)
     if as_json:
         print_json(answer)
+        _refuse_unknown(sku, answer["levels"])
         return
     print_table(
         ("SKU", "LOCATION", "#ON HAND", "#HELD", "#SOLD", "#EXPOSED", "#SAFETY", "#FREE"),
@@ -47,8 +48,9 @@ def show(admin: AdminClient, sku: tuple[str, ...], pool: str | None, *, as_json:
             tuple(row[name] for name in ("sku", "location", "on_hand", "held", "sold", "exposed", "safety", "free"))
             for row in answer["levels"]
         ],
-        empty="no such SKU" if sku else "no stock yet: flashd stock set SKU COUNT, or flashd stock import FILE.csv",
+        empty="" if sku else "no stock yet: flashd stock set SKU COUNT, or flashd stock import FILE.csv",
     )
+    _refuse_unknown(sku, answer["levels"])
 
 
 @stock.command("exposure")
@@ -62,6 +64,7 @@ def exposure(admin: AdminClient, sku: tuple[str, ...], pool: str | None, limit: 
     answer = admin.get("/admin/v1/stock/exposure", pool=pool, sku=sku, limit=limit)
     if as_json:
         print_json(answer)
+        _refuse_unknown(sku, answer["skus"])
         return
     print_table(
         ("SKU", "#ON HAND", "#HELD", "#SOLD", "#SAFETY", "#FREE", "#TWICE", "CHANNELS"),
@@ -72,7 +75,7 @@ def exposure(admin: AdminClient, sku: tuple[str, ...], pool: str | None, limit: 
             )
             for row in answer["skus"]
         ],
-        empty="no stock yet",
+        empty="" if sku else "no stock yet",
     )
     total = answer["total"]
     say(
@@ -81,6 +84,15 @@ def exposure(admin: AdminClient, sku: tuple[str, ...], pool: str | None, limit: 
     )
     if answer["next_offset"] is not None:
         say(f"only the first {len(answer['skus'])} SKUs are shown; see --limit")
+        return
+    _refuse_unknown(sku, answer["skus"])
+
+
+def _refuse_unknown(wanted: tuple[str, ...], rows: list[dict[str, Any]]) -> None:
+    """End with 1 where a SKU that was named is not among the rows."""
+    missing = [sku for sku in dict.fromkeys(wanted) if all(row["sku"] != sku for row in rows)]
+    if missing:
+        raise click.ClickException(f"no such SKU: {', '.join(map(shown, missing))}")
 
 
 def _share(channel: str, share: dict[str, Any]) -> str:

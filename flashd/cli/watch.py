@@ -17,13 +17,14 @@ from flashd.cli.terminal import say
 from flashd.domain.event import Topic
 
 _AGAIN_S = 1.0
+_ALERTS = 5  # named in the status
 
 
 @click.command()
 @json_option
 @remote
 def status(admin: AdminClient, *, as_json: bool) -> None:
-    """Say what an operator asks first: stock, backlog, ETA, channels, health. Exit 1 if the daemon is not ready."""
+    """Say what an operator asks first: stock, backlog, ETA, channels, alerts, health. Exit 1 unless it is ready."""
     try:
         answer = admin.get("/admin/v1/status")
     except ApiError as error:
@@ -49,10 +50,20 @@ def status(admin: AdminClient, *, as_json: bool) -> None:
         print_table(COLUMNS, backend_rows(answer["backends"]), empty="no backends")
         if answer["channels"]:
             print_table(BRIEF_COLUMNS, brief_rows(answer["channels"]), empty="")
+        _say_alerts(admin)
         for name, count in sorted(answer["more"].get("stranded", {}).items()):
             say(f"STRANDED {count} orders wait for backend {name}, which is not configured: configure it again")
     if not answer["ready"]:
         raise SystemExit(1)
+
+
+def _say_alerts(admin: AdminClient) -> None:
+    """Say which troubles stand: none of them may need a second command to be noticed."""
+    standing = [one for one in admin.get("/admin/v1/alerts")["alerts"] if one["over"] is None]
+    if standing:
+        troubles = ", ".join(f"{one['kind']} of {one['subject']}" for one in standing[:_ALERTS])
+        more = f", and {len(standing) - _ALERTS} more" if len(standing) > _ALERTS else ""
+        say(f"ALERTS   {troubles}{more}: see flashd alerts list", fg="yellow")
 
 
 def _say_why(admin: AdminClient, error: ApiError, *, as_json: bool) -> None:

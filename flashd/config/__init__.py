@@ -6,6 +6,7 @@ It is checked before anything starts. Adapters bring their own Structs, extendin
 """
 
 from flashd.config.load import load, require_runnable
+from flashd.config.rules import secrets_in
 from flashd.config.secret import Secret, SecretText, reveal
 from flashd.config.shape import (
     AdminConfig,
@@ -54,5 +55,6 @@ __all__ = [
     "require_runnable",
     "reveal",
     "schema",
+    "secrets_in",
     "show",
 ]

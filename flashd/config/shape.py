@@ -19,8 +19,8 @@ from flashd.domain.triage import TriageRule
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 Port = Annotated[int, Meta(ge=0, le=65535)]
-PositiveInt = Annotated[int, Meta(ge=1)]
-NotNegative = Annotated[int, Meta(ge=0)]
+PositiveInt = Annotated[int, Meta(ge=1, le=10**12)]  # what counters and intervals can hold
+NotNegative = Annotated[int, Meta(ge=0, le=10**12)]
 
 
 class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import cast
 
 from msgspec.structs import replace
 
-from flashd.config import BackendConfig, ChannelConfig, Loaded, Secret, SecretText, reveal
+from flashd.config import BackendConfig, ChannelConfig, Loaded, Secret, SecretText, reveal, secrets_in
 from flashd.errors import ConfigError
 from flashd.plugins import BACKENDS, CHANNELS, pick
 from flashd.ports import Backend, BatchingBackend, Channel, ChannelApi
 
 
 def reveal_of(loaded: Loaded) -> Callable[[Secret], SecretText]:
-    """Return how secrets of this configuration are read."""
-    return functools.partial(reveal, base=loaded.base, environ=os.environ)
+    """Return how secrets of this configuration are read; one that cannot be is named by its key."""
+
+    def read(secret: Secret) -> SecretText:
+        try:
+            return reveal(secret, base=loaded.base, environ=os.environ)
+        except ConfigError as error:
+            key = next((key for key, known in secrets_in(loaded.config) if known == secret), "a secret")
+            raise ConfigError(f"{loaded.path}: {key}: {error}") from None
+
+    return read
+
+
+@contextmanager
+def _named(loaded: Loaded) -> Iterator[None]:
+    """Name the file in what an adapter refuses of its section: it knows the key and not where that stands."""
+    try:
+        yield
+    except ConfigError as error:
+        if str(error).startswith(f"{loaded.path}: "):
+            raise
+        raise ConfigError(f"{loaded.path}: {error}") from error
 
 
 def connect_channel(name: str, config: ChannelConfig, loaded: Loaded) -> Channel:
@@ -27,7 +46,8 @@ def connect_channel(name: str, config: ChannelConfig, loaded: Loaded) -> Channel
     pool = loaded.config.pools.get(config.pool)
     if pool is not None and pool.customer_key is not None and hasattr(config, "customer_key"):
         config = replace(config, customer_key=pool.customer_key)  # one customer is one hash, over all channels
-    return cast("Channel", make(name, config, reveal_of(loaded)))
+    with _named(loaded):
+        return cast("Channel", make(name, config, reveal_of(loaded)))
 
 
 def connect_api(name: str, config: ChannelConfig, loaded: Loaded) -> ChannelApi | None:
@@ -37,6 +57,11 @@ def connect_api(name: str, config: ChannelConfig, loaded: Loaded) -> ChannelApi 
     Raises:
         ConfigError: It is misconfigured, or figures are to be published and there is no API to publish them to.
     """
+    with _named(loaded):
+        return _api(name, config, loaded)
+
+
+def _api(name: str, config: ChannelConfig, loaded: Loaded) -> ChannelApi | None:
     make = pick(CHANNELS, config.kind).connect_api
     api = None if make is None else cast("ChannelApi | None", make(name, config, reveal_of(loaded)))
     if api is None and (config.publish.mode == "escrow" or (config.publish.mode == "mirror" and make is not None)):
@@ -60,10 +85,11 @@ def connect_backend(name: str, config: BackendConfig, loaded: Loaded) -> Backend
     """
     make = pick(BACKENDS, config.kind).connect
     assert make is not None  # noqa: S101  # as above
-    backend = cast("Backend", make(name, config, reveal_of(loaded)))
-    if config.batch > 1 and not (isinstance(backend, BatchingBackend) and backend.traits.batch > 1):
-        raise ConfigError(
-            f"[backends.{name}] batch = {config.batch}: a {config.kind} backend takes one order in a request;"
-            " write batch = 1, or leave it out"
-        )
+    with _named(loaded):
+        backend = cast("Backend", make(name, config, reveal_of(loaded)))
+        if config.batch > 1 and not (isinstance(backend, BatchingBackend) and backend.traits.batch > 1):
+            raise ConfigError(
+                f"[backends.{name}] batch = {config.batch}: a {config.kind} backend takes one order in a request;"
+                " write batch = 1, or leave it out"
+            )
     return backend

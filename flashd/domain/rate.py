@@ -36,7 +36,7 @@ class Rate(msgspec.Struct, frozen=True):
             raise ValueError(f"{text!r} is not a rate: write a positive number per time, such as {allowed}")
         rate = cls(int(match[1]), int(match[2] or 1) * _SECONDS[match[3]])
         if rate.window_s == 0 or rate.count > rate.window_s * 1_000_000:
-            raise ValueError(f"{text!r} is not a rate: the time must be positive, and at most 1,000,000 a second")
+            raise ValueError(f"{text!r} is not a rate: write at most 1,000,000 a second, over a time above 0")
         return rate
 
     @property

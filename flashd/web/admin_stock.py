@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from flashd.domain.stock import StockLevel
 from flashd.errors import NotFound
 from flashd.web.admin_desk import IMPORT_BYTES, AdminDesk
-from flashd.web.csv_rows import ROWS, read_rows
+from flashd.web.csv_rows import ROWS, fitted, read_rows
 from flashd.web.doors import PoolDoor
 from flashd.web.endpoint import Endpoint, flag
 from flashd.web.native import checked_id
@@ -211,20 +211,7 @@ def _read_csv(body: bytes) -> list[Row]:
         fits=lambda names: {"sku", "on_hand"} <= names <= known,
         header="sku,on_hand and, where wanted, location,safety,seq,lacks",
     )
-    return [_row(line, fields) for line, fields in rows]
-
-
-def _row(line: int, fields: dict[str, str]) -> Row:
-    """
-    Read one row.
-
-    Raises:
-        Malformed: It is not what it should be; the message names its line.
-    """
-    try:
-        return msgspec.convert(fields, Row, strict=False)
-    except msgspec.ValidationError as error:
-        raise Malformed(f"line {line}: {error}") from error
+    return [fitted(line, fields, Row) for line, fields in rows]
 
 
 def _check_rows(rows: list[Row], default_location: str) -> None:

@@ -13,7 +13,7 @@ from flashd.domain.instant import parse_ms
 from flashd.web.admin_desk import IMPORT_BYTES, AdminDesk
 from flashd.web.admin_orders import shown_ref
 from flashd.web.admin_stock import LevelView, Location
-from flashd.web.csv_rows import ROWS, read_rows
+from flashd.web.csv_rows import ROWS, fitted, read_rows
 from flashd.web.doors import PoolDoor
 from flashd.web.endpoint import Endpoint
 from flashd.web.native import checked_id
@@ -270,10 +270,5 @@ def _read_csv(body: bytes) -> list[CountRow]:
     """Read counts under a header line. Raises Malformed, with the line."""
     columns = set(CountRow.__struct_fields__)
     header = "sku,quantity and, where wanted, location,kind,as_of,seq,safety,source"
-    rows: list[CountRow] = []
-    for line, fields in read_rows(body, fits=lambda names: {"sku", "quantity"} <= names <= columns, header=header):
-        try:
-            rows.append(msgspec.convert(fields, CountRow, strict=False))
-        except msgspec.ValidationError as error:
-            raise Malformed(f"line {line}: {error}") from error
-    return rows
+    rows = read_rows(body, fits=lambda names: {"sku", "quantity"} <= names <= columns, header=header)
+    return [fitted(line, fields, CountRow) for line, fields in rows]

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+import msgspec
+
+from flashd.config.problem import allowed_by, shown
 from flashd.domain.catalogue import Component, Entry, Kit
 from flashd.web.native import checked_id
 from flashd.web.problem import Malformed
 
 T = TypeVar("T")
+S = TypeVar("S", bound=msgspec.Struct)
 
 ROWS = 20_000
+_COLUMN = re.compile(r"`\$\.([a-z_]+)`")
 
 
 def read_rows(body: bytes, *, fits: Callable[[set[str]], bool], header: str) -> Iterator[tuple[int, dict[str, str]]]:
@@ -42,6 +48,27 @@ def read_rows(body: bytes, *, fits: Callable[[set[str]], bool], header: str) -> 
             yield reader.line_num, {name.strip(): text.strip() for name, text in fields.items() if text.strip()}
     except csv.Error as error:
         raise Malformed(f"line {reader.line_num}: it is not valid CSV") from error
+
+
+def fitted(line: int, fields: dict[str, str], kind: type[S]) -> S:
+    """
+    Read one row as *kind*.
+
+    Raises:
+        Malformed: It is not what it should be; the message names line, column, value and what is allowed.
+    """
+    columns = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    for name, column in columns.items():
+        if column.required and name not in fields:
+            raise Malformed(f"line {line}: {name} is empty")
+    try:
+        return msgspec.convert(fields, kind, strict=False)
+    except msgspec.ValidationError as error:
+        found = _COLUMN.search(str(error))
+        allowed = allowed_by(columns[found[1]].type) if found else ""
+        if found is None or not allowed.startswith("write a whole number"):
+            raise Malformed(f"line {line}: {error}") from error
+        raise Malformed(f"line {line}: {found[1]} = {shown(fields[found[1]])}: {allowed.replace('_', ',')}") from error
 
 
 def read_map(body: bytes) -> list[Entry]:

@@ -96,3 +96,17 @@ def test_a_test_alert_ends_as_the_receiver_answered(daemon: Daemon, *, taken: bo
     result = daemon.run("alerts", "test")
     assert (result.exit_code, daemon.asked) == (code, [("POST /admin/v1/alerts/test", None)])
     assert result.output.strip() == f"{'taken' if taken else 'not taken'}: HTTP 204"
+
+
+def test_the_status_names_what_stands_and_not_what_is_over(daemon: Daemon) -> None:
+    store = {"server": "valkey 9.0", "durability": "fsync", "ok": True}
+    status = {"version": "1", "ready": True, "draining": False, "store": store, "pools": {}, "backends": [], "more": {}}
+    over = alert(kind="in_doubt", over="2026-11-27T09:00:00.000Z")
+    daemon.answer = status | {"channels": [], "alerts": [alert(), over], "receiver": RECEIVER}
+    shown = daemon.run("status")
+    assert shown.exit_code == 0
+    assert shown.stdout.splitlines()[-1] == "ALERTS   shortfall of main: see flashd alerts list"
+    daemon.answer["alerts"] = [alert(subject=str(number)) for number in range(7)]
+    assert ", shortfall of 4, and 2 more: see" in daemon.run("status").stdout
+    daemon.answer["alerts"] = [over]
+    assert "ALERTS" not in daemon.run("status").stdout

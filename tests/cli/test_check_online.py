@@ -28,7 +28,7 @@ backend = "erp"
 """
 
 
-def _write(folder: Path, more: str, secrets: Mapping[str, str] = {}, port: int = 9) -> None:
+def written(folder: Path, more: str, secrets: Mapping[str, str] = {}, port: int = 9) -> None:
     (folder / "flashd.toml").write_text(SHOP.format(folder=folder, more=more, port=port))
     for name, text in {"shop.secret": "of-the-test", **secrets}.items():
         (folder / name).write_text(text)
@@ -36,14 +36,14 @@ def _write(folder: Path, more: str, secrets: Mapping[str, str] = {}, port: int =
 
 
 def test_a_shop_that_figures_cannot_be_written_to_is_refused_before_the_daemon_starts(tmp_path: Path) -> None:
-    _write(tmp_path, 'publish = { mode = "escrow" }')
+    written(tmp_path, 'publish = { mode = "escrow" }')
     checked = flashd("check", cwd=tmp_path)
     assert checked.returncode == 78, checked.stdout
     assert '[channels.shop] publish.mode = "escrow": no address of its API is configured' in checked.stderr
 
 
 def test_a_token_that_the_daemon_would_refuse_is_refused_before_it_starts(tmp_path: Path) -> None:
-    _write(
+    written(
         tmp_path,
         '[channels.till]\nkind = "native"\ntokens = [{ name = "till-1", secret = { file = "till.token" } }]',
         {"till.token": "short"},
@@ -54,7 +54,7 @@ def test_a_token_that_the_daemon_would_refuse_is_refused_before_it_starts(tmp_pa
 
 
 def test_an_address_of_the_store_that_the_daemon_could_not_use_is_refused(tmp_path: Path) -> None:
-    _write(tmp_path, "")
+    written(tmp_path, "")
     path = tmp_path / "flashd.toml"
     path.write_text(path.read_text().replace('"embedded"', '"sentinel://a:26379,b:port/shop"'))
     checked = flashd("check", cwd=tmp_path)
@@ -72,7 +72,7 @@ def test_a_check_online_logs_in_to_the_platform(
     try:
         token, port = shop.token if right else "shpat_of-nobody", daemon.server.server_port
         api = f'url = "{shop.url}"\naccess_token = {{ file = "shop.token" }}'
-        _write(tmp_path, api, {"shop.token": token}, port)
+        written(tmp_path, api, {"shop.token": token}, port)
         checked = flashd("check", "--online", "--json", cwd=tmp_path)
     finally:
         shop.close()

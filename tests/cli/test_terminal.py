@@ -91,7 +91,11 @@ def test_what_a_daemon_answers_steers_nothing(command: tuple[str, ...]) -> None:
             }
             store = {"ok": True, "server": HOSTILE, "durability": "fsync"}
             known |= {"store": store, "ready": True, "version": "1", "pools": {}, "backends": [], "draining": False}
-            known |= {"more": {"stranded": {HOSTILE: 1}}, "channels": []}
+            known |= {
+                "more": {"stranded": {HOSTILE: 1}},
+                "channels": [],
+                "alerts": [{"kind": "x", "subject": HOSTILE, "over": None}],
+            }
             known |= _of_channels()
             data = json.dumps(known, ensure_ascii=False).encode()
             self.send_response(200)

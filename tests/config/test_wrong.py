@@ -88,6 +88,12 @@ WRONG = {
         "61",
         "write a number above 0 and of at most 60",
     ),
+    "a number that no counter can hold": (
+        GOOD + "[pools.main]\nsafety_stock = 1000000000001\n",
+        "pools.main.safety_stock",
+        "1000000000001",
+        "of at most 1_000_000_000_000",
+    ),
     "a text where a table belongs": (
         'store = "embedded"\n',
         "store",

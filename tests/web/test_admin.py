@@ -118,7 +118,8 @@ async def test_an_import_is_csv_or_json(admin: Served, house: DoorHouse, media: 
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b"sku,on_hand\nTEE,7\nCAP,-1\n", "line 3"),
+        (b"sku,on_hand\nTEE,7\nCAP,-1\n", 'line 3: on_hand = "-1": write a whole number of at least 0 and of at most'),
+        (b"sku,on_hand\nTEE,\n", "line 2: on_hand is empty"),
         (b"sku,on_hand\nTEE,7\nTEE,8\n", "TEE at main stands there twice"),
         (b"sku,on_hand\nTEE,7\nCAP\n", "line 3"),
         (b"sku,on_hand\nTEE,7\nCAP,1,2\n", "line 3"),
