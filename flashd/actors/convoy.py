@@ -22,7 +22,7 @@ from flashd.ports import Soon, StockLedger
 
 CALLS_IN_FLIGHT = 8
 ITEMS = 96  # of one call, but for a wish that is larger by itself: the store works on it while the next is read
-ENOUGH = 16  # wishes leave without waiting for the end of the turn: the store works on them while the rest is read,
+ENOUGH = 16  # of them leave without waiting for the end of the turn: the store works on them while the rest is read,
 BUSY = 2  # unless as many calls are under way: it has enough to do, and what a call costs by itself is saved
 
 _Group = list[tuple[Row, list[Wish]]]  # whose, and what
@@ -65,15 +65,15 @@ class Convoy:
         self._moved = moved
         self._called: deque[Row] = deque()
         self._under_way = 0  # trips
-        self._came = 0  # wishes since the last call left
+        self._came = 0  # orders and holds since the last call left
         self._is_due = self._is_leaving = False
 
-    def call(self, row: Row) -> None:
-        """Take what waits in *row*, as soon as a call may leave."""
+    def call(self, row: Row, came: int) -> None:
+        """Take what waits in *row*, as soon as a call may leave; *came* is how many orders or holds have just come."""
         if not row.is_called:
             row.is_called = True
             self._called.append(row)
-        self._came += 1
+        self._came += came
         if self._is_leaving or self._under_way >= CALLS_IN_FLIGHT:
             return
         if self._came >= ENOUGH and self._under_way < BUSY:

@@ -8,7 +8,6 @@ demanded of customers' data, is a letter in its mailbox.
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -84,22 +83,26 @@ class ChannelIntake(Actor[_Told]):
 
     async def on_start(self) -> None:
         """Let what waited be taken."""
-        if len(self._row):
-            self._convoy.call(self._row)
+        if waits := len(self._row):
+            self._convoy.call(self._row, waits)
 
-    def webhook(self, headers: Mapping[str, str], body: bytes) -> Soon[Receipt]:
-        """Take one webhook; see the port."""
+    def prove(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """Say whether a webhook is to be read; see the port."""
         if self.channel.is_ping(headers, body):
             self.counts["pong"] += 1
-            return _at_once(Receipt(state="pong"))
+            return False
         now_ms = self.clock.now_ms()
         if not self.channel.verify(headers, body, now_s=now_ms / 1000):
             self.counts["unauthenticated"] += 1
             raise Unauthenticated("the signature does not match")
         self.last_event_ms = now_ms
+        return True
+
+    def read(self, headers: Mapping[str, str], body: bytes) -> Incoming | Soon[Receipt]:
+        """Understand a proven webhook; see the port."""
         decoded = self.channel.decode(headers, body)
         if isinstance(decoded, Incoming):
-            return Soon(self._wish((decoded,)), functools.partial(self._receipt, decoded))
+            return decoded
         if isinstance(decoded, Unrelated):
             self.counts["unrelated"] += 1
             return _at_once(Receipt(state="unrelated", reason=decoded.subject))
@@ -122,24 +125,20 @@ class ChannelIntake(Actor[_Told]):
         self.counts["quarantined"] += 1
         return Receipt(state="quarantined", reason=told.what.reason)
 
-    def _receipt(self, told: Incoming, wish: Wish) -> Receipt:
-        accepted = self._accepted(wish)
-        return Receipt(
-            state=accepted.state,
-            code=accepted.code,
-            order=f"{told.order.channel}:{told.order.id}",
-            reason=told.reason,
-            short=accepted.short,
-        )
+    def admit(self, orders: Sequence[Incoming]) -> Soon[Sequence[Accepted]]:
+        """Take decoded orders together; see the port."""
+        rules = self.rules
+        if reason := rules.closed(False):  # they are no holds
+            raise Busy(reason)
+        identify = rules.identify
+        if identify is not None:
+            orders = [replace(one, customer=one.customer or identify(one.order)) for one in orders]
+        return Soon(self._add(Wish(orders, [rules.route(one.order) for one in orders])), self._accepted)
 
-    def admit(self, incoming: Incoming) -> Soon[Accepted]:
-        """Take one decoded order; see the port."""
-        return Soon(self._wish((incoming,)), self._accepted)
-
-    def _accepted(self, wish: Wish) -> Accepted:
-        accepted: Accepted = wish.result()[0]
-        self.counts[accepted.code] += 1
-        return accepted
+    def _accepted(self, wish: Wish) -> Sequence[Accepted]:
+        replies: Sequence[Accepted] = wish.result()
+        self.counts.update([reply.code for reply in replies])
+        return replies
 
     async def admit_many(self, orders: Sequence[Incoming]) -> list[Accepted | BaseException]:
         """Take many decoded orders; see the port."""
@@ -149,22 +148,20 @@ class ChannelIntake(Actor[_Told]):
 
     async def _admit_part(self, orders: Sequence[Incoming]) -> Sequence[Accepted | BaseException]:
         try:
-            replies: Sequence[Accepted] = await self._wish(orders)
+            return await self.admit(orders)
         except Exception as error:  # noqa: BLE001  # it is each order's answer
             return [error] * len(orders)
-        self.counts.update([reply.code for reply in replies])
-        return replies
 
-    def hold(self, request: HoldRequest) -> Soon[HoldReply]:
+    def hold(self, requests: Sequence[HoldRequest]) -> Soon[Sequence[HoldReply]]:
         """Set stock aside; see the port."""
         if reason := self.rules.closed(True):
             raise Busy(reason)
-        return Soon(self._add(Wish((request,))), self._held)
+        return Soon(self._add(Wish(requests)), self._held)
 
-    def _held(self, wish: Wish) -> HoldReply:
-        reply: HoldReply = wish.result()[0]
-        self.counts[f"hold_{reply.code}"] += 1
-        return reply
+    def _held(self, wish: Wish) -> Sequence[HoldReply]:
+        replies: Sequence[HoldReply] = wish.result()
+        self.counts.update([f"hold_{reply.code}" for reply in replies])
+        return replies
 
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Finish what waits and what is under way, then refuse whoever comes and whoever still waits."""
@@ -174,21 +171,11 @@ class ChannelIntake(Actor[_Told]):
         self._row.shut()
         await super().stop(max(0.1, deadline - loop.time()))
 
-    def _wish(self, orders: Sequence[Incoming]) -> Wish:
-        """Let orders be made durable. Raises Busy."""
-        rules = self.rules
-        if reason := rules.closed(False):
-            raise Busy(reason)
-        identify = rules.identify
-        if identify is not None:
-            orders = [replace(one, customer=one.customer or identify(one.order)) for one in orders]
-        return self._add(Wish(orders, [rules.route(one.order) for one in orders]))
-
     def _add(self, wish: Wish) -> Wish:
         row = self._row
         row.add(wish)
         if self.ready.is_set():
-            self._convoy.call(row)
+            self._convoy.call(row, len(wish.items))
         return wish
 
 

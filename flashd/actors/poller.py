@@ -216,7 +216,7 @@ class Poller(Actor[None]):
         mark = (found.order.id, found.version, found.effect)
         if mark in self._known:
             return _Told.KNOWN
-        accepted = await self._intake.admit(found)
+        [accepted] = await self._intake.admit([found])
         self._known[mark] = None
         if len(self._known) > KNOWN:
             self._known.popitem(last=False)

@@ -89,25 +89,38 @@ class Intake(Protocol):
     def channel(self) -> Channel:
         """How its messages are read."""
 
-    def webhook(self, headers: Mapping[str, str], body: bytes) -> Soon[Receipt]:
+    def prove(self, headers: Mapping[str, str], body: bytes) -> bool:
         """
-        Take one webhook.
+        Say whether a webhook is to be read; a ping, which nobody signs, is not.
 
         Args:
             headers: Looked up by lower-case names; they may be written in any case.
             body: The bytes as they came.
 
         Raises:
-            Unauthenticated: The signature is wrong; nothing was written.
-            Busy: Slow down.
-            StoreUnavailable: Nothing is known.
+            Unauthenticated: The signature is wrong.
         """
 
-    def admit(self, incoming: Incoming) -> Soon[Accepted]:
-        """Take one decoded order. Raises as above."""
+    def read(self, headers: Mapping[str, str], body: bytes) -> Incoming | Soon[Receipt]:
+        """
+        Understand a proven webhook: return the order, which is not taken yet, or the answer to what is none.
+
+        Raises:
+            Busy: Slow down.
+            StoreUnavailable: From the answer; nothing is known.
+        """
+
+    def admit(self, orders: Sequence[Incoming]) -> Soon[Sequence[Accepted]]:
+        """
+        Take decoded orders together: as few as fit into one call, and an error is the answer of all.
+
+        Raises:
+            Busy: Slow down.
+            StoreUnavailable: From the answer; nothing is known.
+        """
 
     async def admit_many(self, orders: Sequence[Incoming]) -> list[Accepted | BaseException]:
         """Take many decoded orders, each on its own: an error that `admit` would raise is that order's answer."""
 
-    def hold(self, request: HoldRequest) -> Soon[HoldReply]:
-        """Set stock aside, or say what is short. Raises as above."""
+    def hold(self, requests: Sequence[HoldRequest]) -> Soon[Sequence[HoldReply]]:
+        """Set stock aside for each request on its own, or say what is short. Raises as `admit` does."""

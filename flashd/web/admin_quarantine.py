@@ -152,7 +152,7 @@ class AdminQuarantine:
         if not isinstance(decoded, Incoming):
             reason = decoded.reason if isinstance(decoded, Unreadable) else _about(decoded)
             raise StillUnreadable(f"the corrected body is no order: {reason}")
-        accepted = await channel.intake.admit(decoded)
+        [accepted] = await channel.intake.admit([decoded])
         await pool.ledger.unquarantine(kept.id, by=self._desk.caller(request).name)
         await self._desk.changed(
             request, "quarantine.mended", kept.id, pool=name, before=kept.reason, after=str(accepted.state)

@@ -1,22 +1,20 @@
 """
 What answers a request of the hot path: a status and a body, written as they are.
 
-Orders, holds and webhooks are functions from headers and body to such an answer, so that they serve aiohttp's ordinary
-way and the express way (see `flashd.web.express`) alike.
+Orders, holds and webhooks are answered with such, whether they came by aiohttp's ordinary way or by the express way
+(see `flashd.web.express`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 from aiohttp import web
-
-from flashd.ports import Soon
 
 MEDIA = "application/json"
 
@@ -44,9 +42,6 @@ class Answer(msgspec.Struct, frozen=True):
         else:
             head = _head(self.status, self.media, self.headers, closes=self.closes)
         return b"%b%d%b%b" % (head, len(self.body), _dates.line(), self.body)
-
-
-Take = Callable[[Mapping[str, str], bytes], Soon[Answer]]  # from the headers and the whole body of a POST
 
 
 def encode(status: int, body: Any) -> Answer:

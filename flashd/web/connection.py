@@ -14,9 +14,9 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from flashd.errors import Busy, TooLarge, Transient
-from flashd.ports import Soon
+from flashd.errors import Busy, TooLarge
 from flashd.web.answer import Answer
+from flashd.web.crowd import Post
 from flashd.web.express import Express, Lane, Whole
 from flashd.web.limits import WRITE_S, ClientLimits
 from flashd.web.problem import HeadTooLarge, problem
@@ -205,27 +205,15 @@ class Connection(web.RequestHandler):
             self._counted = self._express.budget.take_whole(body, hot.limit)
         except (Busy, TooLarge) as error:
             hot.refused(error)
-            self._end_express(self._express.problem(error, hot))
-            return
-        try:
-            hot.take(whole.headers, body).tell(self._answer)
-        except Exception as error:  # noqa: BLE001  # each stands for an answer
-            self._end_express(self._express.problem(error, hot))
+            self.fail(error)
+        else:
+            hot.crowd.join(Post(hot.name, whole.headers, body, self))
 
-    def _answer(self, soon: Soon[Answer]) -> None:
-        """Write what became of the request, whatever it is; a bug is logged."""
-        try:
-            answer = soon.result()
-        except asyncio.CancelledError:  # the daemon ends: nothing is known
-            answer = self._problem(Transient("cut off in the middle"))
-        except Exception as error:  # noqa: BLE001  # each stands for an answer
-            answer = self._problem(error)
-        self._end_express(answer)
+    def fail(self, error: BaseException) -> None:
+        """Write what stands for an answer; a bug is logged."""
+        self.answer(self._express.problem(error, cast("Whole", self._whole).hot))
 
-    def _problem(self, error: Exception) -> Answer:
-        return self._express.problem(error, cast("Whole", self._whole).hot)
-
-    def _end_express(self, answer: Answer) -> None:
+    def answer(self, answer: Answer) -> None:
         """Write the answer; a client that went away gets none, and one that does not read it waits."""
         self._express.budget.give(self._counted)
         self._whole = None

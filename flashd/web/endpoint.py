@@ -11,8 +11,8 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from flashd.web.answer import Take
 from flashd.web.connection import Connection
+from flashd.web.crowd import Crowd
 from flashd.web.problem import Malformed
 from flashd.web.tokens import Caller, Scope
 
@@ -41,7 +41,7 @@ class Endpoint:
     answers: Mapping[int, Any] = field(default_factory=dict)
     media: str = "application/json"
     query: Mapping[str, str] = field(default_factory=dict)  # name -> what it says
-    take: Take | None = None  # the same for a POST that is whole, on the express way
+    crowd: Crowd | None = None  # which its POSTs join that are whole when they arrive, on the express way
 
 
 def mount(app: web.Application, endpoints: Sequence[Endpoint]) -> None:

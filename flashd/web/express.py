@@ -16,12 +16,14 @@ import httptools
 import msgspec
 from aiohttp import web
 
-from flashd.web.answer import Answer, Take
+from flashd.web.answer import Answer
+from flashd.web.crowd import Crowd
 from flashd.web.limits import Budget
 from flashd.web.problem import Broken, find
 
 _PLAIN = re.compile(rb"[\w.~-]{1,64}", re.ASCII)  # a segment that no router would read in another way
 _ELEVEN = b" HTTP/1.1\r\n"
+_NONE_YET = b"\0"  # no request begins so
 _STAYS = "keep-alive"
 # With one of these there is more to a request than its body, or the body is not what it says.
 _NOT_PLAIN = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade"})
@@ -35,8 +37,9 @@ class Hot(msgspec.Struct, frozen=True):
     """What takes the POSTs of one path."""
 
     path: str  # the route's, for the log
-    take: Take
+    crowd: Crowd  # which they join
     limit: int  # of a body, in bytes
+    name: str = ""  # by which the crowd tells them from others'
     refused: Callable[[Exception], None] = _unheard  # told of a body that is over a limit, and so is never taken
 
 
@@ -92,7 +95,7 @@ def _lower(name: bytes) -> str:
 
 class Lane:
     """
-    The express way of one connection, for as long as its requests are plain; the rest are httptools' callbacks.
+    The express way of one connection, for as long as its requests are plain.
 
     Args:
         express: Where to.
@@ -102,40 +105,45 @@ class Lane:
     def __init__(self, express: Express, head_bytes: int) -> None:
         self.express = express
         self._head_bytes = head_bytes
+        self._line = _NONE_YET  # the latest request line: a client that stays goes where it went
+        self._hot: Hot | None = None
+        self._heads: dict[bytes, bytes] = {}
+        self.on_header = self._heads.setdefault  # httptools calls it, and no frame of Python is made for a header
         self._parser = httptools.HttpRequestParser(self)
-        self._headers: dict[str, str] = {}
-        self._body = b""
-        self._is_complete = False
 
     def read(self, data: bytes) -> Whole | None:
         """Return the request that *data* is, or None where it is not one plain request; then the lane has ended."""
         end = data.find(b"\r\n\r\n", 0, self._head_bytes)
-        space = data.find(b" ", 5, 256)
-        if end < 0 or space < 0 or data[:5] != b"POST " or not data.startswith(_ELEVEN, space):
+        if end < 0:
             return None
-        hot = self.express.find(data[5:space])
+        hot = self._hot if data.startswith(self._line) else self._find(data)
         if hot is None:
             return None
-        headers = self._headers = {}
-        self._body, self._is_complete = b"", False
+        self._heads.clear()
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             return None
-        if not self._is_complete or end + 4 + len(self._body) != len(data) or not headers.keys().isdisjoint(_NOT_PLAIN):
+        headers, body = _headers_of(self._heads), data[end + 4 :]
+        if headers.get("content-length", "0") != str(len(body)) or not headers.keys().isdisjoint(_NOT_PLAIN):
             return None
         if headers.get("connection", _STAYS).lower() != _STAYS:
             return None
-        return Whole(hot, headers, self._body)
+        return Whole(hot, headers, body)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; bytes that are not UTF-8 become surrogates, as aiohttp has it."""
-        self._headers.setdefault(_lower(name), value.decode("utf-8", "surrogateescape"))
+    def _find(self, data: bytes) -> Hot | None:
+        space = data.find(b" ", 5, 256)
+        if space < 0 or data[:5] != b"POST " or not data.startswith(_ELEVEN, space):
+            return None
+        self._line, self._hot = data[: space + len(_ELEVEN)], self.express.find(data[5:space])
+        return self._hot
 
-    def on_body(self, body: bytes) -> None:
-        """Keep the body; in pieces only where it is chunked, which is not plain."""
-        self._body = body
 
-    def on_message_complete(self) -> None:
-        """Note the end."""
-        self._is_complete = True
+def _headers_of(heads: dict[bytes, bytes]) -> dict[str, str]:
+    """Return headers by lower-case names; of those that differ by their case only, the first."""
+    pairs = reversed(heads.items())
+    try:
+        return {_lower(name): value.decode() for name, value in pairs}
+    except UnicodeDecodeError:  # bytes that are not UTF-8 become surrogates, as aiohttp has it
+        pairs = reversed(heads.items())
+        return {_lower(name): value.decode("utf-8", "surrogateescape") for name, value in pairs}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from flashd.config import IntakeConfig
-from flashd.domain.order import AcceptCode
+from flashd.domain.order import AcceptCode, Accepted, Incoming
 from flashd.domain.seal import NOBODYS
 from flashd.errors import Busy, Transient, Unauthenticated
 from flashd.ports import Receipt, Soon
-from flashd.web.answer import Answer, encode
-from flashd.web.doors import Doors
+from flashd.web.answer import encode
+from flashd.web.crowd import Crowd, Post, fail_all
+from flashd.web.doors import ChannelDoor, Doors
 from flashd.web.endpoint import Endpoint, bounded, mount
 from flashd.web.express import EXPRESS, Express, Hot
 from flashd.web.intake_batch import Batch
@@ -21,6 +22,7 @@ from flashd.web.intake_holds import Holds
 from flashd.web.intake_orders import Orders
 from flashd.web.limits import Budget, read_body
 from flashd.web.native import Native
+from flashd.web.party import Parties, Party
 from flashd.web.problem import problems, understand
 from flashd.web.view import ReceiptView
 
@@ -29,12 +31,13 @@ _DUPLICATES = frozenset({AcceptCode.REPEAT, AcceptCode.STALE})
 
 
 class Webhooks:
-    """``POST /webhooks/{channel}``: read the bytes, let the channel's intake prove and keep them, answer."""
+    """``POST /webhooks/{channel}``: let the channel's intake prove, read and keep the bytes, and answer."""
 
     def __init__(self, doors: Doors, config: IntakeConfig, budget: Budget) -> None:
         self._doors = doors
         self._config = config
         self._budget = budget
+        self._crowd = Crowd(self.take)
 
     def endpoints(self) -> list[Endpoint]:
         """List the route."""
@@ -54,11 +57,11 @@ class Webhooks:
 
     def hot(self, name: str) -> Hot:
         """Return what takes the webhooks of a channel, also of one that is unknown."""
-        take, refused = functools.partial(self._take, name, None), functools.partial(self._refuse, name)
-        return Hot(f"/webhooks/{name}", take, self._config.webhook_bytes, refused)
 
-    def _refuse(self, name: str, error: Exception) -> None:
-        self._count(name, self._doors.clock.monotonic_s(), _failure(error))
+        def refused(error: Exception) -> None:
+            self._count(name, _failure(error), self._doors.clock.monotonic_s())
+
+        return Hot(f"/webhooks/{name}", self._crowd, self._config.webhook_bytes, name, refused)
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
         """Read the body within its limits, and answer."""
@@ -68,69 +71,106 @@ class Webhooks:
             try:
                 body = await read_body(request, share, limit=limit, timeout_s=timeout_s)
             except BaseException as error:
-                self._count(name, started_s, _failure(error))
+                self._count(name, _failure(error), started_s)
                 raise
-            return (await self._take(name, started_s, request.headers, body)).response()
+            return (await self._crowd.ask(name, request.headers, body)).response()
 
-    def _take(self, name: str, head_s: float | None, headers: Mapping[str, str], body: bytes) -> Soon[Answer]:
-        """
-        Answer 200 once the webhook's effect is durable; an error leaves the platform to send it again.
-
-        Each is counted by what becomes of it, from the head (at *head_s*; None: it came with the body) to the answer.
-        """
-        started_s = self._doors.clock.monotonic_s() if head_s is None else head_s
-
-        def answer(soon: Soon[Receipt]) -> Answer:
+    def take(self, posts: Sequence[Post]) -> None:
+        """Answer each with 200 once its effect is durable; an error leaves the platform to send it again."""
+        began_s = self._doors.clock.monotonic_s()
+        proven = [(post, door) for post in posts if (door := self._prove(post, began_s)) is not None]
+        parties: Parties[Incoming] = Parties()
+        for post, door in proven:
             try:
-                receipt = soon.result()
-            except BaseException as error:
-                self._count(name, started_s, _failure(error))
-                _tell_strangers_nothing(error)
-                raise
-            self._count(name, started_s, _result_of(receipt))
-            return encode(200, _view_of(receipt))
+                found = door.intake.read(post.headers, post.body)
+            except Exception as error:  # noqa: BLE001  # it is this one's answer
+                self._fail((post,), error, began_s)
+            else:
+                if isinstance(found, Soon):
+                    found.tell(functools.partial(self._tell, post, began_s))
+                else:
+                    parties.add(door, post, found)
+        for party in parties:
+            self._admit(party, began_s)
 
-        try:
-            soon = self._ask(name, headers, body)
-        except Exception as error:
-            self._count(name, started_s, _failure(error))
-            _tell_strangers_nothing(error)
-            raise
-        return soon.then(answer)
-
-    def _count(self, name: str, started_s: float, result: str) -> None:
-        clock = self._doors.clock
-        label = name if name in self._doors.channels else "unknown"
-        self._doors.metrics.intake.webhook(label, result, clock.monotonic_s() - started_s, now_ms=clock.now_ms())
-
-    def _ask(self, name: str, headers: Mapping[str, str], body: bytes) -> Soon[Receipt]:
-        channel = self._doors.channels.get(name)
-        if channel is None:
+    def _prove(self, post: Post, began_s: float) -> ChannelDoor | None:
+        """Return the door of a webhook that is to be read; None where it is answered."""
+        door = self._doors.channels.get(post.name)
+        if door is None:
             # The same work and the same answer as for a bad signature: nobody learns which channels exist.
             for _ in range(_DIGESTS):
-                NOBODYS.digest(body)
-            raise Unauthenticated("there is no such channel")
-        return channel.intake.webhook(headers, body)
+                NOBODYS.digest(post.body)
+            self._fail((post,), Unauthenticated("there is no such channel"), began_s)
+            return None
+        try:
+            is_to_be_read = door.intake.prove(post.headers, post.body)
+        except Exception as error:  # noqa: BLE001  # it is this one's answer
+            self._fail((post,), error, began_s)
+            return None
+        if not is_to_be_read:
+            self._receive(post, Receipt(state="pong"), began_s)
+            return None
+        return door
+
+    def _admit(self, party: Party[Incoming], began_s: float) -> None:
+        """Let the orders of one channel be made durable together."""
+
+        def hear(soon: Soon[Sequence[Accepted]]) -> None:
+            try:
+                replies = soon.result()
+            except BaseException as error:  # noqa: BLE001  # it is everybody's answer
+                self._fail(party.posts, error, began_s)
+                return
+            known = sum([accepted.code in _DUPLICATES for accepted in replies])
+            self._count(party.door.name, "duplicate", began_s, known)
+            self._count(party.door.name, "accepted", began_s, len(replies) - known)
+            answers = [encode(200, _view_of(*pair)) for pair in zip(party.wants, replies, strict=True)]
+            for post, answer in zip(party.posts, answers, strict=True):
+                post.answer(answer)
+
+        try:
+            party.door.intake.admit(party.wants).tell(hear)
+        except Exception as error:  # noqa: BLE001  # as above
+            self._fail(party.posts, error, began_s)
+
+    def _tell(self, post: Post, began_s: float, soon: Soon[Receipt]) -> None:
+        try:
+            receipt = soon.result()
+        except BaseException as error:  # noqa: BLE001  # it is this one's answer
+            self._fail((post,), error, began_s)
+        else:
+            self._receive(post, receipt, began_s)
+
+    def _receive(self, post: Post, receipt: Receipt, began_s: float) -> None:
+        """Answer what is no order."""
+        self._count(post.name, receipt.state, began_s)
+        post.answer(encode(200, ReceiptView(state=receipt.state, reason=receipt.reason)))
+
+    def _fail(self, posts: Sequence[Post], error: BaseException, began_s: float) -> None:
+        """Answer with an error; a stranger learns no more than that it did not pass."""
+        for post in posts:
+            self._count(post.name, _failure(error), began_s)
+        fail_all(
+            posts, Unauthenticated("the signature is missing or wrong") if isinstance(error, Unauthenticated) else error
+        )
+
+    def _count(self, name: str, result: str, began_s: float, count: int = 1) -> None:
+        if not count:
+            return
+        clock = self._doors.clock
+        label = name if name in self._doors.channels else "unknown"
+        seconds = clock.monotonic_s() - began_s
+        self._doors.metrics.intake.webhooks(count, label, result, seconds, now_ms=clock.now_ms())
 
 
-def _tell_strangers_nothing(error: BaseException) -> None:
-    if isinstance(error, Unauthenticated):
-        raise Unauthenticated("the signature is missing or wrong") from None
-
-
-def _result_of(receipt: Receipt) -> str:
-    if receipt.code in _DUPLICATES:
-        return "duplicate"
-    return receipt.state if receipt.state in {"quarantined", "demanded", "unrelated", "pong"} else "accepted"
-
-
-def _view_of(receipt: Receipt) -> ReceiptView:
+def _view_of(incoming: Incoming, accepted: Accepted) -> ReceiptView:
+    order = incoming.order
     return ReceiptView(
-        state=receipt.state,
-        code=receipt.code,
-        order=receipt.order,
-        reason=receipt.reason,
-        short=dict(receipt.short) if receipt.short else {},
+        state=accepted.state,
+        code=accepted.code,
+        order=f"{order.channel}:{order.id}",
+        reason=incoming.reason,
+        short=dict(accepted.short) if accepted.short else {},
     )
 
 
@@ -154,7 +194,7 @@ def intake_app(doors: Doors, config: IntakeConfig) -> web.Application:
     webhooks, endpoints = _routes(doors, config, budget)
     app = web.Application(middlewares=[problems(doors.broken), bounded])
     mount(app, endpoints)
-    hots = [Hot(one.path, one.take, config.body_bytes) for one in endpoints if one.take is not None]
+    hots = [Hot(one.path, one.crowd, config.body_bytes) for one in endpoints if one.crowd is not None]
     app[EXPRESS] = Express(hots, ("/webhooks/", webhooks.hot), budget, doors.broken)
     return app
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from aiohttp import web
 
-from flashd.domain.reservation import HoldCode, HoldReply
+from flashd.domain.reservation import HoldCode, HoldReply, HoldRequest
 from flashd.errors import Conflict, InvariantBroken, NotFound
-from flashd.ports import Soon
 from flashd.web.answer import Answer
 from flashd.web.answer import encode as encode_answer
+from flashd.web.crowd import Crowd, Post
 from flashd.web.endpoint import Endpoint, decode
 from flashd.web.native import Native, adapter_of, checked_id, own_channel
+from flashd.web.party import Parties
 from flashd.web.problem import encode
 from flashd.web.view import Extension, HoldView, NewHold, at
 
@@ -56,14 +57,15 @@ class Holds:
 
     def endpoints(self) -> list[Endpoint]:
         """List the routes."""
+        crowd = Crowd(self.hold)
         return [
             Endpoint(
                 method="POST",
                 path="/v1/holds",
                 name="hold",
                 summary="Set stock aside for all lines, or say what is short; the same id twice is one hold",
-                handler=self._native.ordinary(self.hold),
-                take=self.hold,
+                handler=self._native.ordinary(crowd),
+                crowd=crowd,
                 takes=NewHold,
                 answers={201: HoldView, 200: HoldView},
             ),
@@ -86,19 +88,25 @@ class Holds:
             ),
         ]
 
-    def hold(self, headers: Mapping[str, str], body: bytes) -> Soon[Answer]:
+    def hold(self, posts: Sequence[Post]) -> None:
         """Answer 201 for a new hold and 200 for a repeat."""
-        channel, pool = self._native.seat(headers)
-        wish = adapter_of(channel).decode_hold(body, default_ttl_ms=pool.hold_ttl_ms, max_ttl_ms=pool.hold_max_ms)
-        own_channel(channel, wish.channel)
+        parties: Parties[HoldRequest] = Parties()
+        for post in posts:
+            try:
+                channel, pool = self._native.seat(post.headers)
+                read = adapter_of(channel).decode_hold
+                request = read(post.body, default_ttl_ms=pool.hold_ttl_ms, max_ttl_ms=pool.hold_max_ms)
+                own_channel(channel, request.channel)
+                parties.add(channel, post, request)
+            except Exception as error:  # noqa: BLE001  # it is this one's answer
+                post.fail(error)
+        for party in parties:
+            party.ask(party.door.intake.hold, self._answer_of)
 
-        def answer(soon: Soon[HoldReply]) -> Answer:
-            reply = soon.result()
-            self._metrics.reservation(reply.code.value)
-            refuse(reply)
-            return encode_answer(201 if reply.code is HoldCode.HELD else 200, HoldView.of(wish.id, reply))
-
-        return channel.intake.hold(wish).then(answer)
+    def _answer_of(self, request: HoldRequest, reply: HoldReply) -> Answer:
+        self._metrics.reservation(reply.code.value)
+        refuse(reply)
+        return encode_answer(201 if reply.code is HoldCode.HELD else 200, HoldView.of(request.id, reply))
 
     async def release(self, request: web.Request) -> web.Response:
         """Answer 200, also where it was released before and that is still known."""

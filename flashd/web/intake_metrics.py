@@ -28,11 +28,11 @@ class IntakeMetrics(Collector):
         self._acks = [0] * (len(_ACK_BUCKETS_S) + 1)
         self._ack_sum_s = 0.0
 
-    def webhook(self, channel: str, result: str, seconds: float, *, now_ms: int) -> None:
-        """Count one webhook; *channel* is a configured name or "unknown"."""
-        self._webhooks[channel, result] += 1
-        self._acks[bisect_left(_ACK_BUCKETS_S, seconds)] += 1
-        self._ack_sum_s += seconds
+    def webhooks(self, count: int, channel: str, result: str, seconds: float, *, now_ms: int) -> None:
+        """Count webhooks that ended alike; *channel* is a configured name or "unknown"."""
+        self._webhooks[channel, result] += count
+        self._acks[bisect_left(_ACK_BUCKETS_S, seconds)] += count
+        self._ack_sum_s += seconds * count
         if result in _PROVEN:
             self._last_event_ms[channel] = now_ms
 
@@ -51,7 +51,7 @@ class IntakeMetrics(Collector):
         for limit, count in zip((*map(str, _ACK_BUCKETS_S), "+Inf"), self._acks, strict=True):
             total += count
             buckets.append((limit, total))
-        what = "From the head to the answer."
+        what = "From the whole request to the answer."
         yield HistogramMetricFamily("flashd_webhook_ack_duration_seconds", what, buckets, self._ack_sum_s)
         last = GaugeMetricFamily(
             "flashd_channel_last_event_timestamp_seconds", "Last proven webhook.", labels=("channel",)

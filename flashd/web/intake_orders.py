@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from flashd.domain.order import AcceptCode, Accepted, Incoming, OrderRecord, OrderRef, OrderState
 from flashd.errors import Conflict, Forbidden, NotFound
-from flashd.ports import Soon
 from flashd.web.answer import Answer
 from flashd.web.answer import encode as encode_answer
+from flashd.web.crowd import Crowd, Post
 from flashd.web.doors import ChannelDoor, PoolDoor
 from flashd.web.endpoint import Endpoint
 from flashd.web.intake_holds import UnknownSku
 from flashd.web.native import Native, adapter_of, checked_id, own_channel
 from flashd.web.offers import Offers
+from flashd.web.party import Parties
 from flashd.web.problem import Malformed, encode
 from flashd.web.view import NewOrder, OrderReceipt, OrderStatus, StockList, StockView, order_status
 
@@ -52,6 +53,10 @@ def read_order(channel: ChannelDoor, body: bytes) -> Incoming:
     return incoming
 
 
+def _answer_of(incoming: Incoming, accepted: Accepted) -> Answer:
+    return encode_answer(status_of(accepted), OrderReceipt.of(incoming, accepted))
+
+
 class Orders:
     """``/v1/orders`` and ``/v1/stock``."""
 
@@ -62,14 +67,15 @@ class Orders:
     def endpoints(self) -> list[Endpoint]:
         """List the routes."""
         order = "/v1/orders/{channel}/{id}"
+        crowd = Crowd(self.place)
         return [
             Endpoint(
                 method="POST",
                 path="/v1/orders",
                 name="place_order",
                 summary="Take a paid order; 202 with title shortfall where its units cannot all be covered",
-                handler=self._native.ordinary(self.place),
-                take=self.place,
+                handler=self._native.ordinary(crowd),
+                crowd=crowd,
                 takes=NewOrder,
                 answers={201: OrderReceipt, 200: OrderReceipt, 202: OrderReceipt},
             ),
@@ -109,16 +115,17 @@ class Orders:
             ),
         ]
 
-    def place(self, headers: Mapping[str, str], body: bytes) -> Soon[Answer]:
-        """Answer once the order is durable."""
-        channel, _ = self._native.seat(headers)
-        incoming = read_order(channel, body)
-
-        def answer(soon: Soon[Accepted]) -> Answer:
-            accepted = soon.result()
-            return encode_answer(status_of(accepted), OrderReceipt.of(incoming, accepted))
-
-        return channel.intake.admit(incoming).then(answer)
+    def place(self, posts: Sequence[Post]) -> None:
+        """Answer each once its order is durable."""
+        parties: Parties[Incoming] = Parties()
+        for post in posts:
+            try:
+                channel, _ = self._native.seat(post.headers)
+                parties.add(channel, post, read_order(channel, post.body))
+            except Exception as error:  # noqa: BLE001  # it is this one's answer
+                post.fail(error)
+        for party in parties:
+            party.ask(party.door.intake.admit, _answer_of)
 
     async def show(self, request: web.Request) -> web.Response:
         """Show an order of the token's pool."""

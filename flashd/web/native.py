@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 from flashd.config import IntakeConfig
 from flashd.errors import Forbidden, Unauthenticated
 from flashd.ports import NativeChannel
-from flashd.web.answer import Take
+from flashd.web.crowd import Crowd
 from flashd.web.doors import ChannelDoor, Doors, PoolDoor
 from flashd.web.limits import Budget, Share, read_body, refuse_encoded
 from flashd.web.problem import Malformed
@@ -43,14 +43,14 @@ class Native:
         refuse_encoded(request.headers)
         return await read_body(request, share, limit=self.config.body_bytes, timeout_s=self.config.body_timeout_s)
 
-    def ordinary(self, take: Take) -> Handler:
-        """Return a handler that reads the body within its limits before *take* answers."""
+    def ordinary(self, crowd: Crowd) -> Handler:
+        """Return a handler that reads the body within its limits before it joins *crowd*."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             channel, _ = self.seat(request.headers)
             adapter_of(channel)  # refused before the body is read
             with self.budget.share() as share:
-                return (await take(request.headers, await self.body(request, share))).response()
+                return (await crowd.ask("", request.headers, await self.body(request, share))).response()
 
         return handle
 

@@ -58,14 +58,14 @@ class Shop:
 
     async def _tell(self, incoming: Incoming) -> None:
         await self.world.clock.sleep(self.hook_s)
-        await self.admit(incoming)
+        await self.admit([incoming])
 
-    async def admit(self, incoming: Incoming) -> Accepted:
+    async def admit(self, orders: Sequence[Incoming]) -> Sequence[Accepted]:
         """Do what the intake does."""
         if self.world.intake_down:
             raise StoreUnavailable("intake")
-        [accepted] = await self.world.ledger.accept([incoming], [""], since_ms=0)
-        self.found.append(accepted)
+        accepted = await self.world.ledger.accept(orders, [""] * len(orders), since_ms=0)
+        self.found += accepted
         return accepted
 
     def row(self, sku: str = "tee") -> Listing:

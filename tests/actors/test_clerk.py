@@ -14,6 +14,7 @@ from flashd.config import Secret, SecretText
 from flashd.domain.privacy import Demand, DemandKind, Person
 from flashd.errors import Busy
 from flashd.ports import Receipt
+from tests import intakes
 from tests.fakes.clock import FakeClock
 from tests.fakes.eraser import FakeEraser
 from tests.fakes.ledger import FakeLedger
@@ -151,11 +152,11 @@ async def test_a_demand_is_answered_after_it_is_durable_and_not_while_nothing_ca
     headers = {name.lower(): value for name, value in channel.sign(REDACT, now_s=0, delivery_id="d").items()}
     if closed:
         with pytest.raises(Busy, match=closed):
-            await intake.webhook(headers, REDACT)
+            await intakes.webhook(intake, headers, REDACT)
         assert eraser.book == {}
         return
     intake.start()
-    assert await intake.webhook(headers, REDACT) == Receipt(state="demanded", reason="erase")
+    assert await intakes.webhook(intake, headers, REDACT) == Receipt(state="demanded", reason="erase")
     await intake.stop()
     [kept] = eraser.book.values()
     assert kept.person == Person(channel="shop", orders=("1",), email="ada@example.com", customer_id="7")

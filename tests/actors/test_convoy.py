@@ -74,7 +74,7 @@ class Channel:
 
     async def ask(self, *ids: str) -> Sequence[Accepted]:
         wish = self.wish(*ids)
-        self.convoy.call(self.row)
+        self.convoy.call(self.row, 1)
         return await wish
 
 
@@ -115,7 +115,7 @@ async def test_a_hold_does_not_wait_for_the_orders_of_its_call(ledger: Counted) 
     channel = Channel(Convoy(ledger))
     order, hold = channel.wish("a"), make_hold("cart")
     channel.row.add(hold)
-    channel.convoy.call(channel.row)
+    channel.convoy.call(channel.row, 1)
     async with asyncio.timeout(5):
         assert [reply.code for reply in await hold] == [HoldCode.HELD]
     assert not order.is_over
@@ -142,7 +142,7 @@ async def test_what_is_enough_for_a_call_does_not_wait_for_the_end_of_the_turn(l
     wishes = []
     for number in range(convoy_module.ENOUGH + 3):
         wishes.append(channel.wish(f"{number}"))
-        channel.convoy.call(channel.row)
+        channel.convoy.call(channel.row, 1)
     assert [wish.is_over for wish in wishes] == [False] * len(wishes)
     assert len(channel.row) == 3
     await asyncio.gather(*wishes)
@@ -155,7 +155,7 @@ async def test_where_the_store_is_busy_the_end_of_the_turn_is_waited_for(ledger:
     wishes = []
     for number in range(convoy_module.ENOUGH * (convoy_module.BUSY + 2)):
         wishes.append(channel.wish(f"{number}"))
-        channel.convoy.call(channel.row)
+        channel.convoy.call(channel.row, 1)
     assert len(channel.row) == 2 * convoy_module.ENOUGH
     ledger.open.set()
     await asyncio.gather(*wishes)
@@ -171,13 +171,13 @@ async def test_who_is_told_while_a_call_leaves_may_wish_for_more(ledger: Counted
 
     def go_on(_: object) -> None:
         for _ in range(convoy_module.ENOUGH):
-            channel.convoy.call(channel.row)
+            channel.convoy.call(channel.row, 1)
         channel.row.add(more)
-        channel.convoy.call(channel.row)
+        channel.convoy.call(channel.row, 1)
 
     channel.wish("refused").add_done_callback(go_on)
     closed = "the store is away"
-    channel.convoy.call(channel.row)
+    channel.convoy.call(channel.row, 1)
     assert (await more)[0].code is HoldCode.HELD
     assert ledger.carried == [["more"]]
 
@@ -290,7 +290,7 @@ async def test_holds_travel_together_too(ledger: Counted) -> None:
     for wish in wishes:
         channel = Channel(convoy)
         channel.row.add(wish)
-        convoy.call(channel.row)
+        convoy.call(channel.row, 1)
     answers = await asyncio.gather(*wishes)
     assert [each[0].code for each in answers] == [HoldCode.HELD] * 2
     assert ledger.carried == [["a", "b"]]
@@ -329,7 +329,7 @@ async def test_a_row_is_quiet_when_nobody_waits_for_what_was_in_it_any_more(ledg
     quiet = asyncio.create_task(channel.row.quiet(60))
     await turns()
     gone.fail(asyncio.CancelledError())
-    channel.convoy.call(channel.row)
+    channel.convoy.call(channel.row, 1)
     await turns()
     assert quiet.done()
     assert ledger.carried == []

@@ -16,6 +16,7 @@ from flashd.domain.reservation import HoldCode, HoldReply, HoldRequest
 from flashd.domain.stock import StockLevel
 from flashd.errors import Busy, MailboxFull, StoreUnavailable, Transient, Unauthenticated
 from flashd.runtime.supervisor import RestartPolicy, Supervisor
+from tests import intakes
 from tests.conformance.ledgers import make_incoming
 from tests.fakes.clock import FakeClock
 from tests.fakes.doors import DoorChannel, sign
@@ -82,7 +83,7 @@ class World:
         """As many calls as may be in flight, one order each, none of them answered."""
         waiting = []
         for order_id in [*(f"place-{number}" for number in range(1, CALLS_IN_FLIGHT)), last]:
-            waiting.append(self.ask(self.intake.admit(make_incoming(order_id))))
+            waiting.append(self.ask(intakes.admit(self.intake, make_incoming(order_id))))
             await asyncio.wait_for(self.ledger.arrived.acquire(), 30)
         return waiting
 
@@ -105,7 +106,7 @@ async def world() -> AsyncIterator[World]:
 
 async def test_without_load_an_order_goes_out_alone_and_wakes_its_backend(world: World) -> None:
     world.ledger.open.set()
-    accepted = await world.intake.admit(make_incoming("1"))
+    accepted = await intakes.admit(world.intake, make_incoming("1"))
     assert (accepted.code, accepted.state) == (AcceptCode.ACCEPTED, OrderState.QUEUED)
     assert world.ledger.groups == [1]
     assert world.woken == ["erp"]
@@ -114,7 +115,7 @@ async def test_without_load_an_order_goes_out_alone_and_wakes_its_backend(world:
 
 async def test_what_arrives_while_all_calls_are_in_flight_goes_out_in_one_call(world: World) -> None:
     await world.fill_all_places()
-    late = [world.ask(world.intake.admit(make_incoming(f"late-{number}"))) for number in range(50)]
+    late = [world.ask(intakes.admit(world.intake, make_incoming(f"late-{number}"))) for number in range(50)]
     await asyncio.sleep(0)
     world.ledger.open.set()
     assert {reply.code for reply in await asyncio.gather(*late)} == {AcceptCode.ACCEPTED}
@@ -125,7 +126,7 @@ async def test_what_arrives_while_all_calls_are_in_flight_goes_out_in_one_call(w
 
 async def test_fifty_identical_webhooks_at_once_are_one_order(world: World) -> None:
     world.ledger.open.set()
-    same = [world.ask(world.intake.admit(make_incoming("1"))) for _ in range(50)]
+    same = [world.ask(intakes.admit(world.intake, make_incoming("1"))) for _ in range(50)]
     codes = [reply.code for reply in await asyncio.gather(*same)]
     assert codes.count(AcceptCode.ACCEPTED) == 1
     assert codes.count(AcceptCode.REPEAT) == 49
@@ -134,8 +135,8 @@ async def test_fifty_identical_webhooks_at_once_are_one_order(world: World) -> N
 
 async def test_holds_and_orders_of_one_group_are_both_answered(world: World) -> None:
     await world.fill_all_places()
-    order = world.ask(world.intake.admit(make_incoming("1")))
-    hold = world.ask(world.intake.hold(make_hold()))
+    order = world.ask(intakes.admit(world.intake, make_incoming("1")))
+    hold = world.ask(intakes.hold(world.intake, make_hold()))
     await asyncio.sleep(0)
     world.ledger.open.set()
     assert (await order).code is AcceptCode.ACCEPTED
@@ -145,18 +146,18 @@ async def test_holds_and_orders_of_one_group_are_both_answered(world: World) -> 
 async def test_a_store_that_does_not_answer_is_the_answer_of_everybody_and_no_crash(world: World) -> None:
     world.ledger.open.set()
     world.ledger.failing.add("accept")
-    asked = [world.ask(world.intake.admit(make_incoming(str(number)))) for number in range(30)]
+    asked = [world.ask(intakes.admit(world.intake, make_incoming(str(number)))) for number in range(30)]
     answers = await asyncio.gather(*asked, return_exceptions=True)
     assert {type(answer) for answer in answers} == {StoreUnavailable}
     world.ledger.failing.clear()
-    assert (await world.intake.admit(make_incoming("1"))).code is AcceptCode.ACCEPTED
+    assert (await intakes.admit(world.intake, make_incoming("1"))).code is AcceptCode.ACCEPTED
     assert world.supervisor.restarts == 0
 
 
 async def test_an_order_whose_caller_went_away_while_it_waited_is_not_made_durable(world: World) -> None:
     await world.fill_all_places()
-    gone = [world.ask(world.intake.admit(make_incoming(f"gone-{number}"))) for number in range(2)]
-    stays = world.ask(world.intake.admit(make_incoming("stays")))
+    gone = [world.ask(intakes.admit(world.intake, make_incoming(f"gone-{number}"))) for number in range(2)]
+    stays = world.ask(intakes.admit(world.intake, make_incoming("stays")))
     await asyncio.sleep(0)
     for task in gone:
         task.cancel()
@@ -177,8 +178,8 @@ async def test_a_caller_that_goes_away_in_the_call_takes_nobody_with_it(world: W
 async def crash(world: World) -> Sequence[object]:
     """One call of all that are in flight raises; return what the callers of the others and of the next were told."""
     [*others, bad] = await world.fill_all_places(last="bad")
-    others.append(world.ask(world.intake.admit(make_incoming("next"))))
-    hold = world.ask(world.intake.hold(make_hold()))
+    others.append(world.ask(intakes.admit(world.intake, make_incoming("next"))))
+    hold = world.ask(intakes.hold(world.intake, make_hold()))
     await asyncio.sleep(0)
     world.ledger.trouble.set()
     with pytest.raises(LookupError):
@@ -207,14 +208,14 @@ async def test_after_many_crashes_every_place_is_free_again(world: World) -> Non
 
 
 async def test_what_comes_between_two_lives_is_taken_in_the_next(world: World) -> None:
-    bad = world.ask(world.intake.admit(make_incoming("bad")))
+    bad = world.ask(intakes.admit(world.intake, make_incoming("bad")))
     world.ledger.trouble.set()
     with pytest.raises(LookupError):
         await bad
     for _ in range(5):
         await asyncio.sleep(0)
     assert not world.intake.ready.is_set()
-    waits = world.ask(world.intake.admit(make_incoming("waits")))
+    waits = world.ask(intakes.admit(world.intake, make_incoming("waits")))
     for _ in range(5):
         await asyncio.sleep(0)
     assert world.ledger.groups == [1]
@@ -226,10 +227,10 @@ async def test_what_comes_between_two_lives_is_taken_in_the_next(world: World) -
 async def test_a_full_row_is_busy_at_once_and_nothing_is_kept() -> None:
     world = World(row_size=2)
     for number in range(2):
-        world.ask(world.intake.admit(make_incoming(str(number))))
+        world.ask(intakes.admit(world.intake, make_incoming(str(number))))
     await asyncio.sleep(0)
     with pytest.raises(MailboxFull):
-        await world.intake.admit(make_incoming("3"))
+        await intakes.admit(world.intake, make_incoming("3"))
     await world.intake.stop(0.1)
     assert {type(answer) for answer in await asyncio.gather(*world.asking, return_exceptions=True)} == {Busy}
     assert world.pool.records == {}
@@ -246,13 +247,13 @@ async def test_what_is_in_the_call_when_it_stops_is_finished_and_answered(world:
 
 async def test_a_store_that_never_answers_does_not_hold_up_the_stop(world: World) -> None:
     waiting = await world.fill_all_places()
-    waiting.append(world.ask(world.intake.admit(make_incoming("in the mailbox"))))
+    waiting.append(world.ask(intakes.admit(world.intake, make_incoming("in the mailbox"))))
     await asyncio.sleep(0)
     await asyncio.wait_for(world.intake.stop(0.2), 4)
     answers = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 30)
     assert {type(answer) for answer in answers} <= {Busy, Transient}
     with pytest.raises(Busy):
-        await world.intake.admit(make_incoming("after"))
+        await intakes.admit(world.intake, make_incoming("after"))
 
 
 async def test_while_nothing_can_be_made_durable_nothing_comes_in(world: World) -> None:
@@ -260,9 +261,9 @@ async def test_while_nothing_can_be_made_durable_nothing_comes_in(world: World) 
     world.why_closed = "the store is away"
     body = b"unreadable"
     asks: list[Callable[[], Awaitable[Any]]] = [
-        lambda: world.intake.admit(make_incoming("1")),
-        lambda: world.intake.hold(make_hold()),
-        lambda: world.intake.webhook({"x-signature": sign(body)["X-Signature"]}, body),
+        lambda: intakes.admit(world.intake, make_incoming("1")),
+        lambda: intakes.hold(world.intake, make_hold()),
+        lambda: intakes.webhook(world.intake, {"x-signature": sign(body)["X-Signature"]}, body),
     ]
     for ask in asks:
         with pytest.raises(Busy, match="the store is away"):
@@ -272,7 +273,10 @@ async def test_while_nothing_can_be_made_durable_nothing_comes_in(world: World) 
 
 async def test_what_waited_when_the_store_went_away_is_refused_in_its_turn_and_not_tried(world: World) -> None:
     waiting = await world.fill_all_places()
-    late = [world.ask(world.intake.admit(make_incoming("late"))), world.ask(world.intake.hold(make_hold()))]
+    late = [
+        world.ask(intakes.admit(world.intake, make_incoming("late"))),
+        world.ask(intakes.hold(world.intake, make_hold())),
+    ]
     await asyncio.sleep(0)
     world.why_closed = "the store is away"
     world.ledger.failing.add("accept")
@@ -285,6 +289,6 @@ async def test_what_waited_when_the_store_went_away_is_refused_in_its_turn_and_n
 async def test_a_wrong_signature_writes_nothing(world: World) -> None:
     world.ledger.open.set()
     with pytest.raises(Unauthenticated):
-        await world.intake.webhook({"x-signature": "0" * 64}, b"{}")
+        await intakes.webhook(world.intake, {"x-signature": "0" * 64}, b"{}")
     assert world.ledger.calls == []
     assert world.intake.counts == {"unauthenticated": 1}

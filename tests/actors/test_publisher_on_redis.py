@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -60,9 +61,8 @@ class Floor:
         self.hooks: list[asyncio.Task[Any]] = []
         self.client = client
 
-    async def admit(self, incoming: Incoming) -> Accepted:
-        [accepted] = await self.ledger.accept([incoming], ["erp"], since_ms=0)
-        return accepted
+    async def admit(self, orders: Sequence[Incoming]) -> Sequence[Accepted]:
+        return await self.ledger.accept(orders, ["erp"] * len(orders), since_ms=0)
 
     def traits(self, name: str) -> ApiTraits:
         _, write = KINDS[name]
@@ -80,7 +80,7 @@ class Floor:
         """Put the actors of a process beside a shop; return their line."""
         api = self.apis[name] = api or FakeChannelApi(self.clock, name, self.traits(name), {"tee": 0})
         if name != "b":  # the other's webhooks are dead
-            api.on_order = lambda incoming: self.hooks.append(asyncio.ensure_future(self.admit(incoming)))
+            api.on_order = lambda incoming: self.hooks.append(asyncio.ensure_future(self.admit([incoming])))
         gate = RedisBackendGate(self.client, name, self.clock, key=channel_key)
         line = ChannelLine(
             name,

@@ -18,6 +18,7 @@ from flashd.domain.privacy import Demand, DemandKind, Person
 from flashd.errors import Transient
 from flashd.runtime.actor import Actor
 from flashd.runtime.supervisor import Supervisor
+from tests import intakes
 from tests.actors.shops import World
 from tests.fakes.clock import FakeClock
 from tests.fakes.doors import DoorChannel, sign
@@ -62,7 +63,7 @@ async def test_an_intake_s_turn_is_over_before_the_watchdog_bites_and_the_shop_i
     await supervisor.start([intake])
     body = b"unreadable"
     # More than a turn takes.
-    told = [intake.webhook({"x-signature": sign(body)["X-Signature"]}, body) for _ in range(20)]
+    told = [intakes.webhook(intake, {"x-signature": sign(body)["X-Signature"]}, body) for _ in range(20)]
     answers = [asyncio.ensure_future(_answer(one)) for one in told]
     assert await _stalled(supervisor, clock, intake) == []
     assert {type(answer) for answer in await asyncio.gather(*answers, return_exceptions=True)} == {Transient}

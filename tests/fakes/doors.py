@@ -31,7 +31,7 @@ from flashd.domain.routing import Choice
 from flashd.domain.stock import StockLevel
 from flashd.domain.terms import SellingTerms
 from flashd.errors import Conflict, NotFound, Refused, Unauthenticated
-from flashd.ports import Headcount, Quarantined, Receipt, StoreHealth, Unreadable, Unrelated
+from flashd.ports import Headcount, Quarantined, Receipt, Soon, StoreHealth, Unreadable, Unrelated
 from flashd.web.doors import Change, ChannelDoor, Doors, OutletDoor, PoolDoor
 from flashd.web.metrics import Metrics
 from flashd.web.tokens import Caller, Scope, TokenTable
@@ -344,34 +344,38 @@ class DoorIntake:
         if self.error is not None:
             raise self.error
 
-    @soon
-    async def webhook(self, headers: Mapping[str, str], body: bytes) -> Receipt:
-        await self._enter()
+    def prove(self, headers: Mapping[str, str], body: bytes) -> bool:
         if self.channel.is_ping(headers, body):
-            return Receipt(state="pong")
+            return False
         if not self.channel.verify(headers, body, now_s=0):
             raise Unauthenticated("wrong")
+        return True
+
+    def read(self, headers: Mapping[str, str], body: bytes) -> Incoming | Soon[Receipt]:
         decoded = self.channel.decode(headers, body)
+        return decoded if isinstance(decoded, Incoming) else self._keep(headers, body, decoded)
+
+    @soon
+    async def _keep(self, headers: Mapping[str, str], body: bytes, decoded: Unrelated | Unreadable) -> Receipt:
+        await self._enter()
         if isinstance(decoded, Unrelated):
             return Receipt(state="unrelated")
-        if isinstance(decoded, Unreadable):
-            await self.pool.quarantine(self.channel.name, headers, body, decoded.reason)
-            return Receipt(state="quarantined", reason=decoded.reason)
-        (accepted,) = await self.pool.accept([decoded], ["erp"], since_ms=0)
-        return Receipt(state=accepted.state, code=accepted.code, order=str(decoded.ref), short=accepted.short)
+        await self.pool.quarantine(self.channel.name, headers, body, decoded.reason)
+        return Receipt(state="quarantined", reason=decoded.reason)
 
     @soon
-    async def admit(self, incoming: Incoming) -> Accepted:
+    async def admit(self, orders: Sequence[Incoming]) -> Sequence[Accepted]:
         await self._enter()
-        return (await self.pool.accept([incoming], ["erp"], since_ms=0))[0]
+        return await self.pool.accept(orders, ["erp"] * len(orders), since_ms=0)
 
     async def admit_many(self, orders: Sequence[Incoming]) -> list[Accepted | BaseException]:
-        return await asyncio.gather(*map(self.admit, orders), return_exceptions=True)
+        answers = await asyncio.gather(*(self.admit([one]) for one in orders), return_exceptions=True)
+        return [one if isinstance(one, BaseException) else one[0] for one in answers]
 
     @soon
-    async def hold(self, request: HoldRequest) -> HoldReply:
+    async def hold(self, requests: Sequence[HoldRequest]) -> Sequence[HoldReply]:
         await self._enter()
-        return (await self.pool.hold([request]))[0]
+        return await self.pool.hold(requests)
 
 
 def record(order: Order, state: OrderState, *, backend: str = "erp") -> OrderRecord:

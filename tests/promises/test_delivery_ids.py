@@ -22,6 +22,7 @@ from flashd.domain.stock import StockLevel
 from flashd.runtime.clock import SystemClock
 from flashd.store.ledger import RedisLedger
 from flashd.store.orderbook import RedisOrderBook
+from tests import intakes
 from tests.channels.bodies import shopify_order, woo_order, written
 
 KINDS: dict[str, tuple[Any, Any, str, str]] = {
@@ -45,7 +46,7 @@ async def test_orders_that_share_a_delivery_id_are_all_taken_and_one_that_is_tol
     async def tell(number: int, delivery_id: str) -> str:
         body = written(order_of(id=number, admin_graphql_api_id=f"gid://shopify/Order/{number}"))
         headers = channel.sign(body, now_s=0.0, delivery_id=delivery_id) | {header: delivery_id}
-        return str((await intake.webhook(headers, body)).code)
+        return str((await intakes.webhook(intake, headers, body)).code)
 
     try:
         codes = await asyncio.gather(tell(1, "one second"), tell(2, "one second"))

@@ -38,6 +38,7 @@ from flashd.store.gate import RedisBackendGate
 from flashd.store.ledger import RedisLedger
 from flashd.store.orderbook import RedisOrderBook
 from flashd.store.outbox import RedisOutbox
+from tests import intakes
 from tests.fakes.announcer import FakeAnnouncer
 from tests.fakes.backend import BatchingFake
 from tests.fakes.doors import DoorChannel, sign
@@ -183,14 +184,14 @@ async def trade(do: Do, client: Redis, pool: str, backend: BookedBackend) -> Non
     """
 
     def admit(what: Incoming) -> Callable[[House], Awaitable[object]]:
-        return lambda house: house.intake.admit(what)
+        return lambda house: intakes.admit(house.intake, what)
 
     async def many(*steps: Step) -> None:
         await asyncio.gather(*(do(name, ask) for name, ask in steps))
 
-    await many(*((name, lambda house, name=name: house.intake.hold(hold(name))) for name in ("h1", "h2")))
+    await many(*((name, lambda house, name=name: intakes.hold(house.intake, hold(name))) for name in ("h1", "h2")))
     await do("h1 extended", lambda house: house.ledger.extend("h1", 90_000, max_total_ms=90_000))
-    await do("not understood", lambda house: house.intake.webhook(PROOF, ODD))
+    await do("not understood", lambda house: intakes.webhook(house.intake, PROOF, ODD))
     twice = admit(order("3", 1))
     await many(("1", admit(order("1", 2, hold_id="h1"))), ("2", admit(order("2", 3))), ("3", twice), ("3 again", twice))
     await do("4 called off", admit(order("4", 5, version=2, effect=Effect.CANCEL)))

@@ -159,6 +159,38 @@ async def test_both_ways_read_the_same_header(served: Served, house: DoorHouse) 
         assert (await hear(reader)).status in {200, 201}
 
 
+async def test_a_connection_may_turn_to_another_path_with_each_request(served: Served, house: DoorHouse) -> None:
+    reader, writer = await served.connect()
+    hold = json.dumps({"id": "h", "lines": [{"sku": "TEE", "quantity": 1}]}).encode()
+    for path, body, member in (
+        ("/v1/orders", order(1), "order"),
+        ("/v1/holds", hold, "expires_at"),
+        ("/v1/orders", order(2), "order"),
+        ("/webhooks/shop", b"webhook_id=1", "state"),
+        ("/webhooks/shop2", b"webhook_id=1", "title"),
+    ):
+        writer.write(post(body, path))
+        told = await hear(reader)
+        assert told.went_express
+        assert member in json.loads(told.body), path
+
+
+async def test_of_a_header_that_stands_twice_the_first_counts_however_it_is_spelt(served: Served) -> None:
+    reader, writer = await served.connect()
+    for second in ("authorization", "Authorization"):
+        text = post(order(1)).replace(b"Content-Length", f"{second}: Bearer nobody\r\nContent-Length".encode())
+        writer.write(text)
+        told = await hear(reader)
+        assert (told.status // 100, told.went_express) == (2, True)
+
+
+async def test_a_header_that_is_not_utf_8_is_read_all_the_same(served: Served) -> None:
+    reader, writer = await served.connect()
+    writer.write(post(order(1)).replace(b"Host: x", b"Host: x\r\nX-Name: Andr\xe9"))
+    told = await hear(reader)
+    assert (told.status, told.went_express) == (201, True)
+
+
 async def test_a_refusal_goes_express_too_with_its_headers(served: Served, house: DoorHouse) -> None:
     reader, writer = await served.connect()
     writer.write(b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")

@@ -11,13 +11,19 @@ import pytest
 from structlog.testing import capture_logs
 
 from flashd.channels.signature import SECRETS_AT_MOST
+from flashd.config import IntakeConfig
 from flashd.domain.order import OrderRef, OrderState
 from flashd.domain.reservation import HoldCode, HoldReply
 from flashd.domain.seal import Seal
-from flashd.errors import Busy, InvariantBroken, Refused, StoreUnavailable, Transient
+from flashd.errors import Busy, InvariantBroken, Refused, StoreUnavailable, Transient, Unauthenticated
+from flashd.web.answer import Answer
+from flashd.web.crowd import Post
+from flashd.web.intake import Webhooks
 from flashd.web.intake_holds import refuse
+from flashd.web.limits import Budget
 from tests.fakes.doors import KEY, OTHER_TOKEN, SHOP_TOKEN, TILL_TOKEN, DoorHouse, sign
 from tests.web.conftest import Serve, Served, eventually
+from tests.web.test_crowd import Teller
 
 ORDER = {"id": "1001", "lines": [{"sku": "TEE", "quantity": 1}]}
 
@@ -45,6 +51,48 @@ async def test_a_signed_webhook_is_200_and_so_is_its_duplicate(intake: Served, h
     metrics = house.doors.metrics.text().decode()
     assert 'flashd_webhooks_received_total{channel="shop",result="accepted"} 1.0' in metrics
     assert 'flashd_webhooks_received_total{channel="shop",result="duplicate"} 1.0' in metrics
+
+
+async def test_webhooks_that_arrive_in_one_turn_are_kept_together_and_answered_each_for_itself(
+    house: DoorHouse,
+) -> None:
+    house.count("TEE", 9)
+    body, other = (json.dumps({**ORDER, "id": number}).encode() for number in ("1", "2"))
+    webhooks = Webhooks(house.doors, IntakeConfig(), Budget(1 << 20))
+    crowd = [
+        ("shop", sign(body), body, "accepted"),
+        ("nobody", sign(body), body, Unauthenticated),
+        ("shop", {"x-signature": "wrong"}, body, Unauthenticated),
+        ("shop", {}, b"webhook_id=1", "pong"),
+        ("shop", sign(b"{}"), b"{}", "quarantined"),
+        ("till", sign(body), body, "accepted"),
+        ("shop", sign(other), other, "accepted"),
+    ]
+    tellers = [Teller() for _ in crowd]
+    posts = [
+        Post(name, {key.lower(): value for key, value in headers.items()}, text, teller)
+        for (name, headers, text, _), teller in zip(crowd, tellers, strict=True)
+    ]
+    webhooks.take(posts)
+    await eventually(lambda: all(teller.told for teller in tellers))
+    for (_, _, _, wanted), teller in zip(crowd, tellers, strict=True):
+        [told] = teller.told
+        if isinstance(told, Answer):
+            answered = json.loads(told.body)
+            assert wanted in (answered.get("code"), answered["state"])
+        else:
+            assert type(told) is wanted
+    assert house.main.asked.count("accept") == 2  # for the two of the shop, and for that of the till
+    lines = house.doors.metrics.text().decode().splitlines()
+    counted = {line.partition("{")[2] for line in lines if line.startswith("flashd_webhooks_received_total{")}
+    assert counted == {
+        'channel="shop",result="accepted"} 2.0',
+        'channel="till",result="accepted"} 1.0',
+        'channel="shop",result="unauthenticated"} 1.0',
+        'channel="unknown",result="unauthenticated"} 1.0',
+        'channel="shop",result="pong"} 1.0',
+        'channel="shop",result="quarantined"} 1.0',
+    }
 
 
 async def test_a_signed_body_that_is_not_understood_is_200_and_quarantined(intake: Served, house: DoorHouse) -> None:
