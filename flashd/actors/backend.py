@@ -219,7 +219,7 @@ class BackendActor(Actor[None]):
             try:
                 await self._step()
             except StoreUnavailable as error:
-                self.health.last_error = str(error)
+                self.health.suffered(error)
                 await self.clock.sleep(STORE_PAUSE_S)
 
     async def _step(self) -> None:

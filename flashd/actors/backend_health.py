@@ -60,6 +60,7 @@ class BackendHealth:
         self.circuit = Circuit(slow_start_s=slow_start_s)
         self.counts: Counter[str] = Counter()  # outcomes and findings by name
         self.last_error = ""
+        self._of_store = ""  # what the store did not answer last
         self.last_answer_ms = 0
         self._gate = gate
         self._clock = clock
@@ -119,11 +120,18 @@ class BackendHealth:
 
     @contextlib.contextmanager
     def suffering(self) -> Iterator[None]:
-        """Note what the store did not answer; the next round asks again."""
+        """Note what the store did not answer; the next round asks again, and an answer ends that trouble."""
         try:
             yield
         except StoreUnavailable as error:
-            self.last_error = str(error)
+            self.suffered(error)
+        else:
+            if self.last_error == self._of_store:
+                self.last_error = ""
+
+    def suffered(self, error: StoreUnavailable) -> None:
+        """Note what the store did not answer."""
+        self.last_error = self._of_store = str(error)
 
     def doubt(self, pool: str, ref: OrderRef, *, alone: bool = True) -> None:
         """

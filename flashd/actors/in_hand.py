@@ -131,7 +131,7 @@ class InHand:
             return await outbox.claim(refs, epoch=term.epoch, lease_ms=self._lease_ms())
         except StoreUnavailable as error:
             # perhaps they were claimed, surely not sent: they go back, and are left out until the store says so
-            self._health.last_error = str(error)
+            self._health.suffered(error)
             for ref in refs:
                 back = Result(ref=ref, kind=ResultKind.LATER, reason="the claim was not answered")
                 self.settle(outbox, back, term.epoch)

@@ -56,6 +56,7 @@ class ApiError(click.ClickException):
         hint = {
             401: "set FLASHD_TOKEN to an admin token of this daemon",
             403: "set FLASHD_TOKEN to a token that has the scope named above",
+            503: "`flashd status` says why; then the same again",
             421: "name the daemon as its [admin] hosts do: --url 127.0.0.1:PORT on its own machine",
         }.get(status, "")
         if "?pool=" in words:

@@ -64,19 +64,23 @@ def check(
         print_json({"ok": all(finding["ok"] for finding in findings), "findings": findings})
     else:
         for finding in findings:
-            said = str(finding["said"])
-            mark = click.style("ok  ", fg="green") if finding["ok"] else click.style("FAIL", fg="red")
-            if said.startswith("warning: "):
-                mark, said = click.style("warn", fg="yellow"), said.removeprefix("warning: ")
-            click.echo(f"{mark} {finding['what']}: {said.removeprefix(str(finding['what']) + ': ')}")
+            click.echo(_line(str(finding["what"]), str(finding["said"]), ok=bool(finding["ok"])))
     if not all(finding["ok"] for finding in findings):
         raise SystemExit(1)
+
+
+def _line(what: str, said: str, *, ok: bool) -> str:
+    mark = click.style("ok  ", fg="green") if ok else click.style("FAIL", fg="red")
+    for word, other in (("warning: ", click.style("warn", fg="yellow")), ("note: ", "note")):
+        if said.startswith(word):
+            mark, said = other, said.removeprefix(word)
+    return f"{mark} {what}: {said.removeprefix(f'{what}: ')}"
 
 
 async def _ask_all(loaded: Loaded) -> list[dict[str, object]]:
     from flashd.daemon.online import ask_backends, ask_channels, ask_store  # noqa: PLC0415  # as above
 
-    found = [await ask_store(loaded), *(await ask_channels(loaded)), *(await ask_backends(loaded))]
+    found = [*(await ask_store(loaded)), *(await ask_channels(loaded)), *(await ask_backends(loaded))]
     return [{"what": what, "ok": ok, "said": said} for what, ok, said in found]
 
 

@@ -47,19 +47,25 @@ def _try_tokens(loaded: Loaded) -> None:
             table.add(secret, Caller(token.name, Scope.widest(token.scopes), subject))
 
 
-async def ask_store(loaded: Loaded) -> tuple[str, bool, str]:
-    """Return (what, whether it is fine, what it said) of the store: its server, and whether the contract holds."""
+async def ask_store(loaded: Loaded) -> list[tuple[str, bool, str]]:
+    """
+    Return (what, whether it is fine, what it said) of the store: its server, and whether the contract holds.
+
+    Beside it stand, fine each, what begins with ``warning: `` and ``note: ``.
+    """
     url = loaded.config.store.url
+    what = f"store {url}"
     try:
         contract = await ask_contract(loaded.config, reveal_of(loaded), SystemClock())
     except ConfigError as error:
         if url == "embedded" and "does not exist" in str(error):
-            return "store embedded", True, "not started yet; `flashd run` starts it"
-        return f"store {url}", False, str(error)
+            return [(what, True, "not started yet; `flashd run` starts it")]
+        return [(what, False, str(error))]
     except FlashdError as error:
-        return f"store {url}", False, str(error)
-    said = [f"; warning: {text}" for text in contract.warnings] + [f"; note: {text}" for text in contract.notes]
-    return f"store {url}", True, f"{contract.server}, durability {contract.durability}{''.join(said)}"
+        return [(what, False, str(error))]
+    said = [f"{contract.server}, durability {contract.durability}"]
+    said += [f"warning: {text}" for text in contract.warnings] + [f"note: {text}" for text in contract.notes]
+    return [(what, True, text) for text in said]
 
 
 async def ask_backends(loaded: Loaded) -> list[tuple[str, bool, str]]:

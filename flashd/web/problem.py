@@ -18,6 +18,7 @@ log = structlog.get_logger()
 
 Broken = Callable[[BaseException], None]
 MEDIA = "application/problem+json"
+_READING = frozenset({"GET", "HEAD"})
 PATH_SHOWN = 200  # characters of a path that come back in words
 RETRY_AFTER_S = 2  # where the store did not answer: a restart of it takes about so long
 
@@ -154,6 +155,8 @@ def find(error: BaseException, method: str, path: str, broken: Broken | None) ->
     if not isinstance(error, Exception):
         raise error
     found = understand(error)
+    if isinstance(error, Transient) and method in _READING and found is not None:
+        found = msgspec.structs.replace(found, detail="nothing is known now: ask again")
     if found is None:
         log.error("request.failed", method=method, path=path, error=type(error).__name__, exc_info=error)
         if isinstance(error, InvariantBroken) and broken is not None:

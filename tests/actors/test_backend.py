@@ -668,6 +668,19 @@ async def test_a_store_that_is_away_for_a_while_loses_nothing(make: Make) -> Non
     assert len(world.backend.recorded) == 40
 
 
+async def test_a_store_that_answers_again_leaves_no_trouble_beside_a_backend_at_rest(make: Make) -> None:
+    world = make()
+    actor = await world.run(1)
+    world.outbox.failing.update({"due", "depth"})
+    world.gate.down = True
+    await world.clock.advance(20)
+    assert actor.snapshot().last_error
+    world.outbox.failing.clear()
+    world.gate.down = False
+    await world.clock.advance(20)
+    assert actor.snapshot().last_error == ""
+
+
 async def test_stopping_waits_for_what_is_on_its_way(make: Make) -> None:
     world = make()
     world.backend.takes_s = 1.0

@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.daemon import Daemon
 from tests.cli.test_commands import flashd
+from tests.servers import Server
 from tests.shops.shopify import SimulatedShopify
 
 SHOP = """
@@ -82,3 +83,15 @@ def test_a_check_online_logs_in_to_the_platform(
     assert checked.returncode == (0 if right else 1)
     assert ("Shopify" in said["channel shop"]["said"]) is right or "token" in said["channel shop"]["said"]
     assert "shpat_of-nobody" not in checked.stdout
+
+
+def test_what_a_server_should_be_set_to_is_not_marked_as_fine(server: Server, tmp_path: Path) -> None:
+    written(tmp_path, "")
+    path = tmp_path / "flashd.toml"
+    path.write_text(path.read_text().replace('"embedded"', f'"{server.url}"'))
+    checked = flashd("check", "--online", cwd=tmp_path)
+    of_store = [line for line in checked.stdout.splitlines() if " store " in line]
+    assert of_store[0].startswith("ok   store "), checked.stdout
+    assert of_store[0].endswith("durability fsync")
+    assert {line.split()[0] for line in of_store[1:]} <= {"warn", "note"}
+    assert any(line.startswith("warn") and "maxmemory" in line for line in of_store[1:]), checked.stdout

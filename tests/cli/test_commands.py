@@ -251,6 +251,12 @@ def test_init_says_what_is_to_do_on_the_side_of_the_backend(tmp_path: Path, back
         (404, {"type": "about:blank", "detail": "no such order"}, "/admin/v1/orders/a/1", ["flashd orders list"]),
         (404, {"detail": "Not Found"}, "/admin/v1/status", ["is this flashd's admin listener?"]),
         (401, {"detail": "no"}, "/admin/v1/status", ["FLASHD_TOKEN"]),
+        (
+            503,
+            {"detail": "nothing is known now"},
+            "/admin/v1/stock",
+            ["nothing is known now", "`flashd status` says why"],
+        ),
         (421, {"detail": "see [admin] hosts"}, "/admin/v1/status", ["--url 127.0.0.1:PORT"]),
     ],
 )

@@ -390,6 +390,7 @@ async def test_the_store_away_is_503_here_as_well(admin: Served, house: DoorHous
     for path in ("/admin/v1/status", "/admin/v1/orders?pool=main", "/admin/v1/stock?pool=main"):
         answer = await admin.call("GET", path, token=READ)
         assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+        assert answer.json["detail"] == "nothing is known now: ask again"  # no id was sent
 
 
 async def test_the_only_pool_need_not_be_named(serve: Serve) -> None:
