@@ -73,32 +73,46 @@ class Agenda:
             return False
         slate.settling_ms[aim.sku] = row.written_ms
         self._ask_poll(row.written_ms)
-        if aim.figure == 0 or aim.right or not self._settles_soon(row.written_ms):
+        if aim.figure == 0 or aim.right or not self._settles_soon(aim):
             return False
         slate.defer(aim.sku, self._rules().poll_s)
         return True
 
-    def _settles_soon(self, written_ms: int) -> bool:
+    def _settles_soon(self, aim: Aim) -> bool:
         """
         Say whether a write is worth waiting for.
 
         Only escrow must. A mirror on a platform with compare-and-set waits for the exposure to be exact, but not for
-        ever: its orders may be out of reach. An absolute figure is written again and again, and settles once.
+        ever: its orders may be out of reach. An absolute figure is written again and again, and settles once; but one
+        that was unclear, and read, is not raised: what it lacks may be an order that is still to come.
         """
         if self._rules().escrow:
             return True
-        late_ms = self._slate.platform_ms() - written_ms
-        return self._traits.mode is WriteMode.COMPARE and self._rules().polled and late_ms < BLIND_MS
+        raises = aim.sku in self._slate.unclear and aim.figure > aim.listing.figure
+        late_ms = self._slate.platform_ms() - aim.listing.written_ms
+        return (raises or self._traits.mode is WriteMode.COMPARE) and self._rules().polled and late_ms < BLIND_MS
 
     def _must_read(self, aim: Aim) -> bool:
         row = aim.listing
         if row.state is ListingState.IN_DOUBT or aim.sku in self._slate.to_read:
             return True
         blind = self._traits.mode is WriteMode.ABSOLUTE and (aim.figure == 0 or not self._rules().escrow)
-        return row.figure == UNKNOWN and not blind
+        if row.figure == UNKNOWN and not blind:
+            return True
+        # Whoever is to write brings it right anyway; what seems right, and is not, nobody else would find.
+        return aim.right and self._is_unclear(aim) and self._slate.check_in_s() == 0
+
+    def _is_unclear(self, aim: Aim) -> bool:
+        """Say whether the figure that the row tells may be another one than the platform shows."""
+        row, slate = aim.listing, self._slate
+        if row.state is not ListingState.IDLE or aim.sku in slate.suspects:
+            return False  # it is told soon
+        return aim.sku in slate.unclear or row.figure != row.exposed
 
     def _note_right(self, aim: Aim) -> None:
         self._slate.is_right(aim.sku)
+        if self._is_unclear(aim):
+            self._slate.look_again(aim.sku, self._slate.check_in_s())
         if aim.hungry:
             self._slate.look_again(aim.sku, self._rules().hungry_s, partners=True)
         elif aim.patient:

@@ -26,11 +26,13 @@ class FigureReader:
         self._listings = bench.books.listings
         self._line = bench.line
         self._slate = bench.slate
+        self._clock = bench.clock
         self._ask_poll = bench.ask_poll
 
     async def read(self, entries: Sequence[Entry]) -> None:
         """Read the figures of *entries*, with a drop in hand."""
         channel, skus = self._line.channel, [entry.sku for entry in entries]
+        self._slate.read_s = self._clock.monotonic_s()
         known = await self._listings.get(channel, skus)
         try:
             figures = await self._api.read(entries)
@@ -46,12 +48,13 @@ class FigureReader:
     async def _judge(self, before: Listing, now: Listing, figure: Figure) -> None:
         sku, slate = before.sku, self._slate
         slate.note_platform_ms(figure.at_ms)
+        lacks = slate.clear_up(before, figure.units)
         if figure.units == UNKNOWN:
             slate.note_gap(sku, figure.reason or "the platform does not count its stock")
             slate.defer(sku, GAP_S)
             return
         slate.gaps.pop(sku, None)
-        if before.figure == UNKNOWN or sku in slate.to_observe:
+        if before.figure == UNKNOWN or sku in slate.to_observe or lacks:
             await self._observe(before, figure)
             return
         if before.state is ListingState.SETTLING:
@@ -67,9 +70,10 @@ class FigureReader:
         elif why is Staleness.EDIT:
             await self.tell_edit(sku, max(0, before.figure), figure.units)
             await self._observe(before, figure)
-        elif why is Staleness.SALE and figure.units < now.figure:
+        elif why is Staleness.SALE and figure.units != now.figure:
             slate.note_missing(now, figure.units, figure.at_ms)
-            self._ask_poll(figure.at_ms)
+            if figure.units < now.figure:
+                self._ask_poll(figure.at_ms)
 
     async def tell_edit(self, sku: str, before: int, after: int) -> None:
         """Say that somebody changed a figure on the platform."""

@@ -57,9 +57,18 @@ class Sighting:
     units: int
     listing: Listing
 
-    def fits(self, row: Listing | None) -> bool:
-        """Say whether nothing was written or observed since."""
-        return row is not None and stamp_of(row) == stamp_of(self.listing)
+    def applied_to(self, row: Listing) -> Listing:
+        """
+        Return a row with the figure that was seen, less what was sold since; as it is if it was written or observed.
+
+        Orders that come now are first those whose units the figure lacked already.
+        """
+        if stamp_of(row) != stamp_of(self.listing):
+            return row
+        sold = row.seen - self.listing.seen
+        restocked = self.listing.later - row.later
+        missing = max(0, self.listing.exposed - self.units)
+        return replace(row, figure=max(0, self.units - max(0, sold - missing) + restocked))
 
 
 def stamp_of(row: Listing) -> tuple[object, ...]:
@@ -149,7 +158,7 @@ class Outlook:
         for sku, levels in books.levels.items():
             self.demand.note_stock(sku, sum(level.held + level.sold for level in levels.values()), now_s)
         mine = books.listings[own.channel]
-        mine |= {sku: replace(mine[sku], figure=seen.units) for sku, seen in shows.items() if seen.fits(mine.get(sku))}
+        mine |= {sku: seen.applied_to(mine[sku]) for sku, seen in shows.items() if sku in mine}
         aims = {}
         for sku in skus:
             listing, hungry, patient = mine[sku], False, False

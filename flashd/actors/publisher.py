@@ -268,6 +268,7 @@ class Publisher(Actor[Seen]):
         for row in settled:
             self.slate.settling_ms.pop(row.sku, None)
             self.slate.until_s.pop(row.sku, None)
+            self.slate.note_unclear(row.sku, unclear=row.seen > row.later)
         overdue = [sku for sku, one in self.slate.suspects.items() if one.at_ms < seen_ms]
         if not overdue:
             return

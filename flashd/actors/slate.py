@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 
 from flashd.actors.outlook import Sighting
 from flashd.domain.flow import Lag
-from flashd.domain.listing import Listing
+from flashd.domain.listing import UNKNOWN, Listing, ListingState
 from flashd.domain.pace import LagWindow
 from flashd.domain.stale import Suspicion
 from flashd.ports import Clock, Dirty
 
 GAPS = 1000  # so many are remembered by name
 REST_S = 45.0
+CHECK_S = 5.0
 REFUSED_S = 60.0
 REFUSED_MAX_S = 3600.0
 
@@ -33,6 +34,8 @@ class Slate:
     doubts_s: dict[str, float] = field(default_factory=dict)  # in doubt: read again then
     to_read: set[str] = field(default_factory=set)
     to_observe: set[str] = field(default_factory=set)  # whatever they show is the truth from now on
+    unclear: set[str] = field(default_factory=set)  # the figure may lack more of what was sold than is believed
+    read_s: float = float("-inf")  # when figures were read last
     settling_ms: dict[str, int] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     refusals: Counter[str] = field(default_factory=Counter)  # in a row
@@ -51,6 +54,7 @@ class Slate:
         self.refusals.clear()
         self.to_read.clear()
         self.to_observe.clear()
+        self.unclear.clear()
         self.settling_ms.clear()
         self.gaps.clear()
 
@@ -104,6 +108,7 @@ class Slate:
         self.refusals.pop(sku, None)
         self.gaps.pop(sku, None)
         self.shows.pop(sku, None)
+        self.unclear.discard(sku)
         since_ms = self.since_ms.pop(sku, None)
         if since_ms is None:
             return
@@ -128,6 +133,27 @@ class Slate:
                 self.suspects[sku] = rest
             else:
                 del self.suspects[sku]
+
+    def note_unclear(self, sku: str, *, unclear: bool) -> None:
+        """Remember whether units were sold of which nobody knows if the figure that was written lacks them."""
+        if unclear:
+            self.unclear.add(sku)
+        else:
+            self.unclear.discard(sku)
+
+    def clear_up(self, row: Listing, shows: int) -> bool:
+        """
+        Take note of what the platform shows, and say whether an unclear figure lacks units.
+
+        It is unclear then until it has settled again, and is not raised: an order may still be on its way.
+        """
+        lacks = row.sku in self.unclear and row.state is ListingState.IDLE and UNKNOWN < shows < row.figure
+        self.note_unclear(row.sku, unclear=lacks)
+        return lacks
+
+    def check_in_s(self) -> float:
+        """Return how long until figures are read that are unclear: what becomes so meanwhile is read with them."""
+        return max(0.0, self.read_s + CHECK_S - self.clock.monotonic_s())
 
     def is_right(self, sku: str) -> None:
         """Take note of a SKU that shows what it should."""

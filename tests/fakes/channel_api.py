@@ -57,6 +57,7 @@ class FakeChannelApi:
     stock: dict[str, int] = field(default_factory=dict)
     prices: dict[str, tuple[str, str]] = field(default_factory=dict)
     skew_ms: int = 0  # the platform's clock is ahead of ours by so much
+    grain_ms: int = 1  # and tells no finer than this
     latency_s: float = 0.0
     down: bool = False
     refused: dict[str, str] = field(default_factory=dict)
@@ -81,12 +82,12 @@ class FakeChannelApi:
 
     # ------------------------------------------------------------------------------------------------- what it sells
 
-    def sell(self, sku: str, units: int = 1, *, tell: bool = True) -> Incoming | None:
+    def sell(self, sku: str, units: int = 1, *, tell: bool = True, hold: str = "") -> Incoming | None:
         """Let a buyer buy, if there is enough; its webhook is told unless it gets lost."""
         if self.stock.get(sku, 0) < units:
             return None
         self.stock[sku] -= units
-        return self._note(sku, units, Effect.DELIVER, str(1001 + len(self._orders)), tell=tell)
+        return self._note(sku, units, Effect.DELIVER, str(1001 + len(self._orders)), tell=tell, hold=hold)
 
     def cancel(self, order_id: str, *, tell: bool = True) -> Incoming:
         """Let the shop cancel an order and put its units back on its own shelf."""
@@ -94,8 +95,8 @@ class FakeChannelApi:
         self.stock[line.sku] += line.quantity
         return self._note(line.sku, line.quantity, Effect.CANCEL, order_id, tell=tell)
 
-    def _note(self, sku: str, units: int, effect: Effect, order_id: str, *, tell: bool) -> Incoming:
-        now_ms = self._now_ms()
+    def _note(self, sku: str, units: int, effect: Effect, order_id: str, *, tell: bool, hold: str = "") -> Incoming:
+        now_ms = self._told_ms()
         placed_ms = self._orders[order_id].order.placed_ms if order_id in self._orders else now_ms
         order = Order(
             channel=self.name,
@@ -105,7 +106,8 @@ class FakeChannelApi:
             lines=(Line(sku=sku, quantity=units),),
             total=0,
         )
-        incoming = Incoming(order=order, version=now_ms * 10 + (9 if effect is Effect.CANCEL else 0), effect=effect)
+        version = now_ms * 10 + (9 if effect is Effect.CANCEL else 0)
+        incoming = Incoming(order=order, version=version, effect=effect, hold_id=hold)
         self._orders[order_id] = incoming
         self._changed_ms[order_id] = now_ms
         if tell:
@@ -120,8 +122,8 @@ class FakeChannelApi:
 
     def _figure(self, one: Entry) -> Figure:
         if one.ids["item"] not in self.stock:
-            return Figure(sku=one.sku, at_ms=self._now_ms(), reason="there is no such product")
-        return Figure(sku=one.sku, units=self.stock[one.ids["item"]], at_ms=self._now_ms())
+            return Figure(sku=one.sku, at_ms=self._surely_ms(), reason="there is no such product")
+        return Figure(sku=one.sku, units=self.stock[one.ids["item"]], at_ms=self._surely_ms())
 
     async def write(self, writes: Sequence[FigureWrite]) -> list[FigureWritten]:
         assert 0 < len(writes) <= self.traits.batch
@@ -171,14 +173,14 @@ class FakeChannelApi:
         return self._said(write, WriteCode.APPLIED)
 
     def _said(self, write: FigureWrite, code: WriteCode, *, figure: int = UNKNOWN, reason: str = "") -> FigureWritten:
-        at_ms = self._now_ms() if code is WriteCode.APPLIED else 0
+        at_ms = self._surely_ms() if code is WriteCode.APPLIED else 0
         return FigureWritten(sku=write.entry.sku, code=code, figure=figure, at_ms=at_ms, reason=reason)
 
     # ------------------------------------------------------------------------------------- orders, products, prices
 
     async def orders(self, changed_since_ms: int, *, cursor: str = "", limit: int = 100) -> OrderPage:
         await self._call()
-        now_ms = self._now_ms()
+        now_ms = self._told_ms()
         visible_ms = now_ms - self.traits.lag_ms
         found = sorted(
             (changed, order_id)
@@ -253,6 +255,14 @@ class FakeChannelApi:
 
     def _now_ms(self) -> int:
         return self.clock.now_ms() + self.skew_ms
+
+    def _told_ms(self) -> int:
+        """Return its clock as it writes it into what it tells: cut."""
+        return self._now_ms() - self._now_ms() % self.grain_ms
+
+    def _surely_ms(self) -> int:
+        """Return an instant, as it would tell it, by which what is true now was true: the next that it tells."""
+        return self._told_ms() + self.grain_ms - 1
 
     async def _call(self) -> None:
         self.calls += 1
