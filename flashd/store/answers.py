@@ -37,11 +37,16 @@ def hold_reply(reply: Sequence[bytes] | int) -> HoldReply:
 
 
 _QUEUED = Accepted(AcceptCode.ACCEPTED, OrderState.QUEUED)
-_WAITING = Accepted(AcceptCode.ACCEPTED, OrderState.WAITING)
+_USUAL = {Effect.WAIT: Accepted(AcceptCode.ACCEPTED, OrderState.WAITING)}
 
 
-def accepted(reply: Sequence[bytes] | int, incoming: Incoming) -> Accepted:
-    """Return what accept.lua says of one order."""
-    if isinstance(reply, int):  # as most are
-        return _WAITING if incoming.effect is Effect.WAIT else _QUEUED
+def accepted(replies: Sequence[Sequence[bytes] | int], orders: Sequence[Incoming]) -> list[Accepted]:
+    """Return what accept.lua says of each order: of most a number, for all went as usual."""
+    return [
+        _USUAL.get(incoming.effect, _QUEUED) if isinstance(reply, int) else _said(reply)
+        for reply, incoming in zip(replies, orders, strict=True)
+    ]
+
+
+def _said(reply: Sequence[bytes]) -> Accepted:
     return Accepted(_ACCEPT_CODES[reply[0]], _ORDER_STATES[reply[1]], _pairs(reply[2:]))

@@ -214,7 +214,7 @@ class RedisLedger:
         def read(future: Any) -> list[Accepted]:
             with store_faults("accept"):
                 replies = future.result()
-            answers = [accepted(reply, incoming) for reply, incoming in zip(replies, orders, strict=True)]
+            answers = accepted(replies, orders)
             self.recall.note(orders, answers)
             return answers
 

@@ -21,6 +21,7 @@ from flashd.store.keys import order_key
 KEPT = 50_000  # orders at most
 KEPT_S = 60.0  # what a server acknowledged alone it lost within seconds; a server that was cut off is left within five
 _AT_ONCE = 500
+_ACCEPTED = AcceptCode.ACCEPTED  # CPython 3.11 takes 50 ns to look one up
 _DURABLE = frozenset({AcceptCode.ACCEPTED, AcceptCode.UPDATED, AcceptCode.REPEAT, AcceptCode.LATER})
 
 log = structlog.get_logger()
@@ -47,13 +48,16 @@ class Recall:
         now_s = self._now_s()
         if len(self._young) > self._kept // 2 or now_s - self._turned_s > KEPT_S:
             self._young, self._old, self._turned_s = set(), self._young, now_s
-        young, old = self._young, self._old
-        for incoming, accepted in zip(orders, answers, strict=True):
-            if accepted.code in _DURABLE:
-                name = (incoming.order.channel, incoming.order.id)
-                if accepted.code is AcceptCode.ACCEPTED and (name in young or name in old):
+        names = [(incoming.order.channel, incoming.order.id) for incoming in orders]
+        codes = [accepted.code for accepted in answers]
+        durable = new = [name for name, code in zip(names, codes, strict=True) if code is _ACCEPTED]
+        if not (self._young.isdisjoint(new) and self._old.isdisjoint(new)):
+            for name in new:
+                if name in self._young or name in self._old:
                     self._tell(name)
-                young.add(name)
+        if len(new) < len(names):
+            durable = [name for name, code in zip(names, codes, strict=True) if code in _DURABLE]
+        self._young.update(durable)
 
     def total(self) -> int:
         """Return how many were forgotten since the process began."""

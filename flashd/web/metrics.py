@@ -50,6 +50,7 @@ class Metrics:
         self.script_duration = self._histogram(
             "redis_script_duration_seconds", "Round trip of one script call.", _SCRIPT_BUCKETS, "script"
         )
+        self._script_of = functools.cache(self.script_duration.labels)
         self.loop_lag = self._gauge("loop_lag_seconds", "How late 99 of 100 wake-ups of the event loop are at most.")
         self.durability_ok = self._gauge("durability_ok", "1 while an order can be made durable.")
         self.build = self._gauge("build_info", "1, with the version.", "version")
@@ -63,7 +64,7 @@ class Metrics:
 
     def script(self, name: str, seconds: float) -> None:
         """Time one script call."""
-        self.script_duration.labels(script=name).observe(seconds)
+        self._script_of(name).observe(seconds)
 
     def backend_seen(self, snapshot: BackendSnapshot, *, now_ms: int) -> None:
         """Take over how one backend does now."""
