@@ -57,9 +57,3 @@ local function quoted(text)
   end
   return found
 end
-
--- The same for an id, which a call says once or twice: not worth remembering.
-local function quoted_id(text)
-  local is_plain = string.find(text, '^%w*$') or not string.find(text, '[^%w_.#-]') -- the first is the quicker look
-  return is_plain and '"' .. text .. '"' or cjson.encode(text)
-end

@@ -48,7 +48,7 @@ local function hold_usual(keys, group, request)
     'held\029' .. digest .. group.text .. customer .. '\029\029\029' .. items_text(lot, false) .. '\029\029' .. uses
   )
   file(keys.hold_due, group.expires, id)
-  announce(keys.journal, 'hold.held', '"hold":' .. quoted_id(id) .. group.told .. told .. moves)
+  announce(keys.journal, 'hold.held', '"hold":' .. cjson.encode(id) .. group.told .. told .. moves)
   return group.answer
 end
 

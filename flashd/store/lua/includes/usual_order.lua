@@ -51,7 +51,7 @@ end
 local function told_uses(packed, sign)
   local told = {}
   for field, units in string.gmatch(packed, '([^\030]+)\030(%d+)') do
-    told[#told + 1] = '[' .. quoted_id(field) .. ',' .. sign .. units .. ']'
+    told[#told + 1] = '[' .. cjson.encode(field) .. ',' .. sign .. units .. ']'
   end
   return #told > 0 and ',"uses":[' .. table.concat(told, ',') .. ']' or ''
 end
@@ -66,7 +66,7 @@ local function sell_usual_hold(keys, hold, member, order)
   file(keys.hold_end, whole(now_ms + TOMBSTONE), hold.id)
   announce(
     keys.journal, 'hold.sold',
-    '"hold":' .. quoted_id(hold.id) .. ',"channel":' .. quoted(hold.channel) .. ',' .. order .. '}' .. told_uses(hold.uses, '-') .. moves
+    '"hold":' .. cjson.encode(hold.id) .. ',"channel":' .. quoted(hold.channel) .. ',' .. order .. '}' .. told_uses(hold.uses, '-') .. moves
   )
 end
 
@@ -123,7 +123,7 @@ local function accept_usual(keys, group, backend, key, entry, content, raw)
 
   -- Write.
   local way = group.ways[backend] or find_way(keys, group, backend)
-  local member, id = string.sub(key, member_from), quoted_id(string.sub(key, group.id_from))
+  local member, id = string.sub(key, member_from), cjson.encode(string.sub(key, group.id_from))
   local uses, told = '', ''
   if hold then
     sell_usual_hold(keys, hold, member, group.named .. id)

@@ -43,7 +43,7 @@ local function count_in(uses)
     counted[field] = (counted[field] or 0) + units
     used[field] = used[field] and used[field] + units
     packed[index] = field .. '\030' .. whole(units)
-    told[index] = '[' .. quoted_id(field) .. ',' .. whole(units) .. ']'
+    told[index] = '[' .. cjson.encode(field) .. ',' .. whole(units) .. ']'
   end
   return table.concat(packed, '\030'), #told > 0 and ',"uses":[' .. table.concat(told, ',') .. ']' or ''
 end
