@@ -64,7 +64,7 @@ class ApiError(click.ClickException):
         if status == 404:
             hint = (
                 f"see `{_LISTS.get(root, 'flashd status')}`"
-                if "type" in problem
+                if "type" in problem and not words.startswith(path)  # a path that flashd has not at all
                 else "is this flashd's admin listener?"
             )
         super().__init__(f"{shown(str(words))} ({status})" + (f"\n  {hint}" if hint else ""))

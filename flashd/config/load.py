@@ -97,9 +97,10 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode())
     except OSError as error:
-        raise ConfigError(
-            f"{path}: cannot be read: {error.strerror}; write one with `flashd init`, or name it with -c"
-        ) from error
+        mend = "write one with `flashd init`, or name it with -c"
+        if isinstance(error, PermissionError):
+            mend = "let its group read it, and belong to that; or name another with -c"
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}; {mend}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
     except tomllib.TOMLDecodeError as error:

@@ -29,7 +29,7 @@ def reveal_of(loaded: Loaded) -> Callable[[Secret], SecretText]:
 
 
 @contextmanager
-def _named(loaded: Loaded) -> Iterator[None]:
+def named(loaded: Loaded) -> Iterator[None]:
     """Name the file in what an adapter refuses of its section: it knows the key and not where that stands."""
     try:
         yield
@@ -46,7 +46,7 @@ def connect_channel(name: str, config: ChannelConfig, loaded: Loaded) -> Channel
     pool = loaded.config.pools.get(config.pool)
     if pool is not None and pool.customer_key is not None and hasattr(config, "customer_key"):
         config = replace(config, customer_key=pool.customer_key)  # one customer is one hash, over all channels
-    with _named(loaded):
+    with named(loaded):
         return cast("Channel", make(name, config, reveal_of(loaded)))
 
 
@@ -57,7 +57,7 @@ def connect_api(name: str, config: ChannelConfig, loaded: Loaded) -> ChannelApi 
     Raises:
         ConfigError: It is misconfigured, or figures are to be published and there is no API to publish them to.
     """
-    with _named(loaded):
+    with named(loaded):
         return _api(name, config, loaded)
 
 
@@ -73,6 +73,11 @@ def _api(name: str, config: ChannelConfig, loaded: Loaded) -> ChannelApi | None:
             f'[channels.{name}] publish.mode = "escrow": its API lists no orders, so units would stay taken for ever;'
             ' write publish.mode = "mirror" with a buffer, or the address of its orders (docs/channels/)'
         )
+    if api is not None and config.publish.mode == "escrow" and not api.traits.reads:
+        raise ConfigError(
+            f'[channels.{name}] publish.mode = "escrow": its API does not tell what it shows, so nothing could be taken'
+            ' back for certain; write publish.mode = "mirror" with a buffer'
+        )
     return api
 
 
@@ -85,7 +90,7 @@ def connect_backend(name: str, config: BackendConfig, loaded: Loaded) -> Backend
     """
     make = pick(BACKENDS, config.kind).connect
     assert make is not None  # noqa: S101  # as above
-    with _named(loaded):
+    with named(loaded):
         backend = cast("Backend", make(name, config, reveal_of(loaded)))
         if config.batch > 1 and not (isinstance(backend, BatchingBackend) and backend.traits.batch > 1):
             raise ConfigError(

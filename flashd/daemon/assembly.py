@@ -24,7 +24,7 @@ from flashd.actors.sale_clock import SaleClock
 from flashd.actors.sentry import StoreSentry
 from flashd.actors.triage import Triage
 from flashd.config import BackendConfig, ChannelConfig, Config, Loaded, Token
-from flashd.daemon.adapters import connect_channel, reveal_of
+from flashd.daemon.adapters import connect_channel, named, reveal_of
 from flashd.daemon.outlet import Outlet, build_outlet, build_sale_clock
 from flashd.daemon.privacy import clerk_of, take_demand
 from flashd.daemon.stockkeeping import counter_of, counts_stock, triage_of
@@ -201,7 +201,8 @@ class Assembly:
 def _add(table: TokenTable, tokens: Collection[Token], loaded: Loaded, *, subject: str = "") -> None:
     for token in tokens:
         scope = Scope.widest(token.scopes)
-        table.add(reveal_of(loaded)(token.secret), Caller(token.name, scope, subject))
+        with named(loaded):
+            table.add(reveal_of(loaded)(token.secret), Caller(token.name, scope, subject))
 
 
 def assemble(

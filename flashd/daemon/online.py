@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flashd.config import Loaded
-from flashd.daemon.adapters import connect_api, connect_backend, connect_channel, reveal_of
+from flashd.daemon.adapters import connect_api, connect_backend, connect_channel, named, reveal_of
 from flashd.daemon.outlet import connect_apis
 from flashd.daemon.telling import connect_messenger
 from flashd.errors import ConfigError, FlashdError
@@ -44,7 +44,8 @@ def _try_tokens(loaded: Loaded) -> None:
                 secret = reveal_of(loaded)(token.secret)
             except ConfigError:
                 continue
-            table.add(secret, Caller(token.name, Scope.widest(token.scopes), subject))
+            with named(loaded):
+                table.add(secret, Caller(token.name, Scope.widest(token.scopes), subject))
 
 
 async def ask_store(loaded: Loaded) -> list[tuple[str, bool, str]]:

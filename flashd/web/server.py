@@ -90,21 +90,30 @@ def open_socket(listen: str) -> socket.socket:
     return opened
 
 
-def _open_unix(path: str) -> socket.socket:
+def _clear(path: str) -> None:
+    """Remove a socket that a killed process left behind. Raises ConfigError for what is not ours to remove."""
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(Path(path).stat().st_mode):
             raise ConfigError(f"listen = unix:{path}: there is a file of another kind; write another path")
         with socket.socket(socket.AF_UNIX) as probe:
             if probe.connect_ex(path) == 0:
                 raise ConfigError(f"listen = unix:{path}: another process serves it; stop it, or write another path")
-        Path(path).unlink()  # left behind by a process that was killed
+        Path(path).unlink()
+
+
+def _open_unix(path: str) -> socket.socket:
     opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o117)
     try:
+        _clear(path)
         opened.bind(path)
+    except ConfigError:
+        opened.close()
+        raise
     except OSError as error:
         opened.close()
-        raise ConfigError(f"listen = unix:{path}: {error.strerror or error}") from error
+        mend = "write a path in a folder that flashd may write to"
+        raise ConfigError(f"listen = unix:{path}: {error.strerror or error}; {mend}") from error
     finally:
         os.umask(before)
     return opened

@@ -51,7 +51,7 @@ def test_a_token_that_the_daemon_would_refuse_is_refused_before_it_starts(tmp_pa
     )
     checked = flashd("check", cwd=tmp_path)
     assert checked.returncode == 78, checked.stdout
-    assert "token 'till-1' has 5 characters: give it 16 or more" in checked.stderr
+    assert "flashd.toml: token 'till-1' has 5 characters: give it 16 or more" in checked.stderr
 
 
 def test_an_address_of_the_store_that_the_daemon_could_not_use_is_refused(tmp_path: Path) -> None:

@@ -252,6 +252,12 @@ def test_init_says_what_is_to_do_on_the_side_of_the_backend(tmp_path: Path, back
         (404, {"detail": "Not Found"}, "/admin/v1/status", ["is this flashd's admin listener?"]),
         (401, {"detail": "no"}, "/admin/v1/status", ["FLASHD_TOKEN"]),
         (
+            404,
+            {"type": "about:blank", "detail": "/admin/v1/status: there is no such path here"},
+            "/admin/v1/status",
+            ["is this flashd's admin listener?"],
+        ),
+        (
             503,
             {"detail": "nothing is known now"},
             "/admin/v1/stock",

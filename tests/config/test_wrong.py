@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from flashd.config import load, require_runnable
 from flashd.errors import ConfigError
 from tests.config.conftest import GOOD, Load
+from tests.config.test_right import an_ordinary_user
 
 
 def _with(old: str, new: str) -> str:
@@ -443,6 +445,13 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
         attempt(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match="Is a directory"):
         attempt(tmp_path)
+    with tempfile.TemporaryDirectory() as made:
+        closed = Path(made) / "flashd.toml"
+        closed.touch(mode=0)
+        Path(made).chmod(0o755)
+        with an_ordinary_user(), pytest.raises(ConfigError, match="Permission denied; let its group read it") as told:
+            attempt(closed)
+        assert "init" not in str(told.value)
     (tmp_path / "bad.toml").write_bytes(b"a = '\xff'")
     with pytest.raises(ConfigError, match=r"bad\.toml: byte 5 is not UTF-8"):
         attempt(tmp_path / "bad.toml")

@@ -8,6 +8,7 @@ import socket
 import ssl
 import stat
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from flashd.web.admin import admin_app
 from flashd.web.intake import intake_app
 from flashd.web.limits import ClientLimits
 from flashd.web.server import Listener, check_parser, open_socket, tls_context
+from tests.config.test_right import an_ordinary_user
 from tests.conftest import PassTime
 from tests.fakes.doors import ADMIN, READ, SHOP_TOKEN, DoorHouse
 from tests.web.conftest import Serve, eventually
@@ -274,3 +276,15 @@ async def test_a_stream_whose_reader_went_away_is_closed_by_its_heartbeat(house:
     writer.transport.abort()
     await eventually(lambda: not house.main.following.is_set())
     await listener.stop()
+
+
+def test_a_path_where_no_socket_may_be_made_is_refused_with_what_to_do() -> None:
+    with tempfile.TemporaryDirectory() as made:
+        path = Path(made) / "flashd.sock"
+        open_socket(f"unix:{path}").close()  # left behind, and not to be removed by others
+        Path(made).chmod(0o755)
+        with an_ordinary_user(), pytest.raises(ConfigError, match="Permission denied; write a path in a folder"):
+            open_socket(f"unix:{path}")
+        Path(made).chmod(0o700)
+        with an_ordinary_user(), pytest.raises(ConfigError, match="Permission denied; write a path in a folder"):
+            open_socket(f"unix:{path}")
