@@ -103,6 +103,8 @@ class Convoy:
 
     def _gather(self) -> _Group:
         """Take from each row its share of one call; what is left there waits for the next."""
+        if sum([row.waits for row in self._called]) <= ITEMS:
+            return self._gather_all()
         group: _Group = []
         room, before = ITEMS, 0
         while self._called and room > 0 and room != before:
@@ -113,20 +115,25 @@ class Convoy:
                 if taken:
                     group.append((row, taken))
                     room -= sum([len(wish.items) for wish in taken])
-                row.is_called = len(row) > 0
+                row.is_called = row.waits > 0
                 if row.is_called:
                     self._called.append(row)
         self._called.rotate(-1)  # else who stands first would stay so, and a wish larger than its share never would
         return group
 
+    def _gather_all(self) -> _Group:
+        called, self._called = self._called, deque()
+        for row in called:
+            row.is_called = False  # whoever is refused in his turn may wish for more
+        return [(row, taken) for row in called if (taken := row.take_all())]
+
     def _travel(self, trip: _Trip) -> None:
         """Make one call of the orders and one of the holds, at once."""
-        orders, holds = trip.of(holds=False), trip.of(holds=True)
-        trip.calls = bool(orders) + bool(holds)
-        if orders:
-            self._ask(trip, orders, self._accept)
-        if holds:
-            self._ask(trip, holds, self._hold)
+        kinds = {wish.is_hold for _, taken in trip.group for wish in taken}
+        trip.calls = len(kinds)
+        for is_hold in sorted(kinds):
+            part = trip.group if len(kinds) == 1 else trip.of(holds=is_hold)
+            self._ask(trip, part, self._hold if is_hold else self._accept)
 
     def _ask(self, trip: _Trip, group: _Group, ask: _Ask) -> None:
         try:

@@ -83,8 +83,8 @@ class ChannelIntake(Actor[_Told]):
 
     async def on_start(self) -> None:
         """Let what waited be taken."""
-        if waits := len(self._row):
-            self._convoy.call(self._row, waits)
+        if self._row.waits:
+            self._convoy.call(self._row, self._row.waits)
 
     def prove(self, headers: Mapping[str, str], body: bytes) -> bool:
         """Say whether a webhook is to be read; see the port."""

@@ -38,13 +38,10 @@ class Row:
         self._size = size
         self._closed = closed
         self._waiting: deque[Wish] = deque()
-        self._count = 0  # items that wait
+        self.waits = 0  # orders or holds
         self._under_way: list[list[Wish]] = []
         self._quiet: asyncio.Future[None] | None = None
         self._is_shut = False
-
-    def __len__(self) -> int:
-        return self._count
 
     def add(self, wish: Wish) -> None:
         """
@@ -55,48 +52,51 @@ class Row:
         """
         if self._is_shut:
             raise Busy(f"{self.name} is stopping")
-        count = self._count + len(wish.items)
-        if count > self._size:
-            raise MailboxFull(f"{self.name} has {self._count} orders and holds waiting")
-        self._count = count
+        waits = self.waits + len(wish.items)
+        if waits > self._size:
+            raise MailboxFull(f"{self.name} has {self.waits} orders and holds waiting")
+        self.waits = waits
         self._waiting.append(wish)
 
     def take(self, limit: int, *, at_least_one: bool) -> list[Wish]:
         """Take wishes of *limit* items, or one that is larger by itself; what nobody waits for any more is dropped."""
+        if self.waits <= limit:
+            return self.take_all()
         waiting = self._waiting
-        if self._count <= limit:
-            taken = [wish for wish in waiting if not wish.is_over]
-            waiting.clear()
-            self._count = 0
-        else:
-            taken = []
-            while waiting and (len(waiting[0].items) <= limit or (at_least_one and not taken)):
-                wish = waiting.popleft()
-                self._count -= len(wish.items)
-                if not wish.is_over:
-                    limit -= len(wish.items)
-                    taken.append(wish)
-        taken = self._let_through(taken)
+        taken: list[Wish] = []
+        while waiting and (len(waiting[0].items) <= limit or (at_least_one and not taken)):
+            wish = waiting.popleft()
+            self.waits -= len(wish.items)
+            if not wish.is_over:
+                limit -= len(wish.items)
+                taken.append(wish)
+        return self._send_off(taken)
+
+    def take_all(self) -> list[Wish]:
+        """Take all that wait."""
+        taken = [wish for wish in self._waiting if not wish.is_over]
+        self._waiting.clear()
+        self.waits = 0
+        return self._send_off(taken)
+
+    def _send_off(self, taken: list[Wish]) -> list[Wish]:
+        """Tell those whose store went away while they waited; the others are under way."""
+        if any(map(self._closed, {wish.is_hold for wish in taken})):
+            for wish in taken:
+                if reason := self._closed(wish.is_hold):
+                    wish.fail(Busy(reason))
+            taken = [wish for wish in taken if not wish.is_over]
         if taken:
             self._under_way.append(taken)
         else:
             self._see_whether_quiet()
         return taken
 
-    def _let_through(self, taken: list[Wish]) -> list[Wish]:
-        """Tell those whose store went away while they waited; return the others."""
-        why = (self._closed(False), self._closed(True))
-        if not any(why):
-            return taken
-        for wish in taken:
-            if reason := why[wish.is_hold]:
-                wish.fail(Busy(reason))
-        return [wish for wish in taken if not wish.is_over]
-
     def settle(self, taken: list[Wish]) -> None:
         """Take note that what was *taken* is under way no more."""
         self._under_way.remove(taken)
-        self._see_whether_quiet()
+        if self._quiet is not None:
+            self._see_whether_quiet()
 
     def _see_whether_quiet(self) -> None:
         if self._quiet is not None and not self._waiting and not self._under_way and not self._quiet.done():
@@ -118,4 +118,4 @@ class Row:
             for wish in taken:
                 wish.fail(Transient(why))
         self._waiting.clear()
-        self._count = 0
+        self.waits = 0

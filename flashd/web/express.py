@@ -22,8 +22,8 @@ from flashd.web.limits import Budget
 from flashd.web.problem import Broken, find
 
 _PLAIN = re.compile(rb"[\w.~-]{1,64}", re.ASCII)  # a segment that no router would read in another way
-_ELEVEN = b" HTTP/1.1\r\n"
-_NONE_YET = b"\0"  # no request begins so
+_LINE = re.compile(rb"POST ([^ ]+) HTTP/1\.1")
+_LONGEST = 256  # of request lines that are looked at
 _STAYS = "keep-alive"
 # With one of these there is more to a request than its body, or the body is not what it says.
 _NOT_PLAIN = frozenset({"transfer-encoding", "content-encoding", "expect", "upgrade"})
@@ -69,16 +69,19 @@ class Express:
         self.budget = budget
         self._hots = {hot.path.encode(): hot for hot in hots}
         self._beginning, self._for_name = below[0].encode(), below[1]
-        self._below = functools.lru_cache(256)(self._look_below)  # strangers may ask for any name
         self._broken = broken
+        self.find = functools.lru_cache(512)(self._find)  # strangers may ask for any name
 
-    def find(self, path: bytes) -> Hot | None:
-        """Return what takes the POSTs of *path*, or None where they go the ordinary way."""
-        return self._hots.get(path) or self._below(path)
-
-    def _look_below(self, path: bytes) -> Hot | None:
+    def _find(self, line: bytes) -> Hot | None:
+        """Return what takes the POSTs of a request line, or None where they go the ordinary way."""
+        found = _LINE.fullmatch(line)
+        if found is None:
+            return None
+        path = found[1]
         name = path.removeprefix(self._beginning)
-        return self._for_name(name.decode()) if path.startswith(self._beginning) and _PLAIN.fullmatch(name) else None
+        if path.startswith(self._beginning) and _PLAIN.fullmatch(name):
+            return self._for_name(name.decode())
+        return self._hots.get(path)
 
     def problem(self, error: BaseException, hot: Hot) -> Answer:
         """Return the answer that an error stands for; a bug is logged. Raises what stands for none."""
@@ -105,18 +108,16 @@ class Lane:
     def __init__(self, express: Express, head_bytes: int) -> None:
         self.express = express
         self._head_bytes = head_bytes
-        self._line = _NONE_YET  # the latest request line: a client that stays goes where it went
-        self._hot: Hot | None = None
         self._heads: dict[bytes, bytes] = {}
         self.on_header = self._heads.setdefault  # httptools calls it, and no frame of Python is made for a header
         self._parser = httptools.HttpRequestParser(self)
 
     def read(self, data: bytes) -> Whole | None:
         """Return the request that *data* is, or None where it is not one plain request; then the lane has ended."""
-        end = data.find(b"\r\n\r\n", 0, self._head_bytes)
-        if end < 0:
+        end, line = data.find(b"\r\n\r\n", 0, self._head_bytes), data.find(b"\r\n")
+        if end < 0 or line > _LONGEST:
             return None
-        hot = self._hot if data.startswith(self._line) else self._find(data)
+        hot = self.express.find(data[:line])
         if hot is None:
             return None
         self._heads.clear()
@@ -130,13 +131,6 @@ class Lane:
         if headers.get("connection", _STAYS).lower() != _STAYS:
             return None
         return Whole(hot, headers, body)
-
-    def _find(self, data: bytes) -> Hot | None:
-        space = data.find(b" ", 5, 256)
-        if space < 0 or data[:5] != b"POST " or not data.startswith(_ELEVEN, space):
-            return None
-        self._line, self._hot = data[: space + len(_ELEVEN)], self.express.find(data[5:space])
-        return self._hot
 
 
 def _headers_of(heads: dict[bytes, bytes]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from aiohttp import web
 
@@ -28,6 +29,13 @@ from flashd.web.view import ReceiptView
 
 _DIGESTS = 3  # as many as a channel makes before it refuses, however many secrets it has
 _DUPLICATES = frozenset({AcceptCode.REPEAT, AcceptCode.STALE})
+
+
+class _Began(NamedTuple):
+    """When a crowd was taken."""
+
+    at_s: float  # on the monotonic clock
+    at_ms: int  # since 1970
 
 
 class Webhooks:
@@ -59,71 +67,73 @@ class Webhooks:
         """Return what takes the webhooks of a channel, also of one that is unknown."""
 
         def refused(error: Exception) -> None:
-            self._count(name, _failure(error), self._doors.clock.monotonic_s())
+            self._count(name, _failure(error), self._now())
 
         return Hot(f"/webhooks/{name}", self._crowd, self._config.webhook_bytes, name, refused)
 
     async def receive(self, request: web.Request) -> web.StreamResponse:
         """Read the body within its limits, and answer."""
         limit, timeout_s = self._config.webhook_bytes, self._config.body_timeout_s
-        name, started_s = request.match_info["channel"], self._doors.clock.monotonic_s()
+        name, began = request.match_info["channel"], self._now()
         with self._budget.share() as share:
             try:
                 body = await read_body(request, share, limit=limit, timeout_s=timeout_s)
             except BaseException as error:
-                self._count(name, _failure(error), started_s)
+                self._count(name, _failure(error), began)
                 raise
             return (await self._crowd.ask(name, request.headers, body)).response()
 
     def take(self, posts: Sequence[Post]) -> None:
         """Answer each with 200 once its effect is durable; an error leaves the platform to send it again."""
-        began_s = self._doors.clock.monotonic_s()
-        proven = [(post, door) for post in posts if (door := self._prove(post, began_s)) is not None]
+        began = self._now()
+        proven = [(post, door) for post in posts if (door := self._prove(post, began)) is not None]
         parties: Parties[Incoming] = Parties()
         for post, door in proven:
             try:
                 found = door.intake.read(post.headers, post.body)
             except Exception as error:  # noqa: BLE001  # it is this one's answer
-                self._fail((post,), error, began_s)
+                self._fail((post,), error, began)
             else:
                 if isinstance(found, Soon):
-                    found.tell(functools.partial(self._tell, post, began_s))
+                    found.tell(functools.partial(self._tell, post, began))
                 else:
                     parties.add(door, post, found)
         for party in parties:
-            self._admit(party, began_s)
+            self._admit(party, began)
 
-    def _prove(self, post: Post, began_s: float) -> ChannelDoor | None:
+    def _prove(self, post: Post, began: _Began) -> ChannelDoor | None:
         """Return the door of a webhook that is to be read; None where it is answered."""
         door = self._doors.channels.get(post.name)
         if door is None:
             # The same work and the same answer as for a bad signature: nobody learns which channels exist.
             for _ in range(_DIGESTS):
                 NOBODYS.digest(post.body)
-            self._fail((post,), Unauthenticated("there is no such channel"), began_s)
+            self._fail((post,), Unauthenticated("there is no such channel"), began)
             return None
         try:
             is_to_be_read = door.intake.prove(post.headers, post.body)
         except Exception as error:  # noqa: BLE001  # it is this one's answer
-            self._fail((post,), error, began_s)
+            self._fail((post,), error, began)
             return None
         if not is_to_be_read:
-            self._receive(post, Receipt(state="pong"), began_s)
+            self._receive(post, Receipt(state="pong"), began)
             return None
         return door
 
-    def _admit(self, party: Party[Incoming], began_s: float) -> None:
+    def _admit(self, party: Party[Incoming], began: _Began) -> None:
         """Let the orders of one channel be made durable together."""
 
         def hear(soon: Soon[Sequence[Accepted]]) -> None:
             try:
                 replies = soon.result()
             except BaseException as error:  # noqa: BLE001  # it is everybody's answer
-                self._fail(party.posts, error, began_s)
+                self._fail(party.posts, error, began)
                 return
-            known = sum([accepted.code in _DUPLICATES for accepted in replies])
-            self._count(party.door.name, "duplicate", began_s, known)
-            self._count(party.door.name, "accepted", began_s, len(replies) - known)
+            name, known = party.door.name, sum([accepted.code in _DUPLICATES for accepted in replies])
+            if known:
+                self._count(name, "duplicate", began, known)
+            if known < len(replies):
+                self._count(name, "accepted", began, len(replies) - known)
             answers = [encode(200, _view_of(*pair)) for pair in zip(party.wants, replies, strict=True)]
             for post, answer in zip(party.posts, answers, strict=True):
                 post.answer(answer)
@@ -131,36 +141,36 @@ class Webhooks:
         try:
             party.door.intake.admit(party.wants).tell(hear)
         except Exception as error:  # noqa: BLE001  # as above
-            self._fail(party.posts, error, began_s)
+            self._fail(party.posts, error, began)
 
-    def _tell(self, post: Post, began_s: float, soon: Soon[Receipt]) -> None:
+    def _tell(self, post: Post, began: _Began, soon: Soon[Receipt]) -> None:
         try:
             receipt = soon.result()
         except BaseException as error:  # noqa: BLE001  # it is this one's answer
-            self._fail((post,), error, began_s)
+            self._fail((post,), error, began)
         else:
-            self._receive(post, receipt, began_s)
+            self._receive(post, receipt, began)
 
-    def _receive(self, post: Post, receipt: Receipt, began_s: float) -> None:
+    def _receive(self, post: Post, receipt: Receipt, began: _Began) -> None:
         """Answer what is no order."""
-        self._count(post.name, receipt.state, began_s)
+        self._count(post.name, receipt.state, began)
         post.answer(encode(200, ReceiptView(state=receipt.state, reason=receipt.reason)))
 
-    def _fail(self, posts: Sequence[Post], error: BaseException, began_s: float) -> None:
+    def _fail(self, posts: Sequence[Post], error: BaseException, began: _Began) -> None:
         """Answer with an error; a stranger learns no more than that it did not pass."""
         for post in posts:
-            self._count(post.name, _failure(error), began_s)
+            self._count(post.name, _failure(error), began)
         fail_all(
             posts, Unauthenticated("the signature is missing or wrong") if isinstance(error, Unauthenticated) else error
         )
 
-    def _count(self, name: str, result: str, began_s: float, count: int = 1) -> None:
-        if not count:
-            return
-        clock = self._doors.clock
+    def _now(self) -> _Began:
+        return _Began(self._doors.clock.monotonic_s(), self._doors.clock.now_ms())
+
+    def _count(self, name: str, result: str, began: _Began, count: int = 1) -> None:
         label = name if name in self._doors.channels else "unknown"
-        seconds = clock.monotonic_s() - began_s
-        self._doors.metrics.intake.webhooks(count, label, result, seconds, now_ms=clock.now_ms())
+        seconds = self._doors.clock.monotonic_s() - began.at_s
+        self._doors.metrics.intake.webhooks(count, label, result, seconds, now_ms=began.at_ms)
 
 
 def _view_of(incoming: Incoming, accepted: Accepted) -> ReceiptView:

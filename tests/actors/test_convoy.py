@@ -144,7 +144,7 @@ async def test_what_is_enough_for_a_call_does_not_wait_for_the_end_of_the_turn(l
         wishes.append(channel.wish(f"{number}"))
         channel.convoy.call(channel.row, 1)
     assert [wish.is_over for wish in wishes] == [False] * len(wishes)
-    assert len(channel.row) == 3
+    assert channel.row.waits == 3
     await asyncio.gather(*wishes)
     assert [len(call) for call in ledger.carried] == [convoy_module.ENOUGH, 3]
 
@@ -156,7 +156,7 @@ async def test_where_the_store_is_busy_the_end_of_the_turn_is_waited_for(ledger:
     for number in range(convoy_module.ENOUGH * (convoy_module.BUSY + 2)):
         wishes.append(channel.wish(f"{number}"))
         channel.convoy.call(channel.row, 1)
-    assert len(channel.row) == 2 * convoy_module.ENOUGH
+    assert channel.row.waits == 2 * convoy_module.ENOUGH
     ledger.open.set()
     await asyncio.gather(*wishes)
     assert [len(call) for call in ledger.carried] == [convoy_module.ENOUGH] * convoy_module.BUSY + [
@@ -217,7 +217,7 @@ async def test_a_row_bounds_what_waits_in_it_and_takes_nothing_of_what_is_too_mu
     channel.wish("1", "2")
     with pytest.raises(MailboxFull, match="2 orders and holds waiting"):
         channel.wish("3", "4")
-    assert len(channel.row) == 2
+    assert channel.row.waits == 2
     await channel.ask("3")
     assert ledger.carried == [["1", "2", "3"]]
 
