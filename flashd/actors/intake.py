@@ -137,7 +137,8 @@ class ChannelIntake(Actor[_Told]):
 
     def _accepted(self, wish: Wish) -> Sequence[Accepted]:
         replies: Sequence[Accepted] = wish.result()
-        self.counts.update([reply.code for reply in replies])
+        for reply in replies:
+            self.counts[reply.code] += 1
         return replies
 
     async def admit_many(self, orders: Sequence[Incoming]) -> list[Accepted | BaseException]:

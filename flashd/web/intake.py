@@ -129,14 +129,14 @@ class Webhooks:
             except BaseException as error:  # noqa: BLE001  # it is everybody's answer
                 self._fail(party.posts, error, began)
                 return
-            name, known = party.door.name, sum([accepted.code in _DUPLICATES for accepted in replies])
+            known = 0
+            for post, incoming, accepted in zip(party.posts, party.wants, replies, strict=True):
+                known += accepted.code in _DUPLICATES
+                post.answer(encode(200, _view_of(incoming, accepted)))
             if known:
-                self._count(name, "duplicate", began, known)
+                self._count(party.door.name, "duplicate", began, known)
             if known < len(replies):
-                self._count(name, "accepted", began, len(replies) - known)
-            answers = [encode(200, _view_of(*pair)) for pair in zip(party.wants, replies, strict=True)]
-            for post, answer in zip(party.posts, answers, strict=True):
-                post.answer(answer)
+                self._count(party.door.name, "accepted", began, len(replies) - known)
 
         try:
             party.door.intake.admit(party.wants).tell(hear)
