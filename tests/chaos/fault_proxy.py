@@ -3,7 +3,8 @@ A proxy that breaks what passes: it stands before Redis and before the backend, 
 
 ``python -m tests.chaos.fault_proxy '{"listen": ..., "upstream": ..., "log": ..., "seed": 1, "every_s": 2}'``; an
 address is a port of the loopback or the path of a unix socket. Every *every_s* the next bytes of a caller meet a fault
-of a shuffled deck, so that each kind comes; SIGUSR1 ends them. Faults and requests are lines of the log.
+of a shuffled deck, so that each kind comes: what a killed one had not dealt of it, its next life deals. SIGUSR1 ends
+them. Faults and requests are lines of the log.
 """
 
 from __future__ import annotations
@@ -43,11 +44,14 @@ def arrived_s(writer: asyncio.StreamWriter) -> float:
 class FaultProxy:
     """Forwards both ways; `next_fault` says what the bytes that just came from a caller meet."""
 
-    def __init__(self, upstream: Address, log: IO[str], dice: random.Random, every_s: float) -> None:
+    def __init__(
+        self, upstream: Address, log: IO[str], dice: random.Random, every_s: float, dealt: Sequence[str] = ()
+    ) -> None:
         self.upstream = upstream
         self.calm = every_s == 0
         self._log, self._dice, self._every_s = log, dice, every_s
-        self._deck: list[str] = []
+        begun = dealt[len(dealt) - len(dealt) % len(FAULTS) :]  # of the deck that a former life had in hand
+        self._deck = [fault for fault in dice.sample(FAULTS, len(FAULTS)) if fault not in begun]
         self._next_s = time.monotonic() + every_s
         self.delay_s, self.hole_s = 0.3, 3.0
 
@@ -123,12 +127,18 @@ class Link:
         self._caller.transport.abort()
 
 
+def dealt_in(log: Path) -> list[str]:
+    """Return the faults that former lives noted, oldest first."""
+    found = [json.loads(line) for line in log.read_text().splitlines()]
+    return [note["fault"] for note in found if note.get("what") == "fault"]
+
+
 async def run(listen: Address, upstream: Address, log: Path, seed: int, every_s: float) -> None:
     """Serve until SIGTERM."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     with log.open("a") as lines:
-        proxy = FaultProxy(upstream, lines, random.Random(seed), every_s)
+        proxy = FaultProxy(upstream, lines, random.Random(seed), every_s, dealt_in(log))
         loop.add_signal_handler(signal.SIGUSR1, lambda: setattr(proxy, "calm", True))
         if isinstance(listen, int):
             await asyncio.start_server(proxy.serve, "127.0.0.1", listen)

@@ -6,11 +6,13 @@ import asyncio
 import io
 import json
 import random
+from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from tests.chaos.fault_proxy import FAULTS, FaultProxy, connect
+from tests.chaos.fault_proxy import FAULTS, FaultProxy, connect, dealt_in
 
 ASKED, ANSWERED = b"ASK" * 10, b"ANSWER"
 
@@ -95,3 +97,13 @@ def test_a_shuffled_deck_deals_every_fault_and_calm_deals_none(monkeypatch: pyte
     assert sorted(dealt) == sorted(FAULTS)
     proxy.calm = True
     assert proxy.next_fault(b"") == ""
+
+
+def test_a_proxy_that_is_killed_after_every_other_fault_deals_each_kind_as_often(tmp_path: Path) -> None:
+    log = tmp_path / "proxy.jsonl"
+    for life in range(3 * len(FAULTS)):
+        with log.open("a") as lines:
+            proxy = FaultProxy("nowhere", lines, random.Random(life), 1e-9, dealt_in(log))
+            for _ in range(2):
+                proxy.note(what="fault", fault=proxy.next_fault(b"x"))
+    assert Counter(dealt_in(log)) == dict.fromkeys(FAULTS, 6)
