@@ -100,7 +100,7 @@ class Agenda:
         if row.figure == UNKNOWN and not blind:
             return True
         # Whoever is to write brings it right anyway; what seems right, and is not, nobody else would find.
-        return aim.right and self._is_unclear(aim) and self._slate.check_in_s() == 0
+        return self._traits.reads and aim.right and self._is_unclear(aim) and self._slate.check_in_s() == 0
 
     def _is_unclear(self, aim: Aim) -> bool:
         """Say whether the figure that the row tells may be another one than the platform shows."""
@@ -111,7 +111,7 @@ class Agenda:
 
     def _note_right(self, aim: Aim) -> None:
         self._slate.is_right(aim.sku)
-        if self._is_unclear(aim):
+        if self._traits.reads and self._is_unclear(aim):
             self._slate.look_again(aim.sku, self._slate.check_in_s())
         if aim.hungry:
             self._slate.look_again(aim.sku, self._rules().hungry_s, partners=True)

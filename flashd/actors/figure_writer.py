@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 
 import structlog
+from msgspec.structs import replace
 
 from flashd.actors.outlook import Aim
 from flashd.actors.workbench import Workbench
@@ -119,6 +120,23 @@ class FigureWriter:
             later if first.code is WriteCode.UNKNOWN and later.code in _PROVEN else first
             for first, later in zip(answers, again, strict=True)
         ]
+
+    async def repeat(self, aims: Sequence[Aim]) -> None:
+        """
+        Send again what the first of *aims*, which is in doubt, was sent with, under the same key; a drop is in hand.
+
+        So a channel that cannot be read tells what became of it. A refusal speaks of the repeat alone.
+        """
+        key = aims[0].listing.key
+        doubted = [aim for aim in aims if aim.listing.key == key][: max(1, self._api.traits.batch)]
+        writes = [self._write_of(aim, aim.listing.to, aim.listing, key) for aim in doubted]
+        if not self._line.leads():
+            return
+        answers = [
+            one if one.code is WriteCode.APPLIED else replace(one, code=WriteCode.UNKNOWN)
+            for one in await self._api.write(writes)
+        ]
+        await self._conclude(doubted, writes, answers)
 
     # ---------------------------------------------------------------------------------------------------- what became
 

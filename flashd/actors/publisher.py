@@ -193,8 +193,10 @@ class Publisher(Actor[Seen]):
         if wait_s > 0:
             return await self.clock.sleep(min(wait_s, 1.0))
         if to_read and not any(aim.crosses for aim in to_write):
-            entries = [aim.entry for aim in to_read[:READ] if aim.entry is not None]
-            return self._launch([aim.sku for aim in to_read[:READ]], self._reader.read(entries))
+            part = to_read[:READ]
+            entries = [aim.entry for aim in part if aim.entry is not None]
+            call = self._reader.read(entries) if self.api.traits.reads else self._writer.repeat(part)
+            return self._launch([aim.sku for aim in part], call)
         batch = to_write[: max(1, self.api.traits.batch)]
         return self._launch([aim.sku for aim in batch], self._writer.write(batch))
 
@@ -259,7 +261,7 @@ class Publisher(Actor[Seen]):
 
     async def _sweep_on(self) -> None:
         if part := await self._sweep.next_part(self.rules.sweep_s):
-            self.slate.to_read.update(part)
+            self.slate.to_read.update(part if self.api.traits.reads else ())
             await self._listings.mark(self._channel, part)
 
     async def _settle(self, seen_ms: int) -> None:

@@ -27,6 +27,7 @@ class ApiTraits(msgspec.Struct, frozen=True, kw_only=True):
     oversells: bool = False  # it may sell below its own figure under load: only the hold API helps there
     lists_webhooks: bool = True  # it can say which webhooks it sends; else none listed means nothing
     polls: bool = True  # it can list orders by the time of their change
+    reads: bool = True  # it can say what it shows; else it takes absolute figures, is idempotent, and is a mirror
     prices: bool = False  # it can read and write prices
     lag_ms: int = 2000  # a change may take so long to appear in a listing of orders
 

@@ -206,7 +206,8 @@ async def test_an_address_that_is_left_out_is_never_called(shop: OwnShop) -> Non
     assert await api.check() == "a shop of its own at 127.0.0.1"
     await api.close()
     api = connected(shop.url, "publish_url")
-    assert (api.traits.polls, api.traits.mode, api.traits.prices) == (False, WriteMode.ABSOLUTE, False)
+    assert (api.traits.polls, api.traits.reads, api.traits.idempotent) == (False, False, True)
+    assert (api.traits.mode, api.traits.prices) == (WriteMode.ABSOLUTE, False)
     with pytest.raises(ChannelUnavailable, match="orders_url is empty"):
         await api.orders(0)
     await api.close()
@@ -218,6 +219,12 @@ async def test_it_has_no_prices_and_no_register_of_webhooks(api: StandardWebhook
     assert await api.subscriptions() == []
 
 
+def test_a_mirror_needs_nothing_but_an_address_for_its_figures() -> None:
+    made = standard_webhooks.connect_api("own", config(mode="mirror", publish_url="https://a.example"), reveal)
+    assert made is not None
+    assert not made.traits.reads
+
+
 def test_without_an_address_there_is_nothing_to_call() -> None:
     assert standard_webhooks.connect_api("own", config(), reveal) is None
 
@@ -226,7 +233,6 @@ def test_without_an_address_there_is_nothing_to_call() -> None:
     ("made", "message"),
     [
         (config(mode="mirror"), r'\[channels.own\] publish_url: is empty, and publish.mode = "mirror" needs it'),
-        (config(mode="mirror", publish_url="https://a.example"), "figures_url: is empty"),
         (config(mode="escrow", publish_url="https://a.example"), "figures_url: is empty"),
         (
             config(mode="escrow", publish_url="https://a.example", figures_url="https://a.example/f"),

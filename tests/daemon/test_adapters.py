@@ -33,6 +33,19 @@ def test_escrow_wants_an_api_that_lists_orders(
         assert adapters.connect_api("own", section, loaded) is api
 
 
+@pytest.mark.parametrize("mode", ["escrow", "mirror"])
+def test_escrow_wants_an_api_that_tells_what_it_shows(monkeypatch: pytest.MonkeyPatch, mode: PublishMode) -> None:
+    api = FakeChannelApi(name="own", traits=ApiTraits(mode=WriteMode.ABSOLUTE, idempotent=True, reads=False))
+    monkeypatch.setattr(adapters, "pick", lambda _group, _kind: SimpleNamespace(connect_api=lambda *_: api))
+    section = ChannelConfig(kind="own", publish=PublishConfig(mode=mode))
+    loaded = Loaded(config=Config(), path="flashd.toml", origins={})
+    if mode == "escrow":
+        with pytest.raises(ConfigError, match=r'\[channels.own\] publish.mode = "escrow": its API does not tell'):
+            adapters.connect_api("own", section, loaded)
+    else:
+        assert adapters.connect_api("own", section, loaded) is api
+
+
 @pytest.mark.parametrize("batch", [1, 2])
 def test_a_batch_wants_a_kind_that_takes_several_orders_in_a_request(
     monkeypatch: pytest.MonkeyPatch, batch: int

@@ -117,6 +117,7 @@ class FakeChannelApi:
     # --------------------------------------------------------------------------------------------------- figures
 
     async def read(self, entries: Sequence[Entry]) -> list[Figure]:
+        assert self.traits.reads
         await self._call()
         return [self._figure(one) for one in entries]
 

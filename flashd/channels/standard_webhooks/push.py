@@ -152,6 +152,7 @@ class StandardWebhooksApi:
             idempotent=True,
             lists_webhooks=False,
             polls=bool(config.orders_url),
+            reads=bool(config.figures_url),
             lag_ms=2000,
         )
         self._hooks = hooks
@@ -318,12 +319,9 @@ def connect_api(name: str, config: Config, reveal: Callable[[Secret], SecretText
     Raises:
         ConfigError: Stock is to be published and an address is missing that it needs.
     """
-    # A publisher looks at what is shown before it writes, and again where a write is in doubt.
-    needed = {
-        "none": (),
-        "mirror": ("publish_url", "figures_url"),
-        "escrow": ("publish_url", "figures_url", "orders_url"),
-    }[config.publish.mode]
+    needed = {"none": (), "mirror": ("publish_url",), "escrow": ("publish_url", "figures_url", "orders_url")}[
+        config.publish.mode
+    ]
     for key in needed:
         if not getattr(config, key):
             raise ConfigError(
