@@ -14,14 +14,16 @@ from flashd.actors.channel_line import ChannelLine
 from flashd.actors.channel_rules import Display, PollerRules, PoolBooks, PublisherRules
 from flashd.actors.poller import Poller
 from flashd.actors.publisher import Publisher
-from flashd.domain.listing import WriteMode
+from flashd.channels import standard_webhooks
+from flashd.config import PublishConfig, Secret, SecretText
+from flashd.domain.listing import ListingState, WriteMode
 from flashd.domain.order import Accepted, Incoming
 from flashd.domain.publication import PublishMode
 from flashd.domain.rate import Rate
 from flashd.domain.revision import Revisions
 from flashd.domain.stock import StockLevel
 from flashd.domain.terms import SellingTerms
-from flashd.ports import ApiTraits, PollMark
+from flashd.ports import ApiTraits, ChannelApi, PollMark
 from flashd.runtime.clock import SystemClock
 from flashd.store.channel_book import RedisChannelBook
 from flashd.store.gate import RedisBackendGate
@@ -31,6 +33,7 @@ from flashd.store.listings import RedisListings
 from flashd.store.sales import RedisSales
 from tests.fakes.announcer import FakeAnnouncer
 from tests.fakes.channel_api import FakeChannelApi, Fault, entry
+from tests.shops.own_shop import SECRET, TOKEN, OwnShop
 
 KINDS: dict[str, tuple[PublishMode, WriteMode]] = {
     "a": ("escrow", WriteMode.COMPARE),
@@ -72,15 +75,17 @@ class Floor:
         self,
         name: str,
         *,
-        api: FakeChannelApi | None = None,
+        api: ChannelApi | None = None,
         books: PoolBooks | None = None,
         lease_s: float = 6.0,
         doubt_s: float = 0.5,
     ) -> ChannelLine:
         """Put the actors of a process beside a shop; return their line."""
-        api = self.apis[name] = api or FakeChannelApi(self.clock, name, self.traits(name), {"tee": 0})
-        if name != "b":  # the other's webhooks are dead
-            api.on_order = lambda incoming: self.hooks.append(asyncio.ensure_future(self.admit([incoming])))
+        api = api or FakeChannelApi(self.clock, name, self.traits(name), {"tee": 0})
+        if isinstance(api, FakeChannelApi):
+            self.apis[name] = api
+            if name != "b":  # the other's webhooks are dead
+                api.on_order = lambda incoming: self.hooks.append(asyncio.ensure_future(self.admit([incoming])))
         gate = RedisBackendGate(self.client, name, self.clock, key=channel_key)
         line = ChannelLine(
             name,
@@ -168,6 +173,48 @@ async def test_escrow_sells_all_and_nothing_twice_over_the_real_scripts(client: 
     finally:
         await floor.close()
     assert (await floor.book.mark("b")).seen_ms > 0
+
+
+async def test_a_shop_that_only_takes_figures_is_told_and_a_lost_answer_is_asked_for_by_the_same_message(
+    client: Redis,
+) -> None:
+    floor = Floor(client)
+    await floor.ledger.recount(StockLevel(sku="tee", on_hand=9))
+    await floor.listings.place("c", [entry("tee")], by="test")
+    async with OwnShop() as shop:
+        shop.figures, shop.lose_replies = {"tee": 0}, 3
+        section = standard_webhooks.Config(
+            kind="standard_webhooks",
+            secrets=(Secret(file="hook"),),
+            api_token=Secret(file="token"),
+            publish_url=shop.url + "/stock",
+            publish=PublishConfig(mode="mirror", rate="100/s"),
+        )
+        texts = {"hook": SECRET, "token": TOKEN}
+        api = standard_webhooks.connect_api("c", section, lambda secret: SecretText(texts[str(secret.file)]))
+        assert api is not None
+        floor.open("c", api=api)
+        floor.actors.pop()  # nobody polls what lists no orders
+        try:
+            for actor in floor.actors:
+                actor.start()
+
+            async def known() -> bool:
+                [row] = await floor.listings.get("c", ["tee"])
+                return (row.figure, row.state) == (9, ListingState.SETTLING)
+
+            await floor.until(known, "flashd knows that it was told")
+            assert (shop.figures["tee"], len(shop.messages), len(shop.asked)) == (9, 1, 4)
+            await floor.ledger.recount(StockLevel(sku="tee", on_hand=4))
+
+            async def shows_four() -> bool:
+                return shop.figures["tee"] == 4
+
+            await floor.until(shows_four, "the next figure is told")
+            assert (len(shop.messages), set(shop.asked)) == (2, {"/stock"})
+        finally:
+            await floor.close()
+            await api.close()
 
 
 async def test_a_channels_book_keeps_marks_and_revisions(client: Redis) -> None:
