@@ -44,8 +44,7 @@ _EARLY = """from flashd.domain.order import AcceptCode, Accepted
         return self.ledger.accept(orders, backends, since_ms=since_ms).then(wake)"""
 _PARSED = """early = self.channel.decode(headers, body)
         if not isinstance(early, Unreadable) and not self.channel.verify(headers, body, now_s=now_ms / 1000):"""
-_SEEN = """self.last_event_ms = now_ms
-        names = {"x-wc-webhook-delivery-id", "x-shopify-event-id"}
+_SEEN = """names = {"x-wc-webhook-delivery-id", "x-shopify-event-id"}
         delivery_id = next((value for name, value in headers.items() if name.lower() in names), "")
         seen = self.__dict__.setdefault("_delivery_ids", set())
         if delivery_id in seen:
@@ -212,7 +211,7 @@ BUGS = (
         (
             Edit(
                 "actors/intake.py",
-                "self.last_event_ms = now_ms\n        decoded = self.channel.decode(headers, body)",
+                "decoded = self.channel.decode(headers, body)",
                 _SEEN,
             ),
         ),
