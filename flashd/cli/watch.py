@@ -17,6 +17,7 @@ from flashd.cli.terminal import say
 from flashd.domain.event import Topic
 
 _AGAIN_S = 1.0
+_BY_CTRL_C = 130  # as shells say it
 _ALERTS = 5  # named in the status
 
 
@@ -103,17 +104,25 @@ def events(
     admin: AdminClient, after: str, topic: tuple[str, ...], pool: str | None, *, follow: bool, as_json: bool
 ) -> None:
     """Print the feed. GAP says that events were trimmed before they could be read."""
-    for text in _follow(admin, after or "$", topic, pool) if follow else _pages(admin, after or "0", pool, topic):
-        if as_json:
-            say(text)
-            continue
-        event = msgspec.json.decode(text)
-        kind = event["kind"]
-        if kind == "feed.gap":
-            say(f"GAP: events after {event['after']} and before {event['first']} are gone", fg="red")
-            continue
-        rest = {key: value for key, value in event.items() if key not in {"v", "id", "at", "kind", "pool"}}
-        say(f"{event['id']}  {event['at']}  {kind:<18} {msgspec.json.encode(rest).decode()}")
+    texts = _follow(admin, after or "$", topic, pool) if follow else _pages(admin, after or "0", pool, topic)
+    try:
+        for text in texts:
+            _say_event(text, as_json=as_json)
+    except KeyboardInterrupt:
+        raise SystemExit(_BY_CTRL_C) from None  # how following ends: nothing was aborted
+
+
+def _say_event(text: str, *, as_json: bool) -> None:
+    if as_json:
+        say(text)
+        return
+    event = msgspec.json.decode(text)
+    kind = event["kind"]
+    if kind == "feed.gap":
+        say(f"GAP: events after {event['after']} and before {event['first']} are gone", fg="red")
+        return
+    rest = {key: value for key, value in event.items() if key not in {"v", "id", "at", "kind", "pool"}}
+    say(f"{event['id']}  {event['at']}  {kind:<18} {msgspec.json.encode(rest).decode()}")
 
 
 def _pages(admin: AdminClient, after: str, pool: str | None, topics: tuple[str, ...]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from decimal import Decimal, InvalidOperation
 from flashd.domain.preflight_facts import ChannelFacts, Facts, Finding, Level, found, named, skus_of
 from flashd.domain.sale import SaleProduct
 
+_UNTOLD = "it is told no figures, so it oversells"
 POLL_GRACE_MS = 60_000
 
 
@@ -55,28 +56,35 @@ def check_policies(facts: Facts) -> Iterator[Finding]:
 def check_publishing(facts: Facts) -> Iterator[Finding]:
     """Channels are told figures in a way that fits a sale."""
     for channel in facts.channels:
-        name, check = channel.name, "publish"
-        if not channel.has_api:
-            yield found(check, name, Level.OK, "it asks flashd for holds: nothing is published")
-            continue
-        if channel.paused:
-            yield found(check, name, Level.FAIL, "it is paused", f"flashd channel resume {name}")
-        if channel.asks and channel.mode == "escrow":
-            said = "it asks for holds, and what escrow grants to it is not free for them: buyers are refused"
-            yield found(check, name, Level.FAIL, said, f'set publish.mode = "mirror" of [channels.{name}]')
+        if channel.has_api:
+            yield from _check_figures(facts, channel)
         elif channel.asks:
-            yield from () if channel.paused else (found(check, name, Level.OK, f"{channel.mode}; it asks for holds"),)
-        elif channel.mode == "none":
-            mend = f'set publish.mode = "escrow" or "mirror" of [channels.{name}]'
-            yield found(check, name, Level.FAIL, "it is told no figures, so it oversells", mend)
-        elif channel.oversells:
-            said = "it may sell below its own figure under load, whatever flashd publishes"
-            yield found(check, name, Level.WARN, said, "only the hold API at its checkout helps")
-        elif channel.mode == "mirror" and not _kept_back(facts, channel):
-            said = "a mirror without a buffer: what is sold while a figure is on its way is sold twice"
-            yield found(check, name, Level.WARN, said, 'use publish.mode = "escrow", a buffer or tune')
-        elif not channel.paused:
-            yield found(check, name, Level.OK, channel.mode)
+            yield found("publish", channel.name, Level.OK, "it asks flashd for holds: nothing is published")
+        else:
+            mend = f"give [channels.{channel.name}] the address of its API and publish.mode (docs/channels/)"
+            yield found("publish", channel.name, Level.FAIL, _UNTOLD, mend)
+
+
+def _check_figures(facts: Facts, channel: ChannelFacts) -> Iterator[Finding]:
+    name, check = channel.name, "publish"
+    if channel.paused:
+        yield found(check, name, Level.FAIL, "it is paused", f"flashd channel resume {name}")
+    if channel.asks and channel.mode == "escrow":
+        said = "it asks for holds, and what escrow grants to it is not free for them: buyers are refused"
+        yield found(check, name, Level.FAIL, said, f'set publish.mode = "mirror" of [channels.{name}]')
+    elif channel.asks:
+        yield from () if channel.paused else (found(check, name, Level.OK, f"{channel.mode}; it asks for holds"),)
+    elif channel.mode == "none":
+        mend = f'set publish.mode = "escrow" or "mirror" of [channels.{name}]'
+        yield found(check, name, Level.FAIL, _UNTOLD, mend)
+    elif channel.oversells:
+        said = "it may sell below its own figure under load, whatever flashd publishes"
+        yield found(check, name, Level.WARN, said, "only the hold API at its checkout helps")
+    elif channel.mode == "mirror" and not _kept_back(facts, channel):
+        said = "a mirror without a buffer: what is sold while a figure is on its way is sold twice"
+        yield found(check, name, Level.WARN, said, 'use publish.mode = "escrow", a buffer or tune')
+    elif not channel.paused:
+        yield found(check, name, Level.OK, channel.mode)
 
 
 def _kept_back(facts: Facts, channel: ChannelFacts) -> bool:

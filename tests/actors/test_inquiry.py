@@ -102,7 +102,7 @@ class World:
             prices=self.prices,
             book=self.book,
             counted=self.counted,
-            channels=lambda: [shop, InquiredChannel(name="till", terms=SellingTerms())],
+            channels=lambda: [shop, InquiredChannel(name="till", terms=SellingTerms(asks=True))],
             customer_key=False,
         )
         house = InquiredHouse(

@@ -5,9 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from click.testing import CliRunner
+
+from flashd.cli import cli
 
 EVENT = '{"v":1,"id":"8-0","at":"2026-11-27T08:00:00.123Z","kind":"stock.changed","pool":"main","sku":"TEE"}'
 
@@ -51,3 +57,13 @@ def test_a_topic_that_there_is_not_is_refused_and_the_topics_are_named() -> None
     told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
     assert told.returncode == 2
     assert all(topic in told.stderr for topic in ("'sale'", "'alert'", "'stock'"))
+
+
+def test_following_ends_by_ctrl_c_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def follow(*_: object) -> Iterator[str]:
+        yield EVENT
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flashd.cli.watch._follow", follow)
+    ended = CliRunner().invoke(cli, ["events", "--follow", "--json", "--url", "127.0.0.1:9"])
+    assert (ended.exit_code, ended.output) == (130, EVENT + "\n")

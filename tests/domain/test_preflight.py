@@ -72,7 +72,7 @@ def facts(*, of_sale: Sale | None = None, state: SaleState = SaleState.READY, **
         locations=frozenset({"main"}),
         customer_key=True,
         alerts="",
-        channels=(shop(), ChannelFacts(name="till", locations=("main",))),
+        channels=(shop(), ChannelFacts(name="till", asks=True, locations=("main",))),
         backends=(BackendFacts(name="erp", per_second=2.0),),
         store=StoreFacts(ok=True),
     )
@@ -123,6 +123,7 @@ FAILS: dict[str, tuple[Callable[[], Facts], tuple[str, str]]] = {
     ),
     "a kit lacks a component": (with_(units={"TEE": 90}), ("kits", "BOX")),
     "limits cannot count": (with_(of_sale=sale(limit=2), customer_key=False), ("limits", "main")),
+    "it has no API that takes figures": (on_channel(has_api=False, mode="none"), ("publish", "shop")),
     "its location is unknown": (on_channel(locations=("mian",)), ("locations", "shop")),
     "a SKU is not mapped": (on_channel(mapped=frozenset({"TEE"})), ("map", "shop")),
     "a mapped product is gone": (on_channel(shown={"TEE": Shown()}), ("map", "shop")),
