@@ -22,9 +22,9 @@ _CANCEL, _AMEND = (f"\x1f{kind}" for kind in (Kind.CANCEL, Kind.AMEND))  # behin
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def _pack_values(values: tuple[str | int, ...]) -> bytes:
-    """Pack up to fifteen values as cmsgpack.unpack returns them: one behind the other, without the list around them."""
-    return _encode(values)[1:]
+def _pack_values(values: Sequence[str | int]) -> bytes:
+    """Pack values as cmsgpack.unpack_limit reads them: one behind the other, without the list around them."""
+    return _encode(values)[1 if len(values) < 0x10 else 3 if len(values) < 0x10000 else 5 :]
 
 
 def _sum(lines: Iterable[Line]) -> dict[str, int]:
@@ -66,19 +66,21 @@ def pack_orders(
     orders: Iterable[tuple[Incoming, int, int]], source_of: Callable[[str], Source]
 ) -> tuple[list[str], list[Argument]]:
     """Return keys and arguments of orders, each with its backend's number and cut-over, as accept.lua wants them."""
-    groups: dict[tuple[str, Effect, bool, bool, str], int] = {}
+    groups: dict[tuple[Effect, bool, bool, str, str], int] = {}
+    shelves: dict[str, int] = {}
     records: list[str] = []
-    entries: list[Argument] = []
+    facts: list[str | int] = []
+    texts: list[Argument] = []
     for incoming, backend, since_ms in orders:
         order = incoming.order
         source = source_of(order.channel)
-        admit = order.placed_after(since_ms)
-        group = (order.channel, incoming.effect, incoming.strict, admit, incoming.reason)
+        group = (incoming.effect, incoming.strict, order.placed_after(since_ms), incoming.reason, source.terms)
         record = source.records + order.id
         records += (record,) if incoming.strict else (record, record + _CANCEL, record + _AMEND)
         written = write_order(order)
-        facts = (
+        facts += (
             groups.setdefault(group, len(groups) + 1),
+            shelves.setdefault(source.shelf, len(shelves) + 1),
             str(incoming.version),
             order.digest_of(written),
             incoming.hold_id,
@@ -87,14 +89,11 @@ def pack_orders(
             incoming.customer,
             backend,
         )
-        entries += (_pack_values(facts), pack(written), pack_raw(incoming.raw))
-    args: list[Argument] = [len(groups)]
-    shelves: list[str] = []
-    for channel, effect, strict, admit, reason in groups:
-        source = source_of(channel)
-        args += (effect, int(strict), int(admit), clean(reason) if reason else "", source.terms)
-        shelves.append(source.shelf)
-    return shelves + records, args + entries
+        texts += (pack(written), pack_raw(incoming.raw))
+    alike: list[str | int] = []
+    for effect, strict, admit, reason, terms in groups:
+        alike += (effect, strict, admit, clean(reason) if reason else "", terms)
+    return [*shelves, *records], [len(shelves), _pack_values(alike), _pack_values(facts), *texts]
 
 
 def pack_holds(requests: Sequence[HoldRequest], terms_of: TermsOf) -> list[Argument]:

@@ -85,35 +85,57 @@ async def test_a_tombstone_of_a_hold_goes_when_its_time_has_come(client: Redis) 
     assert (await bench.ledger.hold([make_hold()]))[0].code is HoldCode.HELD
 
 
-def _order(*facts: str | int) -> list[str | bytes]:
-    """Return the arguments of one order that has these facts."""
-    return [msgspec.msgpack.encode(facts)[1:], "{}", ""]
+def _packed(*values: object) -> bytes:
+    """Pack at most fifteen values as the scripts want them, one behind the other."""
+    return msgspec.msgpack.encode(values)[1:]
 
 
-GOOD = ("7", "d", "", "tee\x1fmain\x1f1\x1f0", 0, "")  # all but its group
+GOOD = (1, 1, "7", "d", "", "tee\x1fmain\x1f1\x1f0", 0, "", 1)
 
 
-@pytest.mark.parametrize(
-    "bad",
-    [
-        *(_order(1, version, *GOOD[1:]) for version in ("0x10", "1e3", " 5", "nan", "-1", "", "12345678901234567")),
-        _order(1, *GOOD[:-1]),
-        _order(2, *GOOD),
-        _order("1", *GOOD),
-        _order(1, *GOOD[:4], "0", ""),
-        _order(1, *GOOD)[:-1],
-        [b"\xc1", "{}", ""],
-    ],
-)
-async def test_an_order_that_is_not_as_agreed_is_refused_before_any_is_written(
-    client: Redis, bad: list[str | bytes]
-) -> None:
+def _but(at: int, value: object) -> tuple[object, ...]:
+    return (*GOOD[:at], value, *GOOD[at + 1 :])
+
+
+def _call(facts: tuple[object, ...], texts: tuple[str, ...], *, more: bytes = b"") -> tuple[list[str], list[Any]]:
+    """Return keys and arguments of two orders: a good one, and one that has these facts and texts."""
     fixed = [pool_key("main", str(number)) for number in range(16)]
     orders = ("ord:shop:1", "ord:shop:1a", "ord:shop:1b", "ord:shop:2", "ord:shop:2a", "ord:shop:2b")
     rest = [pool_key("main", name) for name in ("q:erp", "exp:shop", *orders)]
-    group: list[str | bytes | int] = ["deliver", 0, 1, "erp", "", "1 1 none\x1fmain"]
-    with pytest.raises(ResponseError, match=r"accept wants|Bad data format"):
-        await load("accept").call(client, [*fixed, *rest], ["erp", " ", 1, *group, *_order(1, *GOOD), *bad])
+    alike = _packed("deliver", False, True, "", "1 1 none\x1fmain")
+    return [*fixed, *rest], ["erp", " ", 1, alike, _packed(*GOOD) + _packed(*facts) + more, "{}", "", *texts]
+
+
+async def test_an_order_that_is_as_agreed_is_taken_where_it_is_called_by_hand(client: Redis) -> None:
+    store: Any = client
+    await store.hset(pool_key("main", "0"), "tee\x1fmain", "5 0 0 0 0 0")
+    assert await load("accept").call(client, *_call(GOOD, ("{}", ""))) == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("facts", "texts", "more"),
+    [
+        *(
+            (_but(2, version), ("{}", ""), b"")
+            for version in ("0x10", "1e3", " 5", "nan", "-1", "", "12345678901234567", 7)
+        ),
+        (GOOD[:-1], ("{}", ""), b""),
+        (_but(0, 2), ("{}", ""), b""),
+        (_but(0, "1"), ("{}", ""), b""),
+        (_but(1, 2), ("{}", ""), b""),
+        (_but(6, "0"), ("{}", ""), b""),
+        (_but(8, 2), ("{}", ""), b""),
+        (GOOD, ("{}",), b""),
+        (GOOD, (), b""),
+        (GOOD, ("{}", ""), b"\xc1"),
+        (GOOD, ("{}", ""), b"\xa5te"),
+    ],
+)
+async def test_an_order_that_is_not_as_agreed_is_refused_before_any_is_written(
+    client: Redis, facts: tuple[object, ...], texts: tuple[str, ...], more: bytes
+) -> None:
+    with pytest.raises(ResponseError, match=r"accept wants|Bad data format|Missing bytes"):
+        await load("accept").call(client, *_call(facts, texts, more=more))
     assert await client.dbsize() == 0
 
 

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from flashd.domain.catalogue import Component
 from flashd.domain.listing import Listing, ListingState
-from flashd.domain.order import Effect, Incoming, Kind, Line
+from flashd.domain.order import AcceptCode, Effect, Incoming, Kind, Line, OrderState
 from flashd.domain.publication import Threshold
 from flashd.domain.reservation import HoldCode, HoldRequest
 from flashd.domain.sale import Rule, SaleState
@@ -231,3 +231,17 @@ async def test_a_sku_that_is_told_twice_is_not_sold_twice(client: Redis, monkeyp
     [held] = await ledger.hold([make_hold(lines=lines)])
     [accepted] = await ledger.accept([make_incoming(lines=lines)], ["erp"], since_ms=0)
     assert (held.code, accepted.short) == (HoldCode.SHORT, (("tee", 2),))
+
+
+async def test_a_call_may_carry_more_facts_than_the_stack_of_a_script_has_room_for(client: Redis) -> None:
+    ledger = Counting(client, "pool1", short=True)
+    await ledger.recount(StockLevel(sku="tee", on_hand=5000))
+    told = [
+        make_incoming(str(number), lines=(Line("tee", 1),), channel=("shop", "till")[number % 2])
+        for number in range(1001)
+    ]
+    accepted = await ledger.accept(told, [("erp", "wms")[number % 2] for number in range(1001)], since_ms=0)
+    assert {(one.code, one.state) for one in accepted} == {(AcceptCode.ACCEPTED, OrderState.QUEUED)}
+    records: Any = client
+    assert (await records.hget(pool_key("pool1", "ord:shop:1000"), "s")).split()[4] == b"erp"
+    assert await records.zcard(pool_key("pool1", "q:wms")) == 500

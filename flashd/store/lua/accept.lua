@@ -15,14 +15,15 @@
 -- KEYS[14] kit HASH what kits are made of
 -- KEYS[15] rule HASH rules of sales by SKU
 -- KEYS[16] use HASH what counts against quotas and limits
--- KEYS[17..] rest MIXED q:<backend> of each backend that is listed, exp:<channel> of each group, then per order its
---   record and, of a group that is not strict, those of its cancel and amend
+-- KEYS[17..] rest MIXED q:<backend> of each backend that is listed, exp:<channel> of each channel, then per order
+--   its record and, of a group that is not strict, those of its cancel and amend
 -- ARGV[1] backends names in the order of their queues, joined by a space: those that the orders go to, or all ever used
 -- ARGV[2] kinds which follow-ups the backends take: " erp/cancel erp/amend "
--- ARGV[3] groups how many there are of what is alike for many orders, all of one channel
--- ARGV[4..] orders first for each group: effect, strict (0 or 1), admit (0 or 1), reason, terms; then for each order: its
---   facts (the number of its group, version, digest, hold id, items, placed ms, customer, the number of its backend, as msgpack),
---   content, raw body
+-- ARGV[3] channels how many channels the orders come from
+-- ARGV[4] groups of what is alike in many orders, as msgpack, one value behind the other: effect, strict, admit, reason, terms
+-- ARGV[5] facts of each order, packed likewise: the numbers of its group and channel, version, digest, hold id, items, placed ms,
+--   customer, the number of its backend
+-- ARGV[6..] texts for each order: content, raw body
 -- RETURNS per order {code, state, SKU, units ...}: `accepted`, `updated`, `repeat`, `stale`, `later`, `conflict`,
 --   `unknown_sku`, or `again` (nothing written: overdue holds are left to sweep, or a backend was not listed); or, of an order
 --   that is as most are, 1: accepted, queued or in a group that waits waiting, and nothing short
@@ -34,9 +35,10 @@
 -- @include journal
 -- @include stock
 -- @include terms
+-- @include values
 
 -- A function around functions: what they take from outside is found once, which for so many costs half of making them.
-local prepare_group, accept_usual, write_gathered, foresee = (function()
+local prepare_group, prepare_channel, accept_usual, write_gathered = (function()
 -- @include know_sales
 -- @include filing
 -- @include usual_wish
@@ -52,7 +54,7 @@ local function know_listings()
   return listings
 end
 -- @include usual_order
-  return prepare_group, accept_usual, write_gathered, foresee
+  return prepare_group, prepare_channel, accept_usual, write_gathered
 end)()
 
 -- Read.
@@ -65,42 +67,41 @@ local key_at, backends = 17, {}
 for name in string.gmatch(ARGV[1], '%S+') do
   backends[#backends + 1], keys.q[name], key_at = name, KEYS[key_at], key_at + 1
 end
-local groups, at = {}, 4
+local channels = {}
 for index = 1, integer(ARGV[3]) or 0 do
-  groups[index] = {
-    shelf = KEYS[key_at], effect = ARGV[at], strict = ARGV[at + 1] == '1', admit = ARGV[at + 2] == '1',
-    reason = ARGV[at + 3], terms_text = ARGV[at + 4], terms = read_terms(ARGV[at + 4] or ''), usual = false,
+  channels[index], key_at = prepare_channel(KEYS[key_at]), key_at + 1
+end
+local groups, alike = {}, read_values(ARGV[4])
+for at = 1, #alike, 5 do
+  groups[#groups + 1] = {
+    effect = alike[at], strict = alike[at + 1], admit = alike[at + 2], reason = alike[at + 3], terms_text = alike[at + 4],
+    terms = read_terms(alike[at + 4] or ''), usual = false,
   }
-  at, key_at = at + 5, key_at + 1
 end
-local orders_at, entries = at, {}
-for index = orders_at, #ARGV, 3 do
-  entries[#entries + 1] = { cmsgpack.unpack(ARGV[index]) } -- one argument of eight values costs half of eight arguments
-end
+local facts = read_values(ARGV[5])
+local orders = (#ARGV - 5) / 2
 
 -- Refuse.
-for index = 1, #entries do
-  local entry = entries[index]
-  local group = groups[entry[1]]
-  if not (group and group.terms and in_digits(entry[2]) and type(entry[6]) == 'number' and entry[7] and backends[entry[8]]) then
-    return redis.error_reply('ERR flashd: accept wants of an order its group, a version in digits, an instant, its backend')
+for at = 1, 9 * orders, 9 do
+  local group = groups[facts[at]]
+  local is_from_there = channels[facts[at + 1]] and backends[facts[at + 8]]
+  if not (group and group.terms and is_from_there and in_digits(facts[at + 2]) and type(facts[at + 6]) == 'number') then
+    return redis.error_reply('ERR flashd: accept wants of an order its group, its channel, a version in digits, an instant, its backend')
   end
 end
-if #ARGV ~= orders_at + 3 * #entries - 1 then
-  return redis.error_reply('ERR flashd: accept wants three arguments an order')
+if #facts ~= 9 * orders then
+  return redis.error_reply('ERR flashd: accept wants nine facts and two texts an order')
 end
 
 -- Write, order by order.
 for index = 1, #groups do
   groups[index].usual = prepare_group(groups[index])
 end
-foresee(keys, groups, entries)
-local replies, accept_one = {}, nil
-at = orders_at
-for index = 1, #entries do
-  local entry, key = entries[index], KEYS[key_at]
-  local group, content, raw = groups[entry[1]], ARGV[at + 1], ARGV[at + 2]
-  local reply = accept_usual(keys, group.usual, backends[entry[8]], key, entry, content, raw)
+local replies, accept_one, at = {}, nil, 1
+for index = 1, orders do
+  local group, channel, backend = groups[facts[at]], channels[facts[at + 1]], backends[facts[at + 8]]
+  local key, content, raw = KEYS[key_at], ARGV[4 + 2 * index], ARGV[5 + 2 * index]
+  local reply = accept_usual(keys, group.usual, channel, backend, key, facts, at, content, raw)
   if not reply and not accept_one then -- a hundred and fifty functions, made only where one of them is wanted
     accept_one = (function()
 -- @include record
@@ -133,16 +134,16 @@ for index = 1, #entries do
   if not reply then
     write_gathered(keys)
     reply = accept_one({
-      keys = keys, kinds = ARGV[2], key = key, cancel_key = KEYS[key_at + 1], amend_key = KEYS[key_at + 2], shelf = group.shelf,
+      keys = keys, kinds = ARGV[2], key = key, cancel_key = KEYS[key_at + 1], amend_key = KEYS[key_at + 2], shelf = channel.shelf,
       entry = {
-        version = integer(entry[2]), digest = entry[3], hold = entry[4], items = entry[5], content = content, raw = raw,
-        placed = entry[6], customer = entry[7], effect = group.effect, strict = group.strict, admit = group.admit,
-        backend = backends[entry[8]], reason = group.reason, terms = group.terms_text,
+        version = integer(facts[at + 2]), digest = facts[at + 3], hold = facts[at + 4], items = facts[at + 5], content = content,
+        raw = raw, placed = facts[at + 6], customer = facts[at + 7], effect = group.effect, strict = group.strict,
+        admit = group.admit, backend = backend, reason = group.reason, terms = group.terms_text,
       },
     })
   end
   replies[index] = reply
-  key_at, at = key_at + (group.strict and 1 or 3), at + 3
+  key_at, at = key_at + (group.strict and 1 or 3), at + 9
 end
 write_gathered(keys)
 write_levels(keys.stock, keys.journal, keys.dirty)

@@ -25,12 +25,12 @@
 -- @include threshold
 
 -- A function around functions: what they take from outside is found once, which for so many costs half of making them.
-local prepare_group, hold_usual, write_gathered, foresee = (function()
+local prepare_group, hold_usual, write_gathered = (function()
 -- @include know_sales
 -- @include filing
 -- @include usual_wish
 -- @include usual_hold
-  return prepare_group, hold_usual, write_gathered, foresee
+  return prepare_group, hold_usual, write_gathered
 end)()
 
 local keys = {
@@ -61,7 +61,6 @@ end
 for index = 1, #groups do
   prepare_group(groups[index])
 end
-foresee(keys, groups, requests)
 local replies, hold_one = {}, nil
 for index = 1, #requests do
   local request = requests[index]

@@ -39,22 +39,6 @@ local function unpack_level(sku, location, field, packed)
   return level
 end
 
--- Reads the levels of *skus*, each at the place of the same index, before level_of wants them: one command for many costs a
--- quarter of one for each.
-local function fetch_levels(stock, skus, places)
-  for from = 1, #skus, 1000 do
-    local upto, fields = math.min(from + 999, #skus), {}
-    for index = from, upto do
-      fields[index - from + 1] = field_of(skus[index], places[index])
-    end
-    local found = redis.call('HMGET', stock, unpack(fields))
-    for index = 1, #found do
-      local sku, place, packed = skus[from + index - 1], places[from + index - 1], found[index]
-      levels_at(place)[sku] = packed and unpack_level(sku, place, fields[index], packed)
-    end
-  end
-end
-
 -- Returns the level, or nil where the SKU is unknown at that location.
 local function level_of(stock, sku, location)
   local here = levels_at(location)

@@ -24,10 +24,10 @@ local function has_place(terms, place)
 end
 
 -- Returns the lot, and whether it was granted to the channel and not free; nil where rows differ or show less than is wanted.
-local function listed_lot(keys, group, wish)
+local function listed_lot(keys, shelf, terms, wish)
   local granted, place = 0, nil
   for index, sku in ipairs(wish.skus) do
-    local row = row_of(group.shelf, sku)
+    local row = row_of(shelf, sku)
     if row and row.backed and row.exposed > 0 then
       if row.exposed < wish.units[index] or (place and place ~= row.location) then
         return nil
@@ -36,8 +36,8 @@ local function listed_lot(keys, group, wish)
     end
   end
   if granted == 0 then
-    return free_lot(keys, wish, group.terms), false
-  elseif granted == #wish.skus and has_place(group.terms, place) then
+    return free_lot(keys, wish, terms), false
+  elseif granted == #wish.skus and has_place(terms, place) then
     return lot_at(keys, wish, place), true
   end
   return nil

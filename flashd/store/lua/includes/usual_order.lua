@@ -8,16 +8,23 @@ local ACCEPTED = 1 -- the whole reply: all else follows from the group
 local now = whole(now_ms)
 local member_from = #KEYS[1] -- in the key of a record, behind "ord:": "stock" stands there in the first key
 
+-- Returns what is alike in all orders of a channel.
+local function prepare_channel(shelf)
+  local name = string.sub(shelf, member_from) -- "exp:" is as long as "ord:"
+  return {
+    shelf = shelf, name = name, id_from = member_from + #name + 1, named = '"order":{"channel":' .. quoted(name) .. ',"id":',
+  }
+end
+
 -- Returns what is alike in all orders of a group.
 local function prepare_group(group)
-  local waits, channel = group.effect == 'wait', string.sub(group.shelf, member_from) -- "exp:" is as long as "ord:"
+  local waits = group.effect == 'wait'
   local state = waits and 'waiting' or 'queued'
   return {
     is_usual = group.admit and group.reason == '' and (waits or group.effect == 'deliver'), waits = waits,
-    shelf = group.shelf, channel = channel, terms = group.terms, listings = group.terms.mode ~= 'none' and know_listings(),
-    id_from = member_from + #channel + 1, head = state .. ' ', head_end = ' 0 0 0 0 0 ' .. now .. ' ' .. now .. (waits and ' w' or ' -'),
-    timeline = now .. ' accepted ' .. state .. '\n', named = '"order":{"channel":' .. quoted(channel) .. ',"id":',
-    told = '},"item":"create","state":"' .. state .. '","backend":', ways = {},
+    terms = group.terms, listings = group.terms.mode ~= 'none' and know_listings(),
+    head = state .. ' ', head_end = ' 0 0 0 0 0 ' .. now .. ' ' .. now .. (waits and ' w' or ' -'),
+    timeline = now .. ' accepted ' .. state .. '\n', told = '},"item":"create","state":"' .. state .. '","backend":', ways = {},
   }
 end
 
@@ -86,7 +93,7 @@ end
 
 -- Returns the lot that the units of *wish* come from, the hold it is under, whether it was granted to the channel, and what it
 -- counts for; no lot where the order is not as usual.
-local function source_of(keys, group, wish, hold_id, placed, customer)
+local function source_of(keys, group, channel, wish, hold_id, placed, customer)
   if hold_id ~= '' then
     local hold = read_usual_hold(keys, hold_id, wish, group)
     if hold ~= nil then
@@ -95,26 +102,26 @@ local function source_of(keys, group, wish, hold_id, placed, customer)
   end
   local lot, granted
   if group.listings then
-    lot, granted = group.listings.lot(keys, group, wish)
+    lot, granted = group.listings.lot(keys, channel.shelf, group.terms, wish)
   else
     lot = free_lot(keys, wish, group.terms)
   end
   if lot and wish.ruled then
-    local uses = sales.count(keys, wish, group.channel, customer, placed > 0 and placed or now_ms)
+    local uses = sales.count(keys, wish, channel.name, customer, placed > 0 and placed or now_ms)
     return uses and lot, nil, granted, uses
   end
   return lot, nil, granted
 end
 
 -- Returns the reply, or nil where the order is not of this kind: then nothing was written.
-local function accept_usual(keys, group, backend, key, entry, content, raw)
+local function accept_usual(keys, group, channel, backend, key, facts, at, content, raw)
   -- Read.
-  local _, version, digest, hold_id, items, placed, customer = unpack(entry)
+  local version, digest, hold_id, items, placed, customer = unpack(facts, at + 2, at + 7)
   local wish = group.is_usual and wish_of(keys, items)
   if not wish or #version > 15 or string.byte(version) == 48 or redis.call('HGET', key, 's') then
     return nil
   end
-  local lot, hold, granted, counts = source_of(keys, group, wish, hold_id, placed, customer)
+  local lot, hold, granted, counts = source_of(keys, group, channel, wish, hold_id, placed, customer)
 
   -- Refuse.
   if not lot then
@@ -123,21 +130,21 @@ local function accept_usual(keys, group, backend, key, entry, content, raw)
 
   -- Write.
   local way = group.ways[backend] or find_way(keys, group, backend)
-  local member, id = string.sub(key, member_from), cjson.encode(string.sub(key, group.id_from))
+  local member, id = string.sub(key, member_from), cjson.encode(string.sub(key, channel.id_from))
   local uses, told = '', ''
   if hold then
-    sell_usual_hold(keys, hold, member, group.named .. id)
+    sell_usual_hold(keys, hold, member, channel.named .. id)
     uses, told = hold.uses, told_uses(hold.uses, '')
   elseif counts then
     uses, told = sales.count_in(counts)
   end
   if group.listings then
-    group.listings.sell(group.shelf, wish, placed)
+    group.listings.sell(channel.shelf, wish, placed)
   end
   local moves = granted and shift_lot(lot, 'granted', 0, 1, -1) or shift_lot(lot, 'sold', 0, 1, 0)
   write_usual_record(group, key, group.head .. version .. ' ' .. digest .. way.head_end, taken_text(lot), content, raw, uses, hold)
   file(way.index, now, member)
-  announce(keys.journal, 'order.accepted', group.named .. id .. way.told .. version .. moves .. told)
+  announce(keys.journal, 'order.accepted', channel.named .. id .. way.told .. version .. moves .. told)
   return ACCEPTED
 end
 

@@ -73,22 +73,6 @@ local function wish_of(keys, items)
   return wish
 end
 
--- Reads the levels of all that is *asked*, which begins with a group's number and has its items fifth, each at the first place of
--- its group: most are taken there.
-local function foresee(keys, groups, asked)
-  local skus, places = {}, {}
-  for index = 1, #asked do
-    local one = asked[index]
-    local wish = wishes[one[5]] == nil and wish_of(keys, one[5])
-    for at = 1, wish and #wish.skus or 0 do
-      skus[#skus + 1], places[#skus + 1] = wish.skus[at], groups[one[1]].terms.locations[1]
-    end
-  end
-  if #skus > 1 then
-    fetch_levels(keys.stock, skus, places)
-  end
-end
-
 local function read_levels(keys, wish, location)
   local skus, known = wish.skus, {}
   for index = 1, #skus do
