@@ -220,6 +220,11 @@ class Trial:
         return first
 
     @property
+    def successions(self) -> int:
+        """How often the daemon saw that another server answers: more than were killed are the machine's doing."""
+        return self.daemon.log.read_text().count('"store.changed"')
+
+    @property
     def forgotten(self) -> set[Key]:
         """The orders of which the daemon said in its log that the store had forgotten them."""
         lines = [line for line in self.daemon.log.read_text().splitlines() if '"order.forgotten"' in line]
