@@ -98,6 +98,7 @@ for index = 1, #groups do
   groups[index].usual = prepare_group(groups[index])
 end
 local replies, accept_one, at = {}, nil, 1
+patience = orders > patience and 1 or patience
 for index = 1, orders do
   local group, channel, backend = groups[facts[at]], channels[facts[at + 1]], backends[facts[at + 8]]
   local key, content, raw = KEYS[key_at], ARGV[4 + 2 * index], ARGV[5 + 2 * index]

@@ -62,6 +62,7 @@ for index = 1, #groups do
   prepare_group(groups[index])
 end
 local replies, hold_one = {}, nil
+patience = #requests > patience and 1 or patience
 for index = 1, #requests do
   local request = requests[index]
   local group = groups[request[1]]

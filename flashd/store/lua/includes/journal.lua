@@ -1,7 +1,7 @@
 -- The journal is the truth, pub/sub only the wake-up: the same message in both. Needs clock.lua, integer.lua.
 local pool, stamp_ms, stamp = nil, '', nil -- the same in most messages of one call
 local ways = {} -- by kind: the pub/sub channel, and the envelope from kind to pool
-local PATIENCE = 4 -- asking who else may listen costs as much as two or three messages
+local patience = 4 -- asking who else may listen costs as much as three messages; whoever has many to say asks after one
 local alone = nil -- whether nobody can listen but at this very server, asked once a call
 
 local function way_of(journal, kind)
@@ -26,7 +26,7 @@ end
 local function announce(journal, kind, members)
   local way = ways[kind] or way_of(journal, kind)
   local id = redis.call('XADD', journal, '*', 'k', kind, 'd', members)
-  if way.unheard >= PATIENCE then
+  if way.unheard >= patience then
     if alone == nil then
       alone = is_alone()
     end
