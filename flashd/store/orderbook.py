@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -60,14 +60,25 @@ class RedisOrderBook:
         """
         Return orders in these states (all by default), oldest in their index first.
 
+        Where each index begins is read at one instant, so that an order that moves meanwhile stands in the page once.
         Of each index at most 20,000 entries are looked at, so that a page far down a filtered index may be short.
         """
         wanted = {state.value.encode() for state in states or OrderState}
+
+        def is_wanted(head: list[bytes]) -> bool:
+            return head[0] in wanted and (not backend or head[4].decode() == backend)
+
         with store_faults("page"):
-            found: list[tuple[float, str]] = []
-            for index in await self._indexes(states or tuple(OrderState), backend):
-                found += await self._members(index, wanted, backend, offset + limit)
-            refs = [OrderRef.parse(member) for _, member in sorted(found)[offset : offset + limit]]
+            keys = [pool_key(self.pool, index) for index in await self._indexes(states or tuple(OrderState), backend)]
+            pipe = self._client.pipeline(transaction=True)
+            for key in keys:
+                pipe.zrange(key, 0, _CHUNK - 1, withscores=True)
+            found: dict[str, float] = {}
+            for key, entries in zip(keys, await pipe.execute(), strict=True):
+                for member, score in await self._members(key, entries, is_wanted, offset + limit):
+                    found.setdefault(member, score)  # of one that moved while the rest was read, the first place
+            in_order = sorted(found, key=lambda member: (found[member], member))
+            refs = [OrderRef.parse(member) for member in in_order[offset : offset + limit]]
             return [record for record in await self._read(refs) if record is not None]
 
     async def every(self, states: Sequence[OrderState] = (), *, backend: str = "") -> AsyncIterator[OrderRecord]:
@@ -188,18 +199,24 @@ class RedisOrderBook:
             limit = _CHUNK + len(told)
             score = f"{last:.0f}"
 
-    async def _members(self, index: str, wanted: set[bytes], backend: str, enough: int) -> list[tuple[float, str]]:
-        """Return (score, member) of the first *enough* entries of an index that are in one of the *wanted* states."""
-        found: list[tuple[float, str]] = []
+    async def _members(
+        self,
+        key: str,
+        entries: Sequence[tuple[bytes, float]],
+        is_wanted: Callable[[list[bytes]], bool],
+        enough: int,
+    ) -> list[tuple[str, float]]:
+        """Return (member, score) of the first *enough* whose head is wanted, of an index that begins with *entries*."""
+        found: list[tuple[str, float]] = []
         for start in range(0, _MOST, _CHUNK):
-            entries = await self._client.zrange(pool_key(self.pool, index), start, start + _CHUNK - 1, withscores=True)
+            if start:
+                entries = await self._client.zrange(key, start, start + _CHUNK - 1, withscores=True)
             pipe = self._client.pipeline(transaction=False)
             for member, _ in entries:
                 pipe.hget(pool_key(self.pool, f"ord:{member.decode()}"), "s")
             for (member, score), head in zip(entries, await pipe.execute(), strict=True):
-                parts = (head or b"").split(b" ")
-                if parts[0] in wanted and (not backend or parts[4].decode() == backend):
-                    found.append((score, member.decode()))
+                if is_wanted((head or b"").split(b" ")):
+                    found.append((member.decode(), score))
             if len(entries) < _CHUNK or len(found) >= enough:
                 break
         return found[:enough]
