@@ -144,12 +144,10 @@ BUGS = (
                 "  level.stored = tonumber(redis.call('HGET', atp, field) or nil)\n"
                 "  level.promised = promised_of(level)\n  level.was = spare_of(level)\n",
             ),
-            *(
-                Edit("store/lua/includes/stock.lua", f"{reads}\n", f"{reads}\n  atp = stock .. ':atp'\n")
-                for reads in (
-                    "local function fetch_levels(stock, skus, places)",
-                    "local function level_of(stock, sku, location)",
-                )
+            Edit(
+                "store/lua/includes/stock.lua",
+                "local function level_of(stock, sku, location)\n",
+                "local function level_of(stock, sku, location)\n  atp = stock .. ':atp'\n",
             ),
             Edit(
                 "store/lua/includes/stock.lua",
