@@ -268,7 +268,7 @@ class RedisLedger:
             keys = self._keys((*_COMMANDS, "use")) + records + self._queues()
             return [await self._call("cancel", keys, [" ".join(self._names), clean(by), clean(reason)])]
 
-        return commanded(ref, "cancel", (await self._until_covered(1, (), ask))[0])
+        return commanded(ref, "cancelled", (await self._until_covered(1, (), ask))[0])
 
     async def requeue(self, ref: OrderRef, *, by: str, order: Order | None = None, backend: str = "") -> OrderState:
         """Send a parked, waiting, manual, shortfall or dead order (again), mended if *order* is given."""
@@ -289,7 +289,7 @@ class RedisLedger:
             return [await self._call("requeue", keys, args)]
 
         backends = (backend,) if backend else ()
-        return commanded(ref, "requeue", (await self._until_covered(1, backends, ask))[0])
+        return commanded(ref, "sent again", (await self._until_covered(1, backends, ask))[0])
 
     async def _kept(self, ref: OrderRef) -> bytes | None:
         """Return the canonical order as it is packed in its record."""
@@ -300,7 +300,7 @@ class RedisLedger:
     async def settle(self, ref: OrderRef, backend_ref: str, *, by: str) -> OrderState:
         """Record a human's word that the backend has this manual or dead order."""
         keys = [*self._keys((*_COMMANDS, "countable")), *self._item_and_order(ref)]
-        return commanded(ref, "settle", await self._call("settle", keys, [clean(backend_ref), clean(by)]))
+        return commanded(ref, "settled", await self._call("settle", keys, [clean(backend_ref), clean(by)]))
 
     async def recount(self, level: StockLevel, *, lacks: int = 0, by: str = "") -> StockLevel:
         """
@@ -366,13 +366,13 @@ class RedisLedger:
         await self._call("unquarantine", self._keys(["quarantine", "quarantine:at", "j"]), [quarantine_id, clean(by)])
 
 
-def commanded(ref: OrderRef, verb: str, reply: Sequence[bytes]) -> OrderState:
+def commanded(ref: OrderRef, what: str, reply: Sequence[bytes]) -> OrderState:
     """Return the state that a command led to. Raises NotFound or Conflict where it was not possible."""
     if reply[0] == b"unknown_order":
         raise NotFound(f"there is no order {ref}")
     state = OrderState(reply[1].decode())
     if reply[0] == b"not_allowed":
-        raise Conflict(f"{ref} is {state}: {verb} is not possible", state=state.value)
+        raise Conflict(f"{ref} is {state}: it cannot be {what}", state=state.value)
     return state
 
 

@@ -240,7 +240,7 @@ class RedisStockroom:
     async def ship(self, ref: OrderRef, at_ms: int = 0, *, by: str) -> OrderState:
         """Note that the goods of an order left."""
         keys = [*self._keys(("j", "countable")), *self._family(ref)]
-        return commanded(ref, "ship", await self._call("ship", keys, [at_ms, clean(by)]))
+        return commanded(ref, "shipped", await self._call("ship", keys, [at_ms, clean(by)]))
 
     async def receive(self, receipt: Receipt, *, by: str) -> Received:
         """Put goods on hand and give them to those who wait."""
@@ -324,7 +324,7 @@ class RedisStockroom:
             keys = [*self._keys(_SERVE), order_key(self.pool, ref), *self._queues(names)]
             reply = await self._call("backorder", keys, [" ".join(names), clean(by)])
             if reply[0] != b"again":
-                return commanded(ref, "backorder", reply)
+                return commanded(ref, "backordered", reply)
         raise StoreUnavailable(f"{ref} changes faster than it is read")
 
     async def split(self, ref: OrderRef, *, by: str, wait: bool = True) -> OrderState:

@@ -275,15 +275,15 @@ async def test_commands_refuse_what_is_in_flight_delivered_or_unknown(bench: Ben
         await bench.ledger.cancel(REF, by="me", reason="")
     await accept(bench, make_incoming())
     await bench.send(REF)
-    with pytest.raises(Conflict, match="is sending"):
+    with pytest.raises(Conflict, match=f"^{REF} is sending: it cannot be cancelled$"):
         await bench.ledger.cancel(REF, by="me", reason="")
     await bench.send(REF, ResultKind.DELIVERED)
-    for command in (
-        bench.ledger.cancel(REF, by="me", reason=""),
-        bench.ledger.requeue(REF, by="me"),
-        bench.ledger.settle(REF, "SO2", by="me"),
+    for command, what in (
+        (bench.ledger.cancel(REF, by="me", reason=""), "cancelled"),
+        (bench.ledger.requeue(REF, by="me"), "sent again"),
+        (bench.ledger.settle(REF, "SO2", by="me"), "settled"),
     ):
-        with pytest.raises(Conflict, match="is delivered"):
+        with pytest.raises(Conflict, match=f"^{REF} is delivered: it cannot be {what}$"):
             await command
     assert await bench.ledger.settle(REF, "SO1", by="me") is State.DELIVERED
 

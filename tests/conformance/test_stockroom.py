@@ -203,7 +203,7 @@ async def test_only_a_delivered_order_is_shipped_and_only_once(bench: Bench) -> 
     with pytest.raises(NotFound):
         await bench.stockroom.ship(REF, by="wms")
     await accept(bench, make_incoming())
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match=f"^{REF} is queued: it cannot be shipped$"):
         await bench.stockroom.ship(REF, by="wms")
     await bench.send(REF, ResultKind.DELIVERED)
     await bench.stockroom.ship(REF, 12345, by="wms")
@@ -321,7 +321,7 @@ async def test_only_what_fell_short_waits_for_goods(bench: Bench) -> None:
     with pytest.raises(NotFound):
         await bench.stockroom.backorder(REF, by="ann")
     await accept(bench, make_incoming())
-    with pytest.raises(Conflict):
+    with pytest.raises(Conflict, match=f"^{REF} is queued: it cannot be backordered$"):
         await bench.stockroom.backorder(REF, by="ann")
     with pytest.raises(Conflict):
         await bench.stockroom.split(REF, by="ann")

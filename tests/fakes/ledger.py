@@ -293,7 +293,7 @@ class FakeLedger:
 
     async def cancel(self, ref: OrderRef, *, by: str, reason: str) -> OrderState:
         self._begin("cancel")
-        record = self._commanded(ref, "cancel", CANCELLABLE)
+        record = self._commanded(ref, "cancelled", CANCELLABLE)
         if not (record.state is OrderState.CANCELLED and record.final):
             moves: tuple[Move, ...] = ()
             if ref.kind is Kind.CREATE:
@@ -318,7 +318,7 @@ class FakeLedger:
         mended = order is not None and known is not None and order != known.order
         if known and known.state is OrderState.QUEUED and not mended and backend in {"", known.backend}:
             return known.state
-        record = self._commanded(ref, "requeue", REQUEUABLE)
+        record = self._commanded(ref, "sent again", REQUEUABLE)
         drawn = Drawn(items=record.items, moves=(), spare=(), listings={}, short=(), unknown=())
         bundles = record.bundles
         if ref.kind is Kind.CREATE:
@@ -361,7 +361,7 @@ class FakeLedger:
         known = self.state.records.get(ref)
         if known and known.state is OrderState.DELIVERED and known.backend_ref == clean(backend_ref):
             return known.state
-        record = self._commanded(ref, "settle", SETTLEABLE)
+        record = self._commanded(ref, "settled", SETTLEABLE)
         moves: tuple[Move, ...] = ()
         if ref.kind is not Kind.CREATE:
             moves = units.give_back(self.state.levels, record.items)
@@ -374,12 +374,12 @@ class FakeLedger:
         self._end("settle")
         return OrderState.DELIVERED
 
-    def _commanded(self, ref: OrderRef, verb: str, allowed: Collection[OrderState]) -> OrderRecord:
+    def _commanded(self, ref: OrderRef, what: str, allowed: Collection[OrderState]) -> OrderRecord:
         record = self.state.records.get(ref)
         if record is None:
             raise NotFound(f"there is no order {ref}")
         if record.state not in allowed:
-            raise Conflict(f"{ref} is {record.state}: {verb} is not possible", state=record.state.value)
+            raise Conflict(f"{ref} is {record.state}: it cannot be {what}", state=record.state.value)
         return record
 
     # -------------------------------------------------------------------------------------------- stock, quarantine

@@ -111,7 +111,7 @@ class FakeStockroom:
         self._begin("ship")
         record = self._known(ref)
         if record.state is not OrderState.DELIVERED:
-            raise Conflict(f"{ref} is {record.state}: ship is not possible", state=record.state.value)
+            raise Conflict(f"{ref} is {record.state}: it cannot be shipped", state=record.state.value)
         if not record.shipped_ms:
             now = self.state.clock.now_ms()
             self.state.records[ref] = replace(record, shipped_ms=min(at_ms or now, now))
@@ -193,7 +193,7 @@ class FakeStockroom:
         if record.state is OrderState.BACKORDER:
             return record.state
         if record.state is not OrderState.SHORTFALL:
-            raise Conflict(f"{ref} is {record.state}: backorder is not possible", state=record.state.value)
+            raise Conflict(f"{ref} is {record.state}: it cannot be backordered", state=record.state.value)
         self._on.unclaim(ref)
         moves: list[Move] = []
         items: list[Item] = []
@@ -222,7 +222,7 @@ class FakeStockroom:
             raise Conflict(f"{ref} cannot be split: nothing is covered, or nothing is short", state=record.state.value)
         open_ = record.state in {OrderState.SHORTFALL, OrderState.BACKORDER}
         if not open_ or record.sends or rest_of(ref) in self.state.records:
-            raise Conflict(f"{ref} is {record.state}: split is not possible", state=record.state.value)
+            raise Conflict(f"{ref} is {record.state}: it cannot be split", state=record.state.value)
         first = tuple(replace(item, taken=item.quantity) for item in parts.first_items)
         left = {(item.sku, item.location): item.taken for item in record.items}
         for item in first:
