@@ -10,27 +10,14 @@ from flashd.domain.reservation import HoldReply, HoldRequest
 from flashd.ports import Intake, Receipt, Soon
 
 
-def webhook(intake: Intake, headers: Mapping[str, str], body: bytes) -> Soon[Receipt]:
-    """Let one webhook be proven, read and kept."""
+def webhook(intake: Intake, headers: Mapping[str, str], body: bytes) -> Soon[Accepted] | Soon[Receipt]:
+    """Let one webhook be proven, read and kept; return what became of the order, or the answer to what is none."""
     if not intake.prove(headers, body):
         pong: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
         pong.set_result(Receipt(state="pong"))
         return Soon(pong, asyncio.Future.result)
     found = intake.read(headers, body)
-    if isinstance(found, Soon):
-        return found
-
-    def receipt(soon: Soon[Accepted]) -> Receipt:
-        accepted = soon.result()
-        return Receipt(
-            state=accepted.state,
-            code=accepted.code,
-            order=f"{found.order.channel}:{found.order.id}",
-            reason=found.reason,
-            short=accepted.short,
-        )
-
-    return admit(intake, found).then(receipt)
+    return found if isinstance(found, Soon) else admit(intake, found)
 
 
 def admit(intake: Intake, incoming: Incoming) -> Soon[Accepted]:

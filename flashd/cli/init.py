@@ -136,8 +136,12 @@ def init(channels: tuple[str, ...], backend: str, public_url: str, output: Path,
 
 
 def _check_address(public_url: str) -> None:
-    parts = urlsplit(public_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(public_url)
+        fine = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:  # brackets that hold no IPv6 address
+        fine = False
+    if not fine:
         raise click.BadParameter(
             f"{public_url!r} is no address: write https://host, as the platforms call it", param_hint="--public-url"
         )

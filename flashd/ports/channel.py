@@ -73,13 +73,10 @@ class NativeChannel(Channel, Protocol):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a webhook or a native order: 2xx, and a named state."""
+    """The answer to a webhook that is no order: 2xx, and a named state."""
 
-    state: str  # an OrderState, "quarantined", "demanded", "unrelated" or "pong"
-    code: str = ""  # an AcceptCode where an order was accepted
-    order: str = ""  # "<channel>:<order id>"
+    state: str  # "quarantined", "demanded", "unrelated" or "pong"
     reason: str = ""
-    short: tuple[tuple[str, int], ...] = ()
 
 
 class Intake(Protocol):

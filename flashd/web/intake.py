@@ -13,7 +13,7 @@ from flashd.domain.order import AcceptCode, Accepted, Incoming
 from flashd.domain.seal import NOBODYS
 from flashd.errors import Busy, Transient, Unauthenticated
 from flashd.ports import Receipt, Soon
-from flashd.web.answer import encode
+from flashd.web.answer import Answer, encode
 from flashd.web.crowd import Crowd, Post, fail_all
 from flashd.web.doors import ChannelDoor, Doors
 from flashd.web.endpoint import Endpoint, bounded, mount
@@ -123,25 +123,15 @@ class Webhooks:
     def _admit(self, party: Party[Incoming], began: _Began) -> None:
         """Let the orders of one channel be made durable together."""
 
-        def hear(soon: Soon[Sequence[Accepted]]) -> None:
-            try:
-                replies = soon.result()
-            except BaseException as error:  # noqa: BLE001  # it is everybody's answer
-                self._fail(party.posts, error, began)
-                return
-            known = 0
-            for post, incoming, accepted in zip(party.posts, party.wants, replies, strict=True):
-                known += accepted.code in _DUPLICATES
-                post.answer(encode(200, _view_of(incoming, accepted)))
+        def heard(replies: Sequence[Accepted]) -> None:
+            known = sum([accepted.code in _DUPLICATES for accepted in replies])
             if known:
                 self._count(party.door.name, "duplicate", began, known)
             if known < len(replies):
                 self._count(party.door.name, "accepted", began, len(replies) - known)
 
-        try:
-            party.door.intake.admit(party.wants).tell(hear)
-        except Exception as error:  # noqa: BLE001  # as above
-            self._fail(party.posts, error, began)
+        failed = functools.partial(self._fail, began=began)
+        party.ask(party.door.intake.admit, _answer_of, heard=heard, failed=failed)
 
     def _tell(self, post: Post, began: _Began, soon: Soon[Receipt]) -> None:
         try:
@@ -173,15 +163,16 @@ class Webhooks:
         self._doors.metrics.intake.webhooks(count, label, result, seconds, now_ms=began.at_ms)
 
 
-def _view_of(incoming: Incoming, accepted: Accepted) -> ReceiptView:
+def _answer_of(incoming: Incoming, accepted: Accepted) -> Answer:
     order = incoming.order
-    return ReceiptView(
+    view = ReceiptView(
         state=accepted.state,
         code=accepted.code,
         order=f"{order.channel}:{order.id}",
         reason=incoming.reason,
         short=dict(accepted.short) if accepted.short else {},
     )
+    return encode(200, view)
 
 
 def _failure(error: BaseException) -> str:

@@ -24,33 +24,45 @@ class Party(Generic[T]):
         self.posts: list[Post] = []
         self.wants: list[T] = []
 
-    def ask(self, ask: Callable[[Sequence[T]], Soon[Sequence[R]]], answer_of: Callable[[T, R], Answer]) -> None:
+    def ask(
+        self,
+        ask: Callable[[Sequence[T]], Soon[Sequence[R]]],
+        answer_of: Callable[[T, R], Answer],
+        *,
+        heard: Callable[[Sequence[R]], object] = lambda _: None,
+        failed: Callable[[Sequence[Post], BaseException], object] = fail_all,
+    ) -> None:
         """
         Ask for all at once.
 
         Args:
-            ask: Returns one reply for each, on their way; its error is everybody's answer.
+            ask: Returns one reply for each, on their way.
             answer_of: Puts a reply into words; its error is that one's answer.
+            heard: Told of the replies, before anybody is answered.
+            failed: Answers everybody who has no answer yet with what went wrong for all.
         """
 
         def hear(soon: Soon[Sequence[R]]) -> None:
             try:
                 replies = soon.result()
+                heard(replies)
+                self._answer(replies, answer_of)
             except BaseException as error:  # noqa: BLE001  # it is everybody's answer
-                fail_all(self.posts, error)
-                return
-            for post, wanted, reply in zip(self.posts, self.wants, replies, strict=True):
-                try:
-                    answer = answer_of(wanted, reply)
-                except Exception as error:  # noqa: BLE001  # it is this one's answer
-                    post.fail(error)
-                else:
-                    post.answer(answer)
+                failed(self.posts, error)
 
         try:
             ask(self.wants).tell(hear)
         except Exception as error:  # noqa: BLE001  # as above
-            fail_all(self.posts, error)
+            failed(self.posts, error)
+
+    def _answer(self, replies: Sequence[R], answer_of: Callable[[T, R], Answer]) -> None:
+        for post, wanted, reply in zip(self.posts, self.wants, replies, strict=True):
+            try:
+                answer = answer_of(wanted, reply)
+            except Exception as error:  # noqa: BLE001  # it is this one's answer
+                post.fail(error)
+            else:
+                post.answer(answer)
 
 
 class Parties(Generic[T]):

@@ -149,6 +149,16 @@ async def test_what_is_enough_for_a_call_does_not_wait_for_the_end_of_the_turn(l
     assert [len(call) for call in ledger.carried] == [convoy_module.ENOUGH, 3]
 
 
+async def test_one_wish_that_is_enough_by_itself_leaves_at_once(ledger: Counted) -> None:
+    channel = Channel(Convoy(ledger))
+    ids = [str(number) for number in range(convoy_module.ENOUGH)]
+    wish = channel.wish(*ids)
+    channel.convoy.call(channel.row, len(ids))
+    assert channel.row.waits == 0
+    await wish
+    assert ledger.carried == [ids]
+
+
 async def test_where_the_store_is_busy_the_end_of_the_turn_is_waited_for(ledger: Counted) -> None:
     ledger.open.clear()
     channel = Channel(Convoy(ledger))

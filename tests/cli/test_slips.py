@@ -56,7 +56,7 @@ def test_where_no_dead_letter_matches_none_is_to_be_confirmed(daemon: Daemon) ->
     assert daemon.run("dead", "replay", "--dry-run").stdout == "none match, so there is nothing to send\n"
 
 
-@pytest.mark.parametrize("address", ["", "shop.example.com", "ftp://shop.example.com", "https://"])
+@pytest.mark.parametrize("address", ["", "shop.example.com", "ftp://shop.example.com", "https://", "https://[shop"])
 def test_init_prints_no_address_that_no_platform_could_call(tmp_path: Path, address: str) -> None:
     refused = flashd("init", "--public-url", address, cwd=tmp_path)
     assert (refused.returncode, "write https://host" in refused.stderr) == (2, True), refused.stderr

@@ -47,9 +47,10 @@ def names(posts: Sequence[Post]) -> list[str]:
 
 
 @pytest.fixture
-def heard() -> list[dict[str, Any]]:
+async def heard() -> list[dict[str, Any]]:
     """What the loop's handler is told."""
     found: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: found.append(context))
     return found
 
 
@@ -107,7 +108,6 @@ async def test_an_answer_is_given_once() -> None:
 async def test_who_cannot_be_told_is_the_loops_to_report_and_keeps_nobody_waiting(
     word: str, heard: list[dict[str, Any]]
 ) -> None:
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
 
     def take(posts: Sequence[Post]) -> None:
         for one in posts:
@@ -144,7 +144,6 @@ async def test_who_asks_gets_the_answer_or_the_error() -> None:
 
 
 async def test_who_asked_and_went_away_is_no_error(heard: list[dict[str, Any]]) -> None:
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
     waiting: list[Post] = []
     crowd = Crowd(waiting.extend)
     asking = [asyncio.ensure_future(crowd.ask(name, {}, b"")) for name in ("1", "2")]

@@ -71,3 +71,13 @@ async def test_what_the_call_ended_with_is_the_answer_of_all(house: DoorHouse) -
     world.replies.set_exception(StoreUnavailable("away"))
     await asyncio.sleep(0)
     assert [type(one) for one in world.told("a", "c", "d")] == [StoreUnavailable] * 3
+
+
+async def test_a_ledger_that_replies_to_too_few_leaves_nobody_without_an_answer(house: DoorHouse) -> None:
+    world = World(house)
+    shop, _ = world.parties
+    shop.ask(world.ask, answer_of)
+    world.replies.set_result(["1", "2"])
+    await asyncio.sleep(0)
+    assert world.told("a", "c") == [b"a=1", b"c=2"]
+    assert [type(one) for one in world.told("d")] == [ValueError]
